@@ -1,0 +1,1 @@
+"""Experiments: configuration, runs, metrics and statistics."""
