@@ -1,0 +1,199 @@
+"""A checkpoint comes back bit for bit, and a save that dies leaves the old one."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from checkpoint_trees import DIGEST, PREAMBLE, Part, bits, make_tree
+from mole import checkpoint
+from mole.checkpoint import CheckpointError, load, read_header, save
+
+
+class Unclear(str):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "unclear"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "tree.mole"
+    save(path, make_tree(), kind="test", config={"width": 2, "layers": (1, 2), "name": "θ"})
+    return path
+
+
+def test_everything_comes_back_bit_for_bit(file: Path) -> None:
+    assert bits(load(file, make_tree(seed=1), kind="test")) == bits(make_tree())
+
+
+def test_structure_functions_and_static_fields_come_from_like(file: Path) -> None:
+    like = make_tree(seed=1)
+    like["part"] = Part(like["part"].weight, 0.0, jax.nn.tanh, name="other")
+    part = load(file, like, kind="test")["part"]
+    assert part.activation is jax.nn.tanh
+    assert part.name == "other"
+    assert part.rate == make_tree()["part"].rate
+
+
+def test_like_may_be_shapes_only(file: Path) -> None:
+    like = make_tree(seed=1)
+    struct_of = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, jax.Array) else x  # noqa: E731
+    assert bits(load(file, jax.tree.map(struct_of, like), kind="test")) == bits(make_tree())
+
+
+def test_restored_keys_give_the_same_randomness(file: Path) -> None:
+    key = load(file, make_tree(seed=1), kind="test")["rbg"]
+    np.testing.assert_array_equal(jax.random.normal(key, 3), jax.random.normal(make_tree()["rbg"], 3))
+
+
+def test_a_network_works_after_loading(tmp_path: Path) -> None:
+    first, second = (eqx.nn.MLP(3, 2, 8, 2, key=jax.random.key(i)) for i in range(2))
+    save(tmp_path / "mlp", first, kind="model", config={})
+    np.testing.assert_array_equal(
+        load(tmp_path / "mlp", second, kind="model")(jnp.ones(3)), first(jnp.ones(3))
+    )
+
+
+def test_header_tells_kind_config_and_libraries(file: Path) -> None:
+    header = read_header(file)
+    assert header.kind == "test"
+    assert header.config == {"width": 2, "layers": [1, 2], "name": "θ"}
+    assert header.libraries["jax"] == jax.__version__
+    assert {"mole", "equinox", "numpy"} <= set(header.libraries)
+
+
+def test_same_tree_same_bytes(file: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    save(again, make_tree(), kind="test", config={"width": 2, "layers": [1, 2], "name": "θ"})
+    assert again.read_bytes() == file.read_bytes()
+
+
+def test_the_file_holds_no_pickle(file: Path) -> None:
+    raw = file.read_bytes()
+    start = PREAMBLE.size + DIGEST
+    (length,) = struct.unpack_from("<Q", raw, 12)
+    header = json.loads(raw[start : start + length])
+    weight = next(leaf for leaf in header["leaves"] if leaf["path"] == "['part'].weight")
+    at = start + length + weight["offset"]
+    np.testing.assert_array_equal(
+        np.frombuffer(raw[at : at + weight["nbytes"]], "<f4").reshape(weight["shape"]),
+        make_tree()["part"].weight,
+    )
+
+
+def test_missing_file_and_folder_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"no checkpoint at .*none: check the path, or write one with save"
+    ):
+        load(tmp_path / "none", {}, kind="test")
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist; create it first"):
+        save(tmp_path / "nowhere" / "file", {}, kind="test", config={})
+
+
+def test_wrong_kind_is_named(file: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"holds a 'test', expected a 'prior'; load it as 'test'"):
+        load(file, make_tree(), kind="prior")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"mask": jnp.zeros(4, bool)}, r"leaf \['mask'\] is bool\[3\], expected bool\[4\]"),
+        ({"half": jnp.zeros(5)}, r"leaf \['half'\] is bfloat16\[5\], expected float32\[5\]"),
+        ({"rbg": jax.random.key(0)}, r"leaf \['rbg'\] is key<rbg>\[\], expected key<fry>\[\]"),
+        (
+            {"numbers": (1, 7, 0.0, 0.0, "")},
+            r"leaf \['numbers'\]\[0\] is a Python bool, expected a Python int",
+        ),
+        ({"more": jnp.zeros(1)}, r"leaf \['more'\] is missing in the file"),
+        ({"part": 1.0}, r"leaf \['part'\].weight of the file has no place in `like`"),
+    ],
+)
+def test_another_structure_is_named_by_path(file: Path, change: dict[str, Any], text: str) -> None:
+    with pytest.raises(CheckpointError, match=text):
+        load(file, {**make_tree(), **change}, kind="test")
+
+
+@pytest.mark.parametrize(
+    ("tree", "text"),
+    [
+        ({"a": np.array(["x"])}, r"leaf \['a'\] has dtype <U1, expected one of bool, float16"),
+        ({"a": np.array([object()])}, r"leaf \['a'\] has dtype object"),
+        ({"a": 1j}, r"leaf \['a'\] is a complex, expected an array, a Python number, a string or a function"),
+        ({Unclear("a"): 1, Unclear("b"): 2}, r"two leaves have the same path \[unclear\]"),
+    ],
+)
+def test_trees_that_cannot_be_stored_are_refused(tmp_path: Path, tree: Any, text: str) -> None:
+    with pytest.raises(CheckpointError, match=text):
+        save(tmp_path / "f", tree, kind="test", config={})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (
+            {"a": [1, np.float32(2)]},
+            r"config\['a'\]\[1\] is np.float32\(2.0\) \(float32\), expected plain JSON data",
+        ),
+        ({"a": math.nan}, r"config\['a'\] is nan \(float\)"),
+        ({"a": {1: 2}}, r"config\['a'\] is \{1: 2\} \(dict\)"),
+    ],
+)
+def test_config_must_be_plain_data(tmp_path: Path, config: dict[str, Any], text: str) -> None:
+    with pytest.raises(CheckpointError, match=text):
+        save(tmp_path / "f", {}, kind="test", config=config)
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_an_interrupted_save_leaves_the_old_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    def die(*_: Any) -> None:
+        raise error
+
+    before = file.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, die)
+        with pytest.raises(type(error)):
+            save(file, make_tree(seed=2), kind="test", config={})
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert bits(load(file, make_tree(seed=1), kind="test")) == bits(make_tree())
+
+
+def test_a_save_that_dies_between_two_writes_leaves_the_old_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = checkpoint._write_atomically
+    monkeypatch.setattr(
+        checkpoint,
+        "_write_atomically",
+        lambda target, parts: real(target, [*parts[:3], "not bytes", *parts[3:]]),
+    )
+    before = file.read_bytes()
+    with pytest.raises(TypeError, match="bytes-like"):
+        save(file, make_tree(seed=2), kind="test", config={})
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_saving_replaces_through_a_link(file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "latest"
+    link.symlink_to(file)
+    save(link, make_tree(seed=2), kind="test", config={})
+    assert link.is_symlink()
+    assert bits(load(file, make_tree(), kind="test")) == bits(make_tree(seed=2))
