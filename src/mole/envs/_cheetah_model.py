@@ -1,0 +1,85 @@
+"""The MuJoCo model of the half-cheetah: Gymnasium's, with unlimited motors and better light."""
+
+# MuJoCo is an extension module without stubs.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium
+import mujoco
+import numpy as np
+from jaxtyping import Float64
+
+__all__ = ["LIMBS", "fault_colours", "load_model"]
+
+LIMBS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
+"""The limb that each motor moves, in the order of the actions."""
+
+_HEALTHY = np.array([0.90, 0.66, 0.36, 1.0])
+_MILD = np.array([0.98, 0.58, 0.52, 1.0])
+_SEVERE = np.array([0.72, 0.02, 0.05, 1.0])
+
+
+def load_model() -> mujoco.MjModel:
+    """Compiles the model: bit for bit HalfCheetah-v5's dynamics, without its warning and log file.
+
+    Two things differ. MuJoCo clips a limited actuator's control to [-1, 1]; a hidden factor of 3 must give
+    three times the torque, so the actuators are made unlimited here and the environment clips the *command*.
+    And the scene has a spot light that follows the torso, a dark floor and a camera farther away.
+    """
+    path = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
+    spec = mujoco.MjSpec.from_file(str(path))
+    total_mass = spec.compiler.settotalmass
+    # Compiling with this attribute warns and writes MUJOCO_LOG.TXT; the calls below are what it stands for.
+    spec.compiler.settotalmass = -1
+    for actuator in spec.actuators:
+        actuator.ctrllimited = False
+    _decorate(spec)
+    model = spec.compile()
+    mujoco.mj_setTotalmass(model, total_mass)
+    mujoco.mj_setConst(model, mujoco.MjData(model))
+    return model
+
+
+def _decorate(spec: mujoco.MjSpec) -> None:
+    for geom in spec.geoms:
+        if geom.name != "floor":
+            geom.rgba = _HEALTHY
+    floor = spec.texture("texplane")
+    floor.rgb1, floor.rgb2 = [0.20, 0.24, 0.28], [0.27, 0.31, 0.36]
+    material = spec.material("MatPlane")
+    material.reflectance, material.specular, material.shininess = 0.05, 0.2, 0.2
+    spec.geom("floor").rgba = [1.0, 1.0, 1.0, 1.0]
+    for texture in spec.textures:
+        if texture.type == mujoco.mjtTexture.mjTEXTURE_SKYBOX:
+            texture.rgb1, texture.rgb2 = [0.72, 0.80, 0.90], [0.30, 0.38, 0.48]
+    # A directional light stripes the shadows; a spot that follows the torso does not.
+    light = spec.lights[0]
+    spec.delete(light)
+    spec.body("torso").add_light(
+        name="spot",
+        type=mujoco.mjtLightType.mjLIGHT_SPOT,
+        mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACK,
+        pos=[-1.0, -2.0, 4.0],
+        dir=[0.22, 0.42, -0.88],
+        diffuse=[0.9, 0.9, 0.88],
+        specular=[0.2, 0.2, 0.2],
+        cutoff=60,
+        exponent=2,
+        castshadow=True,
+    )
+    spec.visual.quality.shadowsize = 1024
+    spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
+    spec.visual.headlight.diffuse = [0.25, 0.25, 0.25]
+    camera = spec.camera("track")
+    camera.pos = [0.0, -3.4, 0.55]
+    camera.alt.euler = [np.pi / 2 - 0.12, 0.0, 0.0]
+
+
+def fault_colours(factors: Float64[np.ndarray, " act"]) -> Float64[np.ndarray, "act 4"]:
+    """Colour of each limb: its own where the factor is 1, else red, darker the farther it is from 1."""
+    severity = np.clip(np.abs(factors - 1.0) / 2.0, 0.0, 1.0)[:, None]
+    red = (1.0 - severity) * _MILD + severity * _SEVERE
+    return np.where(severity == 0.0, _HEALTHY, red)

@@ -1,0 +1,111 @@
+"""Hidden motor faults: one factor per actuator, by which the commanded action is multiplied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from mole.envs._suggest import did_you_mean
+from mole.envs.schedule import Schedule, Vocabulary, as_schedule
+
+__all__ = ["Factors", "few_signs", "magnitudes", "motor_vocabulary", "signs", "task_schedule"]
+
+Factors = Float64[np.ndarray, " act"]
+
+
+def signs(rng: np.random.Generator, n: int) -> Factors:
+    """Any of the ``2**n`` sign vectors, all equally likely."""
+    return rng.choice(np.array([-1.0, 1.0]), size=n)
+
+
+def few_signs(rng: np.random.Generator, n: int) -> Factors:
+    """At most one motor is negative: the ``n + 1`` vectors are equally likely."""
+    factors = np.ones(n)
+    which = rng.integers(n + 1)
+    if which < n:
+        factors[which] = -1.0
+    return factors
+
+
+def magnitudes(rng: np.random.Generator, n: int) -> Factors:
+    """Each factor uniform on [0.05, 2), independently."""
+    return rng.uniform(0.05, 2.0, size=n)
+
+
+DISTRIBUTIONS: Mapping[str, Callable[[np.random.Generator, int], Factors]] = {
+    "signs": signs,
+    "few-signs": few_signs,
+    "magnitudes": magnitudes,
+}
+
+
+def check_factors(value: Any, n: int) -> Factors:
+    """`value` as a read-only float64 vector of `n` finite factors.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    try:
+        factors = np.array(value, dtype=np.float64) + 0.0  # + 0.0: no negative zeros
+    except (TypeError, ValueError):
+        raise ValueError(f"got motor factors {value!r}; expected {n} numbers, one per motor.") from None
+    if factors.shape != (n,):
+        raise ValueError(
+            f"got motor factors of shape {factors.shape}; expected {(n,)}, one number per motor."
+        )
+    if not np.isfinite(factors).all():
+        raise ValueError(f"got motor factors {factors}; expected finite numbers.")
+    factors.flags.writeable = False
+    return factors
+
+
+def motor_vocabulary(n: int, named: Mapping[str, Any]) -> Vocabulary:
+    """Words of the schedules of a machine with `n` motors.
+
+    Values: ``identity``, ``negative`` and those in `named`. Samplers: ``random`` (sign vectors) and
+    ``random-magnitudes``.
+    """
+    return Vocabulary(
+        values={"identity": np.ones(n), "negative": -np.ones(n), **named},
+        samplers={
+            "random": lambda rng: signs(rng, n),
+            "random-magnitudes": lambda rng: magnitudes(rng, n),
+        },
+        check=lambda value: check_factors(value, n),
+    )
+
+
+def task_schedule(tasks: Any, schedule: Any, n: int, vocabulary: Vocabulary) -> Schedule:
+    """The schedule of an episode: `schedule`, or factors drawn once from the distribution `tasks`.
+
+    Args:
+        tasks: ``"signs"`` (also what None means), ``"few-signs"``, ``"magnitudes"`` or a function
+            rng -> factors.
+        schedule: None, or anything that `as_schedule` takes.
+        n: number of motors.
+        vocabulary: names for the schedule.
+
+    Raises:
+        ValueError: if both are given, or `tasks` is unknown.
+    """
+    if schedule is not None:
+        if tasks is not None:
+            raise ValueError(
+                f"got tasks={tasks!r} and schedule={schedule!r}; expected one of them: tasks draws the "
+                "factors of a whole episode, a schedule changes them within it."
+            )
+        return as_schedule(schedule, vocabulary)
+    if tasks is None:
+        tasks = "signs"
+    if callable(tasks):
+        return Schedule.drawn(lambda rng: vocabulary.check(tasks(rng)), getattr(tasks, "__name__", "tasks"))
+    if tasks not in DISTRIBUTIONS:
+        raise ValueError(
+            f"unknown tasks {tasks!r}: {did_you_mean(str(tasks), DISTRIBUTIONS)} "
+            "Or pass a function rng -> factors, or schedule=... for factors that change within the episode."
+        )
+    draw = DISTRIBUTIONS[tasks]
+    return Schedule.drawn(lambda rng: vocabulary.check(draw(rng, n)), tasks)

@@ -1,0 +1,156 @@
+"""What a learner and a planner must know about an environment: inputs, targets and reward as pure functions.
+
+A `DynamicsSpec` bundles functions of single examples (no batch axis: `jax.vmap` them) that work inside
+`jax.jit`. Every environment of this package has one; for any other environment `generic_spec` makes a plain
+one from its sizes and a reward function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import ArrayLike, Float
+
+from mole._types import Array
+from mole.envs._suggest import did_you_mean
+
+__all__ = ["DynamicsSpec", "generic_spec", "register_spec", "spec_for"]
+
+Features = Callable[[Any, Any], Array]
+Delta = Callable[[Any, Any], Array]
+Reward = Callable[[Any, Any, Any], Array]
+Scalar = Callable[[Any], Array]
+
+
+@dataclass(frozen=True)
+class DynamicsSpec:
+    """Pure functions between an environment and a dynamics model. Hashable: it can be a static argument.
+
+    Attributes:
+        obs_dim: entries of an observation.
+        act_dim: entries of an action.
+        feature_dim: entries of a model input, ``features(obs, action)``.
+        delta_dim: entries of a model target, ``delta(obs, next_obs)``.
+        features: ``(obs[obs], action[act]) -> x[dx]``, the model's input.
+        delta: ``(obs[obs], next_obs[obs]) -> y[dy]``, the model's target.
+        apply_delta: ``(obs[obs], y[dy]) -> next_obs[obs]``, the inverse of `delta`.
+        reward: ``(obs[obs], action[act], next_obs[obs]) -> scalar``, the number that the environment gives.
+        posture: ``obs[obs] -> scalar`` in [-1, 1], 1 upright, -1 upside down; None where it has no meaning.
+        position: ``obs[obs] -> scalar``, metres forward; None where it has no meaning.
+    """
+
+    obs_dim: int
+    act_dim: int
+    feature_dim: int
+    delta_dim: int
+    features: Features
+    delta: Delta
+    apply_delta: Delta
+    reward: Reward
+    posture: Scalar | None = None
+    position: Scalar | None = None
+
+
+def _concatenated(obs: Float[ArrayLike, " obs"], action: Float[ArrayLike, " act"]) -> Float[Array, " dx"]:
+    obs = jnp.asarray(obs)
+    return jnp.concatenate([obs, jnp.asarray(action, obs.dtype)])
+
+
+def _difference(obs: Float[ArrayLike, " obs"], next_obs: Float[ArrayLike, " obs"]) -> Float[Array, " dy"]:
+    return jnp.asarray(next_obs) - jnp.asarray(obs)
+
+
+def _sum(obs: Float[ArrayLike, " obs"], y: Float[ArrayLike, " dy"]) -> Float[Array, " obs"]:
+    return jnp.asarray(obs) + jnp.asarray(y)
+
+
+def generic_spec(obs_dim: int, act_dim: int, reward: Reward) -> DynamicsSpec:
+    """A spec for any environment: the input is (obs, action), the target next_obs - obs.
+
+    Args:
+        obs_dim: entries of the (flat) observation.
+        act_dim: entries of the (flat) action.
+        reward: a JAX function ``(obs, action, next_obs) -> scalar``. Pass the same function object each time:
+            a new one means a new spec, and whatever is compiled for the spec is compiled again.
+
+    Raises:
+        ValueError: if a size is not a positive integer.
+    """
+    for name, size in (("obs_dim", obs_dim), ("act_dim", act_dim)):
+        if size < 1:
+            raise ValueError(
+                f"{name} must be a positive number of entries, got {size}. "
+                "Flatten the space first (gymnasium.wrappers.FlattenObservation)."
+            )
+    return DynamicsSpec(
+        obs_dim=obs_dim,
+        act_dim=act_dim,
+        feature_dim=obs_dim + act_dim,
+        delta_dim=obs_dim,
+        features=_concatenated,
+        delta=_difference,
+        apply_delta=_sum,
+        reward=reward,
+    )
+
+
+_SPECS: dict[str, DynamicsSpec] = {}
+
+
+def register_spec(env_id: str, spec: DynamicsSpec) -> None:
+    """Makes `spec` what `spec_for` answers for `env_id`.
+
+    Raises:
+        ValueError: if another spec is registered for that id.
+    """
+    if _SPECS.get(env_id, spec) != spec:
+        raise ValueError(f"{env_id!r} already has a different DynamicsSpec; register yours under another id.")
+    _SPECS[env_id] = spec
+
+
+def spec_for(env_id_or_env: Any) -> DynamicsSpec:
+    """The spec registered for an environment.
+
+    Args:
+        env_id_or_env: a Gymnasium id (``"mole/HalfCheetahMotors-v0"``, with or without a ``module:`` prefix),
+            or an environment, wrapped or not.
+
+    Raises:
+        ValueError: for an environment without a registered spec (with the nearest known id), or one whose
+            observations are not those that its spec describes (an observation wrapper, for example).
+    """
+    if isinstance(env_id_or_env, str):
+        return _lookup(env_id_or_env)
+    env = env_id_or_env
+    own = getattr(getattr(env, "unwrapped", None), "dynamics", None)
+    if isinstance(own, DynamicsSpec):
+        spec = own
+    elif getattr(env, "spec", None) is not None:
+        spec = _lookup(env.spec.id)
+    else:
+        raise ValueError(
+            f"got {type(env).__name__}, an environment without an id; expected one made with gymnasium.make, "
+            "or one whose `dynamics` is a DynamicsSpec. "
+            "Build one with generic_spec(obs_dim, act_dim, reward) and pass it explicitly."
+        )
+    if env.observation_space.shape != (spec.obs_dim,):
+        raise ValueError(
+            f"got observations of shape {env.observation_space.shape}, but the environment's DynamicsSpec "
+            f"expects {(spec.obs_dim,)}. "
+            "Remove the wrapper that changes observations, or pass a DynamicsSpec of your own."
+        )
+    return spec
+
+
+def _lookup(env_id: str) -> DynamicsSpec:
+    name = env_id.rpartition(":")[2]
+    if name not in _SPECS:
+        raise ValueError(
+            f"no DynamicsSpec for environment {env_id!r}: {did_you_mean(name, _SPECS)} "
+            "For any other environment use generic_spec(obs_dim, act_dim, reward), "
+            "or register yours with register_spec(env_id, spec)."
+        )
+    return _SPECS[name]
