@@ -37,7 +37,7 @@ def visits(*pairs):
 
 
 def test_switches_and_steps_since():
-    truth = [0, 0, 1, 1, -1, -1, 2, 0]
+    truth = np.array([0, 0, 1, 1, -1, -1, 2, 0])
     np.testing.assert_array_equal(metrics.switches(truth), [2, 7])  # to and from "unknown" is no known switch
     np.testing.assert_array_equal(metrics.steps_since_switch(truth), [-1, -1, 0, 1, 2, 3, 4, 0])
     assert metrics.switches(np.zeros(0, int)).size == 0

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_other_archives_are_refused(tmp_path):
     np.savez(path, reward=np.zeros(3), meta=np.array(header))
     with pytest.raises(ValueError, match=r"lacks the arrays .*'loss'"):
         EpisodeRecord.load(path)
-    everything = arrays(filled().record())
+    everything: dict[str, Any] = arrays(filled().record())
     np.savez(path, **{**everything, "loss": np.zeros(3)}, meta=np.array(header))
     with pytest.raises(ValueError, match=r"'loss' has shape \[3\], expected \[7\]: give one entry per step"):
         EpisodeRecord.load(path)

@@ -1,0 +1,162 @@
+"""Honest figures from few runs: interquartile mean, stratified bootstrap, probability of improvement.
+
+A *cell* is one combination of conditions (for example one schedule); its values are independent runs (seeds).
+The bootstrap draws runs with replacement within each cell, so that cells keep their weight (Agarwal et al.,
+"Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021, arXiv 2108.13264).
+Intervals are percentiles of the draws; with fewer than about 10 runs they are too narrow, which no resampling
+can cure. Every random draw comes from the generator that the caller passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats as scipy_stats
+
+__all__ = ["Interval", "bootstrap", "iqm", "mean", "paired_difference", "probability_of_improvement"]
+
+Cells = Sequence[ArrayLike]
+Statistic = Literal["mean", "iqm"]
+
+
+class Interval(NamedTuple):
+    """A figure and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def mean(cells: Cells) -> float:
+    """Mean of all runs of all cells."""
+    return float(np.concatenate(_checked(cells)).mean())
+
+
+def iqm(cells: Cells) -> float:
+    """Interquartile mean of all runs of all cells: the mean without the lowest and the highest quarter.
+
+    With fewer than four runs there is nothing to cut, and it is the mean.
+    """
+    return float(scipy_stats.trim_mean(np.concatenate(_checked(cells)), 0.25))
+
+
+def bootstrap(
+    cells: Cells,
+    *,
+    rng: np.random.Generator,
+    statistic: Statistic = "mean",
+    resamples: int = 5000,
+    level: float = 0.95,
+) -> Interval:
+    """The mean or IQM of all runs with its stratified percentile interval.
+
+    Args:
+        cells: one array of runs per cell, at least two runs in each.
+        rng: the generator to draw from.
+        statistic: "mean" or "iqm".
+        resamples: bootstrap draws.
+        level: coverage of the interval, between 0 and 1.
+
+    Raises:
+        ValueError: if a cell is empty, has a single run or a value that is not finite.
+    """
+    along = _statistic(statistic)
+    runs = _checked(cells, least=2)
+    draws = np.concatenate([_resampled(values, rng, resamples) for values in runs], axis=1)
+    return _interval(float(along(np.concatenate(runs)[None])[0]), along(draws), level)
+
+
+def paired_difference(
+    a: Cells,
+    b: Cells,
+    *,
+    rng: np.random.Generator,
+    statistic: Statistic = "mean",
+    resamples: int = 5000,
+    level: float = 0.95,
+) -> Interval:
+    """The mean or IQM of a − b where run i of each shares all but the method (its seed, its schedule).
+
+    Raises:
+        ValueError: as `bootstrap`, and if the cells of `a` and `b` differ in number or length.
+    """
+    first, second = _checked(a, least=2), _checked(b, least=2)
+    if [len(values) for values in first] != [len(values) for values in second]:
+        raise ValueError(
+            f"paired cells have {[len(v) for v in first]} and {[len(v) for v in second]} runs, expected "
+            "the same: pair the runs by seed and drop those without a partner"
+        )
+    differences = [x - y for x, y in zip(first, second, strict=True)]
+    return bootstrap(differences, rng=rng, statistic=statistic, resamples=resamples, level=level)
+
+
+def probability_of_improvement(
+    a: Cells, b: Cells, *, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
+) -> Interval:
+    """The probability that a run of `a` beats a run of `b` in the same cell (ties count half), mean over the
+    cells.
+
+    Raises:
+        ValueError: as `bootstrap`, and if `a` and `b` differ in the number of cells.
+    """
+    first, second = _checked(a, least=2), _checked(b, least=2)
+    if len(first) != len(second):
+        raise ValueError(
+            f"got {len(first)} cells and {len(second)}, expected as many: compare the same conditions"
+        )
+    value = np.mean([_wins(x[None], y[None])[0] for x, y in zip(first, second, strict=True)])
+    draws = np.mean(
+        [
+            _wins(_resampled(x, rng, resamples), _resampled(y, rng, resamples))
+            for x, y in zip(first, second, strict=True)
+        ],
+        axis=0,
+    )
+    return _interval(float(value), draws, level)
+
+
+def _wins(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[draws, runs] × [draws, runs] → [draws]: fraction of pairs that a wins."""
+    return (np.sign(a[:, :, None] - b[:, None, :]) + 1).mean(axis=(1, 2)) / 2
+
+
+def _resampled(values: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
+    return values[rng.integers(len(values), size=(resamples, len(values)))]
+
+
+def _interval(value: float, draws: np.ndarray, level: float) -> Interval:
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}, expected a coverage between 0 and 1 such as 0.95")
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def _statistic(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    if name == "mean":
+        return lambda draws: draws.mean(axis=1)
+    if name == "iqm":
+        return lambda draws: np.asarray(scipy_stats.trim_mean(draws, 0.25, axis=1))
+    raise ValueError(f"statistic is {name!r}, expected 'mean' or 'iqm'")
+
+
+def _checked(cells: Cells, least: int = 1) -> list[np.ndarray]:
+    if isinstance(cells, np.ndarray) and cells.ndim < 2:
+        raise ValueError(f"got one array of shape {cells.shape}, expected a sequence of cells: pass [values]")
+    runs = [np.asarray(cell, float) for cell in cells]
+    if not runs:
+        raise ValueError("got no cells, expected at least one array of runs")
+    for index, values in enumerate(runs):
+        if values.ndim != 1 or len(values) < least:
+            raise ValueError(
+                f"cell {index} has shape {values.shape}, expected [runs] with at least {least}: "
+                + ("an interval needs runs to compare, add seeds" if least > 1 else "leave empty cells out")
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"cell {index} has {(~np.isfinite(values)).sum()} values that are not finite: "
+                "drop undefined figures, or report diverged runs apart"
+            )
+    return runs
