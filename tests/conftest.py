@@ -1,0 +1,58 @@
+"""Strictness for all tests: checked annotations, no implicit broadcasting, the same examples every time."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+# MuJoCo reads this once, when it is imported. Without EGL it must not look for a display.
+os.environ.setdefault("MUJOCO_GL", "egl" if ctypes.util.find_library("EGL") else "disabled")
+
+import hypothesis
+import jax
+import jaxtyping
+import pytest
+
+jaxtyping.install_import_hook("mole", "checked_types.check")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+hypothesis.settings.register_profile("mole", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("mole")
+
+# The peers have an environment of their own: make test-peers.
+collect_ignore = [] if importlib.util.find_spec("stable_baselines3") else ["peers"]
+
+_compiled: list[str] = []
+
+
+def _note(event: str, _seconds: float, **_: str | int) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+        _compiled.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_note)
+
+CountCompiles = Callable[[], AbstractContextManager[Callable[[], int]]]
+
+
+@pytest.fixture
+def count_compiles() -> CountCompiles:
+    """Count what XLA compiles: ``with count_compiles() as count: f(x)``, then ``assert count() == 0``."""
+
+    @contextmanager
+    def counting() -> Iterator[Callable[[], int]]:
+        before = len(_compiled)
+        yield lambda: len(_compiled) - before
+
+    return counting
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Switch the run-time check of annotations off: to test what mole itself says about a wrong type."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,0 +1,169 @@
+"""The house and its rooms: who may import whom, how long a file may be, where the extras stay."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "mole"
+FILES = sorted(SOURCE.rglob("*.py"))
+LONGEST = 300  # lines
+
+# room -> the rooms (or single modules) it may import; a room is a file or a folder of src/mole, "mole" is the root
+CORE = "_types models likelihoods inner prior checkpoint"
+LEARNING = f"{CORE} prior_file lowrank meta online estimators"
+CONTROL = f"{LEARNING} planning control envs"
+MAY_IMPORT = {
+    "_types": "",
+    "_checkpoint_format": "",
+    "checkpoint": "mole _checkpoint_format",
+    "models": "_types",
+    "likelihoods": "_types",
+    "inner": "_types models likelihoods",
+    "prior": "_types models likelihoods inner",
+    "prior_file": CORE,
+    "lowrank": CORE,
+    "meta": f"{CORE} lowrank",
+    "online": f"{CORE} lowrank",
+    "estimators": f"{CORE} prior_file lowrank meta online",
+    "planning": "_types",
+    "envs": "_types",
+    "streams": "_types estimators",
+    "control": f"{LEARNING} planning envs.spec",
+    "experiment": f"{CONTROL} streams",
+    "report": f"{CONTROL} streams experiment",
+    "cli": f"mole {CONTROL} streams experiment report",
+    "mole": f"{CONTROL} streams",
+}
+# package -> the rooms or modules that may import it when they are imported themselves or later
+EXTRAS = {
+    "gymnasium": "envs control experiment",
+    "mujoco": "envs",
+    "matplotlib": "report",
+    "PIL": "report",
+    "tyro": "cli",
+    "sklearn": "streams.sklearn",
+    "river": "streams.river",
+    "ray": "experiment.ray",
+    "rerun": "report.viewer",
+    "tensorboardX": "experiment.track",
+}
+
+
+def module_of(file: Path) -> str:
+    """``envs.spec`` for src/mole/envs/spec.py, ``envs`` for its __init__.py, ``mole`` for the root."""
+    parts = file.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "mole"
+
+
+def imports(tree: ast.AST, package: list[str]) -> Iterator[tuple[str, int]]:
+    """Every dotted name that is imported anywhere in the file, with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            # `from mole import planning` imports a room, `from mole import __version__` the root
+            yield from (
+                (f"{base}.{alias.name}" if base == "mole" else base, node.lineno) for alias in node.names
+            )
+
+
+def only_for_types(tree: ast.AST) -> set[int]:
+    """The lines under ``if TYPE_CHECKING:``, which run nothing."""
+    guarded = [
+        n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test).endswith("TYPE_CHECKING")
+    ]
+    return {line for n in guarded for line in range(n.body[0].lineno, (n.body[-1].end_lineno or 0) + 1)}
+
+
+def within(module: str, places: str) -> bool:
+    return any(module == place or module.startswith(place + ".") for place in places.split())
+
+
+def complaints(file: Path, text: str) -> list[str]:
+    module = module_of(file)
+    room = module.split(".")[0]
+    if room not in MAY_IMPORT:
+        return [f"src/mole/{room} is in no room: add it to MAY_IMPORT with the rooms that it may import"]
+    tree = ast.parse(text)
+    package = ["mole", *file.relative_to(SOURCE).parts[:-1]]
+    type_lines = only_for_types(tree)
+    found = []
+    for name, line in imports(tree, package):
+        top, _, rest = name.partition(".")
+        if top == "mole":
+            target = rest if rest and rest.split(".")[0] in MAY_IMPORT else "mole"
+            if target.split(".")[0] != room and not within(target, MAY_IMPORT[room]):
+                allowed = MAY_IMPORT[room] or "nothing of mole"
+                found.append(f"{module}, line {line}, imports {target}; {room} may import: {allowed}")
+        elif top in EXTRAS and line not in type_lines and not within(module, EXTRAS[top]):
+            found.append(f"{module}, line {line}, imports {top}, which belongs in: {EXTRAS[top]}")
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_imports_point_one_way(file: Path) -> None:
+    assert complaints(file, file.read_text()) == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_no_file_is_too_long(file: Path) -> None:
+    lines = len(file.read_text().splitlines())
+    assert lines <= LONGEST, f"{module_of(file)} has {lines} lines, expected at most {LONGEST}: split it"
+
+
+def test_the_table_points_one_way() -> None:
+    """Each room may import only rooms above it in the table (and the version, from the root): no circles."""
+    above = {"mole"}
+    for room, allowed in MAY_IMPORT.items():
+        assert {place.split(".")[0] for place in allowed.split()} <= above, room
+        above.add(room)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "complaint"),
+    [
+        ("models.py", "import mole.online", "models, line 1, imports online; models may import: _types"),
+        ("models.py", "def f():\n    from mole import prior", "models, line 2, imports prior"),
+        ("envs/new.py", "from ..online.base import Learner", "envs.new, line 1, imports online.base"),
+        (
+            "control/new.py",
+            "from mole.envs.schedule import Schedule",
+            "imports envs.schedule; control may import",
+        ),
+        ("streams/sources.py", "import sklearn.base", "imports sklearn, which belongs in: streams.sklearn"),
+        ("utils.py", "", "src/mole/utils is in no room: add it to MAY_IMPORT"),
+    ],
+)
+def test_a_wrong_import_is_found(file: str, text: str, complaint: str) -> None:
+    (found,) = complaints(SOURCE / file, text)
+    assert complaint in found
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("control/new.py", "from mole.envs.spec import DynamicsSpec"),
+        ("envs/new.py", "from .spec import DynamicsSpec"),
+        ("online/new.py", "if TYPE_CHECKING:\n    import gymnasium\nfrom mole._types import Array"),
+    ],
+)
+def test_a_right_import_is_not(file: str, text: str) -> None:
+    assert complaints(SOURCE / file, text) == []
+
+
+def test_a_plain_import_needs_no_extra() -> None:
+    code = "import sys, mole; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(result.stdout.split())
+    assert "mole" in loaded
+    assert loaded.isdisjoint(EXTRAS), f"import mole loads {sorted(loaded & set(EXTRAS))}"
