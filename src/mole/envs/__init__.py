@@ -13,13 +13,16 @@ except ImportError as missing:
 
 from mole.envs.half_cheetah import ENV_ID as _CHEETAH
 from mole.envs.half_cheetah import HalfCheetahMotorsEnv
-from mole.envs.schedule import Schedule, Vocabulary, as_schedule, parse_schedule
+from mole.envs.schedule import Schedule, TaskNumbers, Timeline
+from mole.envs.schedule_text import Vocabulary, as_schedule, parse_schedule
 from mole.envs.spec import DynamicsSpec, generic_spec, register_spec, spec_for
 
 __all__ = [
     "DynamicsSpec",
     "HalfCheetahMotorsEnv",
     "Schedule",
+    "TaskNumbers",
+    "Timeline",
     "Vocabulary",
     "as_schedule",
     "generic_spec",

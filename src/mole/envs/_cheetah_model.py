@@ -48,13 +48,15 @@ def _decorate(spec: mujoco.MjSpec) -> None:
         if geom.name != "floor":
             geom.rgba = _HEALTHY
     floor = spec.texture("texplane")
-    floor.rgb1, floor.rgb2 = [0.20, 0.24, 0.28], [0.27, 0.31, 0.36]
+    floor.rgb1, floor.rgb2 = [0.30, 0.34, 0.38], [0.38, 0.43, 0.48]
     material = spec.material("MatPlane")
-    material.reflectance, material.specular, material.shininess = 0.05, 0.2, 0.2
+    material.reflectance, material.specular, material.shininess = 0.0, 0.2, 0.2
+    material.texuniform, material.texrepeat = True, [1.0, 1.0]
     spec.geom("floor").rgba = [1.0, 1.0, 1.0, 1.0]
+    spec.geom("floor").size = [0.0, 0.0, 40.0]  # drawn without end: a good run leaves 40 m behind
     for texture in spec.textures:
         if texture.type == mujoco.mjtTexture.mjTEXTURE_SKYBOX:
-            texture.rgb1, texture.rgb2 = [0.72, 0.80, 0.90], [0.30, 0.38, 0.48]
+            texture.rgb1, texture.rgb2 = [0.42, 0.55, 0.70], [0.80, 0.85, 0.90]
     # A directional light stripes the shadows; a spot that follows the torso does not.
     light = spec.lights[0]
     spec.delete(light)
@@ -71,11 +73,13 @@ def _decorate(spec: mujoco.MjSpec) -> None:
         castshadow=True,
     )
     spec.visual.quality.shadowsize = 1024
-    spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
-    spec.visual.headlight.diffuse = [0.25, 0.25, 0.25]
+    spec.visual.headlight.ambient = [0.45, 0.45, 0.45]
+    spec.visual.headlight.diffuse = [0.35, 0.35, 0.35]
+    spec.visual.rgba.haze = [0.62, 0.70, 0.79, 1.0]
     camera = spec.camera("track")
-    camera.pos = [0.0, -3.4, 0.55]
-    camera.alt.euler = [np.pi / 2 - 0.12, 0.0, 0.0]
+    camera.pos = [0.0, -3.2, 0.75]
+    down = 0.15  # radians below the horizon; the XML's axes take precedence over a quaternion
+    camera.alt.xyaxes = [1.0, 0.0, 0.0, 0.0, np.sin(down), np.cos(down)]
 
 
 def fault_colours(factors: Float64[np.ndarray, " act"]) -> Float64[np.ndarray, "act 4"]:

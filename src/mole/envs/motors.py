@@ -9,9 +9,19 @@ import numpy as np
 from jaxtyping import Float64
 
 from mole.envs._suggest import did_you_mean
-from mole.envs.schedule import Schedule, Vocabulary, as_schedule
+from mole.envs.schedule import Schedule
+from mole.envs.schedule_text import Vocabulary, as_schedule
 
-__all__ = ["Factors", "few_signs", "magnitudes", "motor_vocabulary", "signs", "task_schedule"]
+__all__ = [
+    "Factors",
+    "check_command",
+    "check_factors",
+    "few_signs",
+    "magnitudes",
+    "motor_vocabulary",
+    "signs",
+    "task_schedule",
+]
 
 Factors = Float64[np.ndarray, " act"]
 
@@ -109,3 +119,22 @@ def task_schedule(tasks: Any, schedule: Any, n: int, vocabulary: Vocabulary) -> 
         )
     draw = DISTRIBUTIONS[tasks]
     return Schedule.drawn(lambda rng: vocabulary.check(draw(rng, n)), tasks)
+
+
+def check_command(action: Any, n: int) -> Float64[np.ndarray, " act"]:
+    """The command of `n` motors as float64, clipped to [-1, 1].
+
+    Raises:
+        ValueError: for another shape, a dtype that is not real, or entries that are not finite.
+    """
+    array = np.asarray(action)
+    if array.shape != (n,):
+        raise ValueError(f"got an action of shape {array.shape}; expected {(n,)}: one number per motor.")
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"got an action of dtype {array.dtype}; expected real numbers, such as float32.")
+    command = array.astype(np.float64)
+    if not np.isfinite(command).all():
+        raise ValueError(
+            f"got the action {array}; expected finite numbers. Check the policy or planner for NaN."
+        )
+    return np.clip(command, -1.0, 1.0)

@@ -1,0 +1,135 @@
+"""Schedules in text, and whatever else a user may pass as one.
+
+    SCHEDULE := VALUE                            that value throughout             negative
+              | fixed:VALUE                      the same                          fixed:1/1/-1/-1/-1/1
+              | alternate:VALUE,VALUE[,…]:STEPS  in turn, STEPS steps each         alternate:A,B:100
+              | SAMPLER:STEPS                    a new draw every STEPS steps,     random:300
+                                                 never the same twice in a row
+    VALUE    := NAME | NUMBER[/NUMBER…]          a vector; `;` also separates, but a shell wants it quoted
+
+NAME and SAMPLER come from the `Vocabulary` of whoever uses the schedule. In Python a schedule may also be a
+function ``step -> value`` or a list of ``(value, steps)``, which is repeated for ever.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mole.envs._suggest import did_you_mean
+from mole.envs.schedule import Sampler, Schedule, Value, whole_steps
+
+__all__ = ["Vocabulary", "as_schedule", "parse_schedule"]
+
+
+def _unchanged(value: Value) -> Value:
+    return value
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words that a schedule's text may use.
+
+    Attributes:
+        values: named values (``A``, ``identity``).
+        samplers: named draws, ``rng -> value`` (``random``).
+        check: validates one value and returns its canonical form; raises ValueError otherwise.
+    """
+
+    values: Mapping[str, Value] = field(default_factory=dict)
+    samplers: Mapping[str, Sampler] = field(default_factory=dict)
+    check: Callable[[Value], Value] = _unchanged
+
+
+def parse_schedule(text: str, vocabulary: Vocabulary) -> Schedule:
+    """Reads a schedule in the grammar of this module.
+
+    Raises:
+        ValueError: for text outside the grammar, unknown names (with the nearest known one) and bad values.
+    """
+    head, *rest = text.strip().split(":")
+    if not rest and head in vocabulary.samplers:
+        raise ValueError(f"schedule {text!r} lacks its number of steps; expected for example '{head}:300'.")
+    if not rest:
+        known = [*vocabulary.values, *(f"{name}:STEPS" for name in vocabulary.samplers)]
+        return Schedule.constant(_value(head, text, vocabulary, known), text)
+    if head == "fixed" and len(rest) == 1:
+        return Schedule.constant(_value(rest[0], text, vocabulary), text)
+    if head == "alternate" and len(rest) == 2:
+        steps = _steps(rest[1], text)
+        values = [_value(word, text, vocabulary) for word in rest[0].split(",")]
+        if len(values) < 2:
+            raise ValueError(
+                f"schedule {text!r} alternates over one value; expected two or more: alternate:A,B:100."
+            )
+        return Schedule.cycle([(value, steps) for value in values], text)
+    if head in vocabulary.samplers and len(rest) == 1:
+        sampler, check = vocabulary.samplers[head], vocabulary.check
+        return Schedule.redrawn(lambda rng: check(sampler(rng)), _steps(rest[0], text), text)
+    if head in ("fixed", "alternate", *vocabulary.samplers):
+        form = {"fixed": "fixed:VALUE", "alternate": "alternate:VALUE,VALUE:STEPS"}.get(head, f"{head}:STEPS")
+        raise ValueError(f"cannot read schedule {text!r}; expected {form}.")
+    raise ValueError(
+        f"unknown schedule {text!r}: "
+        + did_you_mean(head, [*vocabulary.values, *vocabulary.samplers, "fixed", "alternate"])
+    )
+
+
+def as_schedule(source: Any, vocabulary: Vocabulary) -> Schedule:
+    """Makes a schedule of what a user may pass.
+
+    Args:
+        source: a `Schedule`, text in the grammar of this module, a function ``step -> value``, or a list of
+            ``(value, steps)`` (values may be names of the vocabulary) to be repeated for ever.
+        vocabulary: names, samplers and the check of every value.
+
+    Raises:
+        ValueError: for a source that describes no schedule.
+        TypeError: for a source of another type.
+    """
+    if isinstance(source, Schedule):
+        return source
+    if isinstance(source, str):
+        return parse_schedule(source, vocabulary)
+    if callable(source):
+        name = getattr(source, "__name__", type(source).__name__)
+        return Schedule.function(lambda step: vocabulary.check(source(step)), name)
+    if isinstance(source, Sequence):
+        return Schedule.cycle([_pair(pair, vocabulary) for pair in source])
+    raise TypeError(
+        f"got a schedule of type {type(source).__name__}; expected text such as 'alternate:A,B:100', "
+        "a function step -> value, or a list of (value, steps)."
+    )
+
+
+def _pair(pair: Any, vocabulary: Vocabulary) -> tuple[Value, int]:
+    if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+        raise ValueError(f"got {pair!r} in a list schedule; expected a pair (value, steps).")
+    value, steps = pair
+    checked = _value(value, value, vocabulary) if isinstance(value, str) else vocabulary.check(value)
+    return checked, whole_steps(steps, "a duration")
+
+
+def _value(word: str, text: str, vocabulary: Vocabulary, known: Iterable[str] | None = None) -> Value:
+    word = word.strip()
+    if word in vocabulary.values:
+        return vocabulary.check(vocabulary.values[word])
+    numbers = re.split(r"[/;]", word)
+    try:
+        vector = np.array([float(number) for number in numbers])
+    except ValueError:
+        raise ValueError(
+            f"unknown value {word!r} in schedule {text!r}: {did_you_mean(word, known or vocabulary.values)} "
+            "Or write a vector as numbers with slashes: 1/1/-1."
+        ) from None
+    return vocabulary.check(vector)
+
+
+def _steps(word: str, text: str) -> int:
+    if not re.fullmatch(r"\s*\d+\s*", word) or int(word) < 1:
+        raise ValueError(f"got {word!r} steps in schedule {text!r}; expected a whole number of at least 1.")
+    return int(word)
