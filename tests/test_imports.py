@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "mole"
 FILES = sorted(SOURCE.rglob("*.py"))
 LONGEST = 300  # lines
 
-# room -> the rooms (or single modules) it may import; a room is a file or a folder of src/mole, "mole" is the root
+# room -> rooms or single modules that it may import; a room is a file or folder of src/mole, "mole" the root
 CORE = "_types models likelihoods inner prior checkpoint"
 LEARNING = f"{CORE} prior_file lowrank meta online estimators"
 CONTROL = f"{LEARNING} planning control envs"
