@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from mole.planning import CEM, Planner
+from mole.planning import CEM, MPPI, Planner, RandomShooting
 
 
 class Dynamics(eqx.Module):
@@ -64,3 +64,6 @@ def measure(name: str, planner: Planner, width: int, depth: int, repeats: int = 
 if __name__ == "__main__":
     low, high = -jnp.ones(6), jnp.ones(6)
     measure("CEM 3x100, horizon 10", CEM(low, high), 256, 2)
+    measure("MPPI 3x100, horizon 10", MPPI(low, high), 256, 2)
+    measure("shooting 1000, horizon 10", RandomShooting(low, high), 256, 2)
+    measure("CEM 3x100, horizon 10", CEM(low, high), 512, 3)

@@ -8,7 +8,8 @@ returns; the loop, the treatment of failed candidates and the bounds live here. 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import ArrayLike
+from jaxtyping import Key as Keys
 
 from mole._types import Array, Float, Int, Key, Model
 from mole.planning.checks import check_bounds, check_obs, check_state, check_step, require
@@ -87,17 +89,21 @@ def coloured_noise(key: Key, shape: tuple[int, int, int, int], rho: float) -> Ar
     keeps pushing in one direction, which explores further than white noise of the same size (iCEM, Pinneri et
     al. 2020).
     """
-    white = jax.random.normal(key, shape)
+    # XLA on a CPU draws a flat vector six times faster than the same numbers with a short last axis.
+    white = jax.random.normal(key, (math.prod(shape),))
     if rho == 0.0:
-        return white
+        return white.reshape(shape)
     # The recursion n_t = rho n_{t-1} + sqrt(1 - rho^2) e_t is one constant lower-triangular matrix.
-    lag = np.arange(shape[2])[:, None] - np.arange(shape[2])[None]
+    steps = np.arange(shape[2])
+    lag = steps[:, None] - steps[None]
     mix = np.where(lag >= 0, rho ** np.maximum(lag, 0), 0.0) * np.sqrt(1.0 - rho**2)
-    mix[:, 0] = rho ** np.arange(shape[2])
-    return jnp.einsum("ts,insa->inta", jnp.asarray(mix, white.dtype), white)
+    mix[:, 0] = rho**steps
+    iterations, samples, horizon, act = shape
+    mixed = jnp.asarray(mix, white.dtype) @ white.reshape(horizon, -1)
+    return mixed.reshape(horizon, iterations, samples, act).transpose(1, 2, 0, 3)
 
 
-def _bounds(values: ArrayLike) -> Array:
+def _bounds(values: ArrayLike | Sequence[float]) -> Array:
     return jnp.asarray(values, dtype=float)
 
 
@@ -105,9 +111,9 @@ class Planner(eqx.Module):
     """Abstract planner: `init() -> state`, `plan(state, model, reward, obs, key) -> (state, action)`.
 
     Candidates are clipped to the bounds before they are scored, so the bounds themselves are reachable and
-    all that a planner learns from lies within them. A candidate whose return is NaN or infinite ranks below all
-    others. If no candidate of a call has a finite return, the action is that of the warm start (the previous
-    plan shifted by one step) and `state.failed` grows by one.
+    all that a planner learns from lies within them. A candidate whose return is NaN or infinite ranks below
+    all others. If no candidate of a call has a finite return, the action is that of the warm start (the
+    previous plan shifted by one step) and `state.failed` grows by one.
 
     Attributes:
         action_low: smallest action, `[act]`.
@@ -193,26 +199,30 @@ class Planner(eqx.Module):
         check_state(state.mean, (self.horizon, *self.action_low.shape))
         warm = self._shift(state.mean)
 
-        def iteration(search: Any, noise: Array) -> tuple[Any, Array]:
-            plans = self.clip(self.sample(search, noise))
+        noise = self.draw(key)
+
+        def iteration(search: Any, flat: Array) -> tuple[Any, Array]:
+            plans = self.clip(self.sample(search, flat.reshape(noise.shape[1:])))
             returns = rollout(model, reward, obs, plans, self.discount)
             finite = jnp.isfinite(returns)
             return self.update(search, plans, jnp.where(finite, returns, -jnp.inf)), finite.any()
 
-        search, alive = lax.scan(iteration, self.begin(warm), self.draw(key))
+        # Flat across the loop's border, so that the draw above stays flat too (see `coloured_noise`).
+        search, alive = lax.scan(iteration, self.begin(warm), noise.reshape(noise.shape[0], -1))
         mean, action = self.finish(search)
         ok = alive.any()
         mean = jnp.where(ok, self.clip(mean), warm)
         action = jnp.where(ok, self.clip(action), warm[0])
         return PlannerState(mean, state.failed + (~ok).astype(state.failed.dtype)), action
 
+    @eqx.filter_jit
     def plan_batch(
         self,
         states: PlannerState,
         model: Model,
         reward: Reward,
         obs: Float[Array, "batch obs"],
-        keys: Key,
+        keys: Keys[Array, " batch"],
         *,
         model_axis: int | None = None,
     ) -> tuple[PlannerState, Float[Array, "batch act"]]:

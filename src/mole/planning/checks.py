@@ -13,6 +13,8 @@ from mole._types import Array
 
 __all__ = ["check_bounds", "check_obs", "check_state", "check_step", "require"]
 
+_LARGEST = 1e15  # squares of the range must not overflow in float32
+
 
 def require(condition: bool, name: str, got: object, expected: str) -> None:
     """Raise a ValueError that says what was got and what was expected, unless `condition` holds."""
@@ -28,10 +30,10 @@ def check_bounds(low: Array, high: Array) -> None:
             "one length [act]; give one bound per entry of the action."
         )
     low_, high_ = np.asarray(low), np.asarray(high)
-    if not (np.isfinite(low_).all() and np.isfinite(high_).all()):
+    if not (np.abs(np.concatenate([low_, high_])) <= _LARGEST).all():  # NaN is not <=
         raise ValueError(
-            f"action_low and action_high: got {low_} and {high_}, expected finite numbers; planners sample "
-            "within the bounds, so choose a finite range for unbounded actions."
+            f"action_low and action_high: got {low_} and {high_}, expected finite numbers of at most "
+            f"{_LARGEST:g} in size; planners sample within the bounds, so choose a range for each action."
         )
     if not (low_ < high_).all():
         raise ValueError(

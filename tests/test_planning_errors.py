@@ -1,0 +1,115 @@
+"""Bounds hold whatever happens, and bad configurations and arguments are refused in clear words."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mole.planning import CEM, MPPI, RandomShooting
+
+PLANNERS = {
+    "shooting": RandomShooting([0.0, 0.0], [1.0, 1.0], samples=12, horizon=3),
+    "cem": CEM([0.0, 0.0], [1.0, 1.0], samples=12, horizon=3, noise_correlation=0.5),
+    "mppi": MPPI([0.0, 0.0], [1.0, 1.0], samples=12, horizon=3),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def strict():
+    with jax.numpy_rank_promotion("raise"), jax.enable_x64(False):
+        yield
+
+
+def hold(obs, action):
+    return obs
+
+
+def scaled(obs, action, following):
+    return obs[0] * jnp.sin(jnp.sum(action))
+
+
+@settings(max_examples=40)
+@given(
+    low=st.floats(-(2.0**20), 2.0**20, width=32),
+    width=st.floats(2.0**-3, 2.0**20, width=32),
+    scale=st.sampled_from([0.0, 1.0, 1e30, -3e38]),
+    seed=st.integers(0, 2**31 - 1),
+    name=st.sampled_from(list(PLANNERS)),
+)
+def test_bounds_hold_whatever_the_reward(low, width, scale, seed, name):
+    low32 = np.array([low, -1.0], np.float32)
+    high32 = low32 + np.array([width, 1.0], np.float32)
+    bounds = (jnp.asarray(low32), jnp.asarray(high32))
+    planner = eqx.tree_at(lambda p: (p.action_low, p.action_high), PLANNERS[name], bounds)
+    state = planner.init()
+    for key in jax.random.split(jax.random.key(seed), 2):
+        state, action = planner.plan(state, hold, scaled, jnp.array([scale], jnp.float32), key)
+        for plan in (np.asarray(state.mean), np.asarray(action)[None]):
+            assert np.all(plan >= low32) and np.all(plan <= high32)
+
+
+BAD_PLANNERS = [
+    (
+        lambda: CEM([0.0, 0.0], [1.0]),
+        r"got shapes \(2,\) and \(1,\), expected two vectors of one length \[act\]",
+    ),
+    (lambda: CEM([[0.0]], [[1.0]]), r"got shapes \(1, 1\)"),
+    (lambda: CEM([], []), "expected two vectors of one length"),
+    (lambda: MPPI([0.0, 1.0], [1.0, 1.0]), "expected low < high in every entry"),
+    (lambda: RandomShooting([0.0], [np.inf]), "expected finite numbers of at most 1e\\+15"),
+    (lambda: RandomShooting([np.nan], [1.0]), "expected finite numbers"),
+    (lambda: CEM([0.0], [1.0], horizon=0), "horizon: got 0, expected at least 1 step"),
+    (lambda: MPPI([0.0], [1.0], samples=0), "samples: got 0, expected at least 1 candidate plan"),
+    (lambda: CEM([0.0], [1.0], discount=0.0), r"discount: got 0.0, expected a number in \(0, 1\]"),
+    (lambda: CEM([0.0], [1.0], discount=1.1), "discount: got 1.1"),
+    (lambda: CEM([0.0], [1.0], discount=float("nan")), "discount: got nan"),
+    (lambda: CEM([0.0], [1.0], tail="zero"), "tail: got 'zero', expected 'repeat' or 'middle'"),
+    (lambda: CEM([0.0], [1.0], samples=5, elites=6), "elites: got 6, expected between 1 and samples = 5"),
+    (lambda: CEM([0.0], [1.0], elites=0), "elites: got 0"),
+    (lambda: CEM([0.0], [1.0], elites=1.5), r"elites: got 1.5, expected a count, or a fraction in \(0, 1\)"),
+    (lambda: CEM([0.0], [1.0], iterations=0), "iterations: got 0, expected at least 1"),
+    (lambda: CEM([0.0], [1.0], keep_elites=11), r"keep_elites: got 11, expected in \[0, elites = 10\]"),
+    (lambda: CEM([0.0], [1.0], smoothing=1.0), r"smoothing: got 1.0, expected in \[0, 1\)"),
+    (lambda: CEM([0.0], [1.0], min_std=0.5), r"min_std: got 0.5, expected in \[0, init_std = 0.25\]"),
+    (lambda: CEM([0.0], [1.0], init_std=0.0), "init_std: got 0.0, expected a positive fraction"),
+    (lambda: CEM([0.0], [1.0], noise_correlation=1.0), r"noise_correlation: got 1.0, expected in \[0, 1\)"),
+    (lambda: CEM([0.0], [1.0], execute="median"), "execute: got 'median', expected 'mean' or 'best'"),
+    (lambda: MPPI([0.0], [1.0], temperature=0.0), "temperature: got 0.0, expected a positive number"),
+    (lambda: MPPI([0.0], [1.0], noise_std=-1.0), "noise_std: got -1.0"),
+    (lambda: MPPI([0.0], [1.0], iterations=0), "iterations: got 0"),
+    (lambda: MPPI([0.0], [1.0], noise_correlation=-0.1), "noise_correlation: got -0.1"),
+    (lambda: MPPI([0.0], [1.0]).init_batch(0), "batch: got 0, expected at least 1"),
+]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("make", "text"), BAD_PLANNERS, ids=[text[:30] for _, text in BAD_PLANNERS])
+def test_bad_configurations_are_refused(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_arguments_of_plan_are_refused():
+    planner, obs, key = PLANNERS["cem"], jnp.zeros(3), jax.random.key(0)
+    state = planner.init()
+    with pytest.raises(ValueError, match=r"obs: got shape \(2, 3\).*use plan_batch"):
+        planner.plan(state, hold, scaled, jnp.zeros((2, 3)), key)
+    with pytest.raises(TypeError, match="obs: got dtype int32, expected floating point"):
+        planner.plan(state, hold, scaled, jnp.zeros(3, jnp.int32), key)
+    longer = CEM([0.0, 0.0], [1.0, 1.0], horizon=5).init()
+    with pytest.raises(ValueError, match=r"state.mean: got shape \(5, 2\), expected \(3, 2\).*own init"):
+        planner.plan(longer, hold, scaled, obs, key)
+    with pytest.raises(ValueError, match=r"model: got an output of shape \(2,\), expected \(3,\)"):
+        planner.plan(state, lambda obs, action: obs[:2], scaled, obs, key)
+    with pytest.raises(TypeError, match="model: got an output of dtype bfloat16, expected float32"):
+        planner.plan(state, lambda obs, action: obs.astype(jnp.bfloat16), scaled, obs, key)
+    with pytest.raises(
+        ValueError, match=r"reward: got shape \(3,\) and dtype float32, expected one floating"
+    ):
+        planner.plan(state, hold, lambda obs, action, following: obs, obs, key)
