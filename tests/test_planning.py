@@ -74,9 +74,6 @@ def within(plan):
     return np.all(plan >= LOW.astype(np.float32)) and np.all(plan <= HIGH.astype(np.float32))
 
 
-# The contract
-
-
 @every_planner
 def test_state_is_a_fixed_point_and_stays_within_bounds(planner):
     state = planner.init()
@@ -165,9 +162,6 @@ def test_the_warm_start_is_the_plan_one_step_later(planner):
     np.testing.assert_allclose(warm[3], expected, rtol=1e-6)
 
 
-# The rollout
-
-
 @pytest.mark.parametrize("discount", [1.0, 0.9, 0.3])
 def test_rollout_against_a_loop(discount):
     plans = jax.random.uniform(jax.random.key(1), (6, 5, 2), minval=-1.0, maxval=1.0)
@@ -200,9 +194,6 @@ def test_discount_changes_the_choice():
         planner = CEM([0.0], [1.0], samples=100, iterations=6, horizon=2, discount=discount)
         _, action = planner.plan(planner.init(), model, pays_later, jnp.zeros(1), jax.random.key(0))
         assert action[0] == pytest.approx(best, abs=0.02)
-
-
-# Each planner
 
 
 def test_random_shooting_takes_the_best_of_uniform_candidates():

@@ -53,6 +53,18 @@ def test_bounds_hold_whatever_the_reward(low, width, scale, seed, name):
             assert np.all(plan >= low32) and np.all(plan <= high32)
 
 
+@pytest.mark.parametrize("name", PLANNERS)
+def test_candidates_are_clipped_before_they_are_scored(name):
+    """Only actions outside of the bounds would have a finite return: none is ever tried."""
+
+    def outside(obs, action, following):
+        return jnp.where(jnp.any((action < 0.0) | (action > 1.0)), 1.0, jnp.nan)
+
+    state = PLANNERS[name].init()._replace(mean=jnp.ones((3, 2)))
+    state, _ = PLANNERS[name].plan(state, hold, outside, jnp.zeros(1), jax.random.key(0))
+    assert state.failed == 1
+
+
 BAD_PLANNERS = [
     (
         lambda: CEM([0.0, 0.0], [1.0]),
