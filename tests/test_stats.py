@@ -21,7 +21,7 @@ def test_known_values():
 
 def test_interval_against_all_resamples():
     values = rng(4).normal(size=5)
-    cases: list[tuple[stats.Statistic, Any]] = [
+    cases: list[tuple[str, Any]] = [
         ("mean", np.mean),
         ("iqm", lambda v: scipy_stats.trim_mean(v, 0.25)),
     ]
@@ -116,6 +116,6 @@ def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="level is 95, expected a coverage between 0 and 1"):
         stats.bootstrap([[1.0, 2.0]], rng=rng(), level=95)
     with pytest.raises(ValueError, match="statistic is 'median', expected 'mean' or 'iqm'"):
-        stats.bootstrap([[1.0, 2.0]], rng=rng(), statistic="median")  # type: ignore[arg-type]
+        stats.bootstrap([[1.0, 2.0]], rng=rng(), statistic="median")
     with pytest.raises(ValueError, match="got 1 cells and 2, expected as many"):
         stats.probability_of_improvement([[1.0, 2.0]], [[1.0, 2.0]] * 2, rng=rng())

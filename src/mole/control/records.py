@@ -25,6 +25,9 @@ META_KEYS = ("env", "method", "schedule", "seed", "step_seconds", "complete", "e
 """Entries every header must have; `prior`, `configuration`, `versions` and `machine` are shown where
 present."""
 
+Scalar = Any
+"""A Python, NumPy or JAX scalar."""
+
 _DTYPES: dict[str, type] = {
     "reward": np.float64,
     "loss": np.float64,
@@ -209,18 +212,18 @@ class Recorder:
     def append(
         self,
         *,
-        reward: float,
-        loss: float,
+        reward: Scalar,
+        loss: Scalar,
         responsibilities: Any = (1.0,),
-        task: int = 0,
-        n_tasks: int = 1,
-        spawned: bool = False,
-        at_capacity: bool = False,
-        rejected: bool = False,
-        true_task: int = -1,
-        position: float = float("nan"),
-        upright: float = float("nan"),
-        seconds: float = float("nan"),
+        task: Scalar = 0,
+        n_tasks: Scalar = 1,
+        spawned: Scalar = False,
+        at_capacity: Scalar = False,
+        rejected: Scalar = False,
+        true_task: Scalar = -1,
+        position: Scalar = float("nan"),
+        upright: Scalar = float("nan"),
+        seconds: Scalar = float("nan"),
     ) -> None:
         """Add one step; see `EpisodeRecord` for the meaning of each value. JAX scalars are accepted."""
         values = locals()

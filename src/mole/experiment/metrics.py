@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mole.control.records import EpisodeRecord
 
@@ -166,7 +167,8 @@ def adjusted_rand(labels: np.ndarray, truth: np.ndarray) -> float:
     table = np.zeros((rows.max() + 1, columns.max() + 1))
     np.add.at(table, (rows, columns), 1)
 
-    def pairs(counts: np.ndarray) -> float:
+    def pairs(counts: ArrayLike) -> float:
+        counts = np.asarray(counts)
         return float((counts * (counts - 1) / 2).sum())
 
     together, in_rows, in_columns = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))

@@ -10,7 +10,7 @@ can cure. Every random draw comes from the generator that the caller passes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,8 +18,7 @@ from scipy import stats as scipy_stats
 
 __all__ = ["Interval", "bootstrap", "iqm", "mean", "paired_difference", "probability_of_improvement"]
 
-Cells = Sequence[ArrayLike]
-Statistic = Literal["mean", "iqm"]
+Cells = Sequence[ArrayLike] | np.ndarray
 
 
 class Interval(NamedTuple):
@@ -47,7 +46,7 @@ def bootstrap(
     cells: Cells,
     *,
     rng: np.random.Generator,
-    statistic: Statistic = "mean",
+    statistic: str = "mean",
     resamples: int = 5000,
     level: float = 0.95,
 ) -> Interval:
@@ -74,7 +73,7 @@ def paired_difference(
     b: Cells,
     *,
     rng: np.random.Generator,
-    statistic: Statistic = "mean",
+    statistic: str = "mean",
     resamples: int = 5000,
     level: float = 0.95,
 ) -> Interval:
