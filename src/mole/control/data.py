@@ -1,0 +1,97 @@
+"""Recorded transitions: random exploration, files, and their form for training. No task is ever recorded here."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from mole._types import Trajectory
+from mole.control.episode import Stretch
+
+if TYPE_CHECKING:
+    from mole.envs.spec import DynamicsSpec
+
+__all__ = ["load_stretches", "random_rollout", "save_stretches", "to_trajectories"]
+
+
+def random_rollout(env: Any, steps: int, rng: np.random.Generator) -> list[Stretch]:
+    """Random actions in ``env``: half of all rollouts held uniform ones, half AR(1)-coloured normal ones.
+
+    Actions that last longer than one step move the system farther from its resting place than white noise does.
+
+    Args:
+        env: a Gymnasium environment with a bounded continuous action space.
+        steps: steps to make.
+        rng: of the actions and of the environment's seed.
+    """
+    actions = _random_actions(env.action_space, steps, rng)
+    obs, _ = env.reset(seed=int(rng.integers(2**31)))
+    seen, done, stretches = [obs], [], []
+    for action in actions:
+        obs, _, terminated, truncated, _ = env.step(action)
+        seen.append(obs)
+        done.append(action)
+        if terminated or truncated:
+            stretches.append(Stretch(np.asarray(seen, np.float32), np.asarray(done, np.float32)))
+            obs, _ = env.reset()
+            seen, done = [obs], []
+    if done:
+        stretches.append(Stretch(np.asarray(seen, np.float32), np.asarray(done, np.float32)))
+    return stretches
+
+
+def _random_actions(space: Any, steps: int, rng: np.random.Generator) -> np.ndarray:
+    low, high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
+    if rng.random() < 0.5:
+        hold = int(rng.integers(1, 9))
+        held = rng.uniform(low, high, (-(-steps // hold), low.size))
+        return np.repeat(held, hold, axis=0)[:steps].astype(np.float32)
+    rho, noise = rng.uniform(0.5, 0.95), rng.standard_normal((steps, low.size))
+    coloured = np.empty_like(noise)
+    coloured[0] = noise[0]
+    for t in range(1, steps):
+        coloured[t] = rho * coloured[t - 1] + np.sqrt(1 - rho**2) * noise[t]
+    middle, half = (low + high) / 2, (high - low) / 2
+    return np.clip(middle + 0.8 * half * coloured, low, high).astype(np.float32)
+
+
+def to_trajectories(stretches: Sequence[Stretch], spec: DynamicsSpec) -> list[Trajectory]:
+    """Inputs x = features(obs, action) and targets y = delta(obs, next_obs) of every stretch, in natural units."""
+    one: Callable[..., Any] = jax.jit(jax.vmap(lambda o, a, n: (spec.features(o, a), spec.delta(o, n))))
+    lengths = [len(s.actions) for s in stretches]
+    obs = np.concatenate([s.obs[:-1] for s in stretches])
+    following = np.concatenate([s.obs[1:] for s in stretches])
+    x, y = jax.device_get(one(obs, np.concatenate([s.actions for s in stretches]), following))
+    ends = np.cumsum(lengths)[:-1]
+    return [Trajectory(a, b) for a, b in zip(np.split(x, ends), np.split(y, ends), strict=True)]
+
+
+def save_stretches(path: Path, stretches: Sequence[Stretch]) -> None:
+    """Write stretches to one ``.npz`` file, atomically."""
+    arrays = {
+        "obs": np.concatenate([s.obs for s in stretches]),
+        "actions": np.concatenate([s.actions for s in stretches]),
+        "lengths": np.asarray([len(s.actions) for s in stretches]),
+    }
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def load_stretches(path: Path) -> list[Stretch]:
+    """Read what `save_stretches` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        lengths = file["lengths"]
+        obs = np.split(file["obs"], np.cumsum(lengths + 1)[:-1])
+        actions = np.split(file["actions"], np.cumsum(lengths)[:-1])
+    return [Stretch(o, a) for o, a in zip(obs, actions, strict=True)]

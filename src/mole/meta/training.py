@@ -1,0 +1,275 @@
+"""Training a prior on recorded trajectories: meta-learned, or plainly supervised on the very same data.
+
+Both share one loop: normalise, hold out whole trajectories, draw windows, Adam under a cosine schedule, evaluate on
+the held-out windows before and after one inner step, keep the best, stop early if asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mole._types import Array, Key, Model, Window
+from mole.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate, adapt, window_loss
+from mole.likelihoods import Gaussian, Likelihood
+from mole.meta.groups import Groups, as_groups, fit_normalizers, normalised
+from mole.meta.maml import meta_loss
+from mole.meta.progress import TrainProgress, training_bar
+from mole.meta.tasks import WindowData, sample_windows, split_trajectories, window_data
+from mole.prior import MetaPrior
+
+__all__ = ["MetaConfig", "meta_train", "supervised_train"]
+
+_CHUNK = 125
+_HELD_OUT_WINDOWS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class MetaConfig:
+    """How a prior is trained. The defaults are those of the half-cheetah experiments."""
+
+    window: int = 16
+    """k, pairs of one inner step; windows of time have 2k."""
+    rate: Literal["scalar", "layer", "rank1"] = "rank1"
+    """Form of the inner rates β."""
+    initial_rate: float = 0.03
+    """Initial value of every inner rate."""
+    learn_rate: bool = True
+    """Whether the inner rates are meta-learned."""
+    first_order: bool = False
+    """Drop the second derivatives (FOMAML)."""
+    iterations: int = 6000
+    """Meta-gradient steps."""
+    batch: int = 32
+    """Windows in one meta-gradient step."""
+    learning_rate: float = 2e-3
+    """Adam's rate at the start of its cosine schedule."""
+    final_learning_rate: float = 1e-4
+    """Adam's rate at the end."""
+    clip_norm: float = 0.5
+    """Largest global norm of a meta-gradient; contacts make rare huge ones that undo hundreds of others."""
+    held_out: float = 0.1
+    """Share of trajectories kept apart for evaluation."""
+    evaluate_every: int = 500
+    """Iterations between evaluations on held-out windows."""
+    patience: int | None = None
+    """Stop after so many evaluations without improvement; None never stops early."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("window", "iterations", "batch", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"MetaConfig got {name}={getattr(self, name)}; expected at least 1.")
+        if not 0.0 < self.held_out < 1.0:
+            raise ValueError(f"MetaConfig got held_out={self.held_out}; expected a share between 0 and 1.")
+
+
+class _Fit(NamedTuple):
+    model: Model
+    rate: InnerRate
+
+
+def meta_train(
+    model: Model,
+    trajectories: Groups,
+    *,
+    config: MetaConfig = MetaConfig(),
+    key: Key,
+    likelihood: Likelihood | None = None,
+    group_weights: Sequence[float] | None = None,
+    rate: InnerRate | None = None,
+    callback: Callable[[TrainProgress], None] | None = None,
+    progress: bool = False,
+) -> MetaPrior:
+    """Meta-train θ* and its inner rates on windows of time (MOLe, section 4.1; `mole.meta.maml`).
+
+    Args:
+        model: the network to start from (fresh, or the model of an earlier prior).
+        trajectories: recorded stretches of (x ``[time, dx]``, y ``[time, dy]``) in natural units, or several groups
+            of them. Windows never cross a trajectory's end.
+        config: sizes and rates.
+        key: PRNG key; the same key and data give the same prior on the same machine.
+        likelihood: meaning of the output; a unit Gaussian if not given.
+        group_weights: share of windows drawn from each group; equal if not given.
+        rate: inner rates to start from (those of an earlier prior) instead of ``config``'s.
+        callback: called after every evaluation with a `TrainProgress`.
+        progress: show a progress bar with the held-out loss before and after adaptation.
+
+    Returns:
+        The prior with the best held-out loss after adaptation, its normalisers and its measured residual scale.
+
+    Raises:
+        ValueError: if there are no trajectories, they are too short, or they hold numbers that are not finite.
+    """
+    likelihood = Gaussian() if likelihood is None else likelihood
+    if rate is None:
+        forms: dict[str, Callable[[], InnerRate]] = {
+            "scalar": lambda: ScalarRate(config.initial_rate),
+            "layer": lambda: LayerRate(model, config.initial_rate),
+            "rank1": lambda: Rank1Rate(model, config.initial_rate),
+        }
+        rate = forms[config.rate]()
+
+    def objective(fit: _Fit, windows: Window) -> Array:
+        inner = fit.rate if config.learn_rate else jax.lax.stop_gradient(fit.rate)
+        return meta_loss(fit.model, inner, likelihood, windows, first_order=config.first_order)
+
+    return _train(
+        _Fit(model, rate),
+        objective,
+        True,
+        trajectories,
+        config,
+        key,
+        likelihood,
+        group_weights,
+        callback,
+        progress,
+    )
+
+
+def supervised_train(
+    model: Model,
+    trajectories: Groups,
+    *,
+    config: MetaConfig = MetaConfig(),
+    key: Key,
+    likelihood: Likelihood | None = None,
+    group_weights: Sequence[float] | None = None,
+    callback: Callable[[TrainProgress], None] | None = None,
+    progress: bool = False,
+) -> MetaPrior:
+    """Train the same network on the same windows with the plain loss and no inner step (the paper's baseline).
+
+    Arguments, result and errors as in `meta_train`; the inner rate of the result is ``config.initial_rate`` for all
+    parameters, to be tuned by whoever steps it online.
+    """
+    likelihood = Gaussian() if likelihood is None else likelihood
+
+    def objective(fit: _Fit, windows: Window) -> Array:
+        x, y = windows.x.reshape(-1, windows.x.shape[-1]), windows.y.reshape(-1, windows.y.shape[-1])
+        return window_loss(fit.model, likelihood, x, y)
+
+    fit = _Fit(model, ScalarRate(config.initial_rate))
+    return _train(
+        fit, objective, False, trajectories, config, key, likelihood, group_weights, callback, progress
+    )
+
+
+def _train(
+    fit: _Fit,
+    objective: Callable[[_Fit, Window], Array],
+    adapts: bool,
+    trajectories: Groups,
+    config: MetaConfig,
+    key: Key,
+    likelihood: Likelihood,
+    group_weights: Sequence[float] | None,
+    callback: Callable[[TrainProgress], None] | None,
+    progress: bool,
+) -> MetaPrior:
+    groups = as_groups(trajectories)
+    everything = [t for group in groups for t in group]
+    x_norm, y_norm = fit_normalizers(everything, likelihood)
+    splits = [split_trajectories(group, config.held_out, seed=0) for group in groups]
+    length = 2 * config.window
+    train, held = (
+        window_data([[normalised(t, x_norm, y_norm) for t in split[part]] for split in splits], length)
+        for part in (0, 1)
+    )
+    weights = jnp.ones(len(groups)) if group_weights is None else jnp.asarray(group_weights, jnp.float32)
+    key, held_key = jax.random.split(key)
+    held_windows = sample_windows(held, held_key, _HELD_OUT_WINDOWS, length, weights)
+
+    schedule = optax.cosine_decay_schedule(
+        config.learning_rate, config.iterations, config.final_learning_rate / config.learning_rate
+    )
+    optimiser = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
+    opt_state = optimiser.init(eqx.filter(fit, eqx.is_inexact_array))
+    chunk = _chunk_runner(objective, optimiser, config.batch, length)
+
+    best, best_loss, stale, done, started = fit, np.inf, 0, 0, time.monotonic()
+    with training_bar(config.iterations, enabled=progress) as bar:
+        while done < config.iterations:
+            until = min(config.iterations, (done // config.evaluate_every + 1) * config.evaluate_every)
+            while done < until:
+                steps = min(_CHUNK, until - done)
+                keys = jax.random.split(jax.random.fold_in(key, done), steps)
+                fit, opt_state = chunk(fit, opt_state, train, keys, weights)
+                done += steps
+                bar.advance(steps)
+            before, after, _ = _evaluate(fit, likelihood, held_windows, adapts)
+            event = TrainProgress(
+                done, config.iterations, float(before), float(after), time.monotonic() - started
+            )
+            if not np.isfinite(event.loss_after):
+                raise FloatingPointError(
+                    f"training diverged at iteration {done}: the held-out loss is {event.loss_after}; expected a "
+                    "finite number. Lower learning_rate or initial_rate."
+                )
+            bar.show(event)
+            if callback is not None:
+                callback(event)
+            if event.loss_after < best_loss:
+                best, best_loss, stale = fit, event.loss_after, 0
+            else:
+                stale += 1
+                if config.patience is not None and stale >= config.patience:
+                    break
+    _, _, residual = _evaluate(best, likelihood, held_windows, adapts)
+    return MetaPrior(
+        best.model,
+        inner_rate=best.rate,
+        window=config.window,
+        x_norm=x_norm,
+        y_norm=y_norm,
+        likelihood=likelihood,
+        residual_scale=jnp.maximum(residual, 1e-4),
+    )
+
+
+def _chunk_runner(
+    objective: Callable[[_Fit, Window], Array],
+    optimiser: optax.GradientTransformation,
+    batch: int,
+    length: int,
+) -> Callable[..., tuple[_Fit, Any]]:
+    @eqx.filter_jit
+    def run(fit: _Fit, opt_state: Any, data: WindowData, keys: Array, weights: Array) -> tuple[_Fit, Any]:
+        arrays, static = eqx.partition(fit, eqx.is_inexact_array)
+
+        def step(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], None]:
+            arrays, opt_state = carry
+            windows = sample_windows(data, key, batch, length, weights)
+            gradient = jax.grad(lambda a: objective(eqx.combine(a, static), windows))(arrays)
+            updates, opt_state = optimiser.update(gradient, opt_state)
+            return (optax.apply_updates(arrays, updates), opt_state), None
+
+        (arrays, opt_state), _ = jax.lax.scan(step, (arrays, opt_state), keys)
+        return eqx.combine(arrays, static), opt_state
+
+    return run
+
+
+@eqx.filter_jit
+def _evaluate(fit: _Fit, likelihood: Likelihood, windows: Window, adapts: bool) -> tuple[Array, Array, Array]:
+    """Query loss of θ, query loss after adaptation (if it adapts), and the root-mean-square residual per dimension."""
+    k = windows.x.shape[1] // 2
+
+    def one(window: Window) -> tuple[Array, Array, Array]:
+        x, y = window
+        adapted = adapt(fit.model, fit.rate, likelihood, x[:k], y[:k]) if adapts else fit.model
+        squared = jnp.square(jax.vmap(lambda a, b: b - likelihood.mean(adapted(a)))(x[k:], y[k:]))
+        losses = [window_loss(m, likelihood, x[k:], y[k:]) for m in (fit.model, adapted)]
+        return losses[0], losses[1], jnp.mean(squared, axis=0)
+
+    before, after, squared = jax.lax.map(one, windows)
+    return jnp.mean(before), jnp.mean(after), jnp.sqrt(jnp.mean(squared, axis=0))

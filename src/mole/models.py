@@ -1,0 +1,130 @@
+"""Networks and normalisers. Any Equinox module that maps ``[dx]`` to one raw output can take the MLP's place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mole._types import Array, Float, Key
+
+__all__ = ["MLP", "Linear", "Normalizer"]
+
+
+class Linear(eqx.Module):
+    """An affine map ``x W + b``.
+
+    Args:
+        in_size: features of the input.
+        out_size: features of the output.
+        key: PRNG key; weights are drawn from N(0, 2 / in_size) (He et al. 2015), biases are zero.
+    """
+
+    weight: Float[Array, "in out"]
+    bias: Float[Array, " out"]
+
+    def __init__(self, in_size: int, out_size: int, *, key: Key) -> None:
+        """See the class."""
+        self.weight = jax.random.normal(key, (in_size, out_size)) * math.sqrt(2.0 / in_size)
+        self.bias = jnp.zeros((out_size,))
+
+    def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
+        """Apply the map to one input ``[in]``; returns ``[out]``."""
+        return x @ self.weight + self.bias
+
+
+class MLP(eqx.Module):
+    """A multi-layer perceptron on one input; batch it with ``jax.vmap``.
+
+    The fast exact meta-gradient of `mole.meta.maml` is available for this class; every other module takes the
+    plain path.
+
+    Args:
+        in_size: features ``dx`` of one input.
+        out_size: raw outputs (`Likelihood.output_size` says how many a target needs).
+        width: units of each hidden layer.
+        depth: hidden layers (the paper uses 3 of 512).
+        activation: element-wise function between the layers.
+        key: PRNG key for the initial weights.
+
+    Raises:
+        ValueError: if a size is smaller than one.
+    """
+
+    layers: tuple[Linear, ...]
+    activation: Callable[[Array], Array] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        width: int = 256,
+        depth: int = 2,
+        activation: Callable[[Array], Array] = jax.nn.relu,
+        key: Key,
+    ) -> None:
+        """See the class."""
+        for name, size in (("in_size", in_size), ("out_size", out_size), ("width", width), ("depth", depth)):
+            if size < 1:
+                raise ValueError(f"MLP got {name}={size}; expected at least 1. Give the number of {name}.")
+        sizes = [in_size, *[width] * depth, out_size]
+        keys = jax.random.split(key, len(sizes) - 1)
+        self.layers = tuple(Linear(i, o, key=k) for i, o, k in zip(sizes[:-1], sizes[1:], keys, strict=True))
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, " dx"]) -> Float[Array, " out"]:
+        """Raw output ``[out]`` for one input ``[dx]``."""
+        for layer in self.layers[:-1]:
+            x = self.activation(layer(x))
+        return self.layers[-1](x)
+
+
+class Normalizer(eqx.Module):
+    """Shifts and scales each feature to zero mean and unit variance: ``(v − mean) / std``.
+
+    Args:
+        mean: per-feature shift ``[d]``, in the feature's unit.
+        std: per-feature scale ``[d]``, in the feature's unit, positive.
+    """
+
+    mean: Float[Array, " d"]
+    std: Float[Array, " d"]
+
+    @classmethod
+    def identity(cls, size: int) -> Normalizer:
+        """The normaliser of ``size`` features that changes nothing."""
+        return cls(jnp.zeros((size,)), jnp.ones((size,)))
+
+    @classmethod
+    def fit(cls, values: np.ndarray, *, relative_floor: float = 1e-6) -> Normalizer:
+        """Statistics of ``values[n, d]``; a constant feature keeps the scale 1.
+
+        Args:
+            values: data ``[n, d]``, finite.
+            relative_floor: a spread below this fraction of the feature's magnitude counts as constant.
+
+        Raises:
+            ValueError: if ``values`` is empty, not two-dimensional or not finite.
+        """
+        values = np.asarray(values, np.float64)
+        if values.ndim != 2 or values.shape[0] == 0 or not np.isfinite(values).all():
+            raise ValueError(
+                f"Normalizer.fit got an array of shape {values.shape} (finite: {bool(np.isfinite(values).all())}); "
+                "expected [n, d] finite numbers with n >= 1. Remove or impute missing rows first."
+            )
+        mean, std = values.mean(0), values.std(0)
+        std = np.where(std <= relative_floor * np.maximum(np.abs(mean), 1e-6), 1.0, std)
+        return cls(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
+
+    def __call__(self, value: Float[Array, " d"]) -> Float[Array, " d"]:
+        """Normalise one vector ``[d]``."""
+        return (value - self.mean) / self.std
+
+    def inverse(self, value: Float[Array, " d"]) -> Float[Array, " d"]:
+        """Undo `__call__`: back to the feature's own unit."""
+        return value * self.std + self.mean

@@ -1,0 +1,74 @@
+"""Settings of the learners, checked in one place: each error says what was got, what was expected and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["check_choice", "check_mixture", "check_range"]
+
+
+def check_range(owner: str, name: str, value: Any, low: float, high: float, remedy: str) -> None:
+    """Raise unless ``low <= value <= high``."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{owner} got {name}={value!r} ({type(value).__name__}); expected a number. {remedy}")
+    if not low <= value <= high:
+        expected = f"between {low:g} and {high:g}" if high < float("inf") else f"of at least {low:g}"
+        raise ValueError(f"{owner} got {name}={value!r}; expected a number {expected}. {remedy}")
+
+
+def check_choice(owner: str, name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raise unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{owner} got {name}={value!r}; expected one of {', '.join(map(repr, choices))}.")
+
+
+_INFINITY = float("inf")
+_RANGES = {
+    "window": (1, _INFINITY, "It is k, the pairs of one inner step."),
+    "likelihood_window": (1, _INFINITY, "It is the number of newest pairs scored in the E-step."),
+    "temperature": (1e-6, _INFINITY, "It divides the score of a task."),
+    "stay": (1e-6, 1 - 1e-6, "It is the probability that a task lasts one more step."),
+    "alpha": (0.0, _INFINITY, "It weighs a new task; 0 never makes one."),
+    "margin": (0.0, _INFINITY, "It is what a new task must win by."),
+    "step_scale": (0.0, _INFINITY, "It is the M-step's rate as a fraction of the inner rate."),
+    "max_tasks": (1, 1024, "It is the number of slots."),
+}
+_CHOICES = {
+    "score": ("log_prob", "loss"),
+    "task_prior": ("sticky", "crp"),
+    "assignment": ("hard", "soft"),
+    "memory": ("own", "shared"),
+    "at_capacity": ("refuse", "evict"),
+    "predict_with": ("most_probable", "best_scoring"),
+}
+
+
+def check_mixture(settings: Mapping[str, Any]) -> None:
+    """Check the settings of a `mole.online.mole.Mixture`, by name."""
+    for name, (low, high, remedy) in _RANGES.items():
+        check_range("Mixture", name, settings[name], low, high, remedy)
+    for name, choices in _CHOICES.items():
+        check_choice("Mixture", name, settings[name], choices)
+    for name in ("window", "likelihood_window", "max_tasks"):
+        if not isinstance(settings[name], int):
+            raise TypeError(f"Mixture got {name}={settings[name]!r}; expected a whole number.")
+    pairs = 2 * settings["window"]
+    if settings["likelihood_window"] > pairs:
+        raise ValueError(
+            f"Mixture got likelihood_window={settings['likelihood_window']}; expected at most 2k = {pairs}, the pairs "
+            "that are kept."
+        )
+    candidate = settings["candidate_window"]
+    if candidate is not None and (candidate < 2 or candidate % 2 or candidate > pairs):
+        raise ValueError(
+            f"Mixture got candidate_window={candidate}; expected an even number from 2 to 2k = {pairs}, or None for "
+            "the paper's rule."
+        )
+    if settings["memory"] == "own" and settings["assignment"] == "soft":
+        raise ValueError("Mixture got memory='own' with assignment='soft'; a pair has one owner: use 'hard'.")
+    refresh = settings["refresh"]
+    if refresh is not None and (not isinstance(refresh, int) or refresh < 1):
+        raise ValueError(
+            f"Mixture got refresh={refresh!r}; expected a whole number of steps, or None for never."
+        )

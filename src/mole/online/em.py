@@ -1,0 +1,159 @@
+"""The parts of online expectation maximisation: state, prior over tasks, E-step and M-step.
+
+`mole.online.mole` puts them together; equation and section numbers are those of Nagabandi, Finn, Levine (2019).
+"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from mole._types import Array, Bool, Float, Int, Model, Window
+from mole.inner import adapt
+from mole.online.base import Pairs, parameters, with_parameters
+from mole.prior import MetaPrior
+
+__all__ = [
+    "MixtureState",
+    "crp_log_prior",
+    "e_step",
+    "m_step_own",
+    "m_step_shared",
+    "new_task",
+    "own_pairs",
+    "sticky_log_prior",
+]
+
+
+class MixtureState(eqx.Module):
+    """State of a `Mixture`: stacked models with bookkeeping; slots from ``n_tasks`` on are unused."""
+
+    models: Model
+    recent: Pairs
+    memory: Pairs | None
+    counts: Float[Array, " tasks"]
+    counted: Float[Array, ""]
+    responsibilities: Float[Array, " tasks"]
+    last_used: Int[Array, " tasks"]
+    step: Int[Array, ""]
+    task: Int[Array, ""]
+    n_tasks: Int[Array, ""]
+    spawned: Bool[Array, ""]
+    at_capacity: Bool[Array, ""]
+
+
+def crp_log_prior(
+    counts: Float[Array, " tasks"], counted: Float[Array, ""], alpha: Float[Array, ""]
+) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
+    """Chinese restaurant process: log n_i/(m+α) of each task and log α/(m+α) of a new one.
+
+    Before anything is counted all are equal; α = 0 never gives a new task.
+    """
+    fresh = counted == 0
+    total = jnp.log(jnp.where(fresh, 1.0, counted + alpha))
+    new = jnp.where(fresh & (alpha > 0), 0.0, jnp.log(alpha) - total)
+    return jnp.where(fresh, 0.0, jnp.log(counts) - total), new
+
+
+def sticky_log_prior(
+    task: Int[Array, ""], n_tasks: Int[Array, ""], stay: Float[Array, ""], slots: int
+) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
+    """The task stays with probability ``stay``; the others and a new one share the rest equally."""
+    leave = jnp.log1p(-stay) - jnp.log(n_tasks.astype(jnp.float32))
+    return jnp.where(jnp.arange(slots) == task, jnp.log(stay), leave), leave
+
+
+def e_step(log_joint: Float[Array, " tasks"], hard: bool) -> Float[Array, " tasks"]:
+    """Task probabilities from log-likelihood plus log-prior; all on the best one if ``hard``."""
+    if hard:
+        return jax.nn.one_hot(jnp.argmax(log_joint), log_joint.shape[0])
+    return jax.nn.softmax(log_joint)
+
+
+def m_step_shared(
+    prior: MetaPrior,
+    models: Model,
+    recent: Pairs,
+    responsibilities: Float[Array, " tasks"],
+    step_scale: Array,
+) -> Model:
+    """Every task takes one step on the same pairs, θ(T_i) ← θ(T_i) − s · P_t(T_i) · β ∘ ∇L(θ(T_i), W_new)."""
+
+    def one(arrays: Model, responsibility: Array) -> Model:
+        model = with_parameters(prior.model, arrays)
+        scale = step_scale * responsibility
+        adapted = adapt(model, prior.inner_rate, prior.likelihood, recent.x, recent.y, scale=scale)
+        return parameters(adapted)
+
+    return jax.vmap(one)(models, responsibilities)
+
+
+def m_step_own(
+    prior: MetaPrior, models: Model, memory: Pairs, task: Int[Array, ""], window: int, step_scale: Array
+) -> Model:
+    """One task learns from the pairs that it owns; the others rest.
+
+    Until it owns ``window`` pairs it is θ* adapted on them by one full inner step; from then on it takes a small step,
+    ``step_scale`` times the inner rate, from where it is.
+    """
+    own = Pairs(*(field[task] for field in memory))
+    young = jnp.sum(own.weight) < window
+    current = jax.tree.map(lambda a: a[task], models)
+    start = jax.tree.map(lambda a, b: jnp.where(young, a, b), parameters(prior.model), current)
+    adapted = adapt(
+        with_parameters(prior.model, start),
+        prior.inner_rate,
+        prior.likelihood,
+        own.x,
+        own.y,
+        weights=own.weight,
+        scale=jnp.where(young, 1.0, step_scale),
+    )
+    return put(models, task, adapted)
+
+
+def new_task(
+    prior: MetaPrior, models: Model, slot: Int[Array, ""], spawned: Bool[Array, ""], support: Window
+) -> Model:
+    """Put θ_c = θ* − β ∘ ∇L(θ*, support) in ``slot`` if ``spawned``."""
+
+    def place(stack: Model) -> Model:
+        return put(stack, slot, adapt(prior.model, prior.inner_rate, prior.likelihood, *support))
+
+    return jax.lax.cond(spawned, place, lambda stack: stack, models)
+
+
+def own_pairs(
+    memory: Pairs, task: Int[Array, ""], recent: Pairs, spawned: Bool[Array, ""], explained: Bool[Array, " n"]
+) -> Pairs:
+    """Give the newest pair to ``task``; a new task owns those of the newest n pairs that it explains best."""
+    length, n = memory.x.shape[1], explained.shape[0]
+    own = Pairs(*(field[task] for field in remember(memory, task, recent.x[-1], recent.y[-1])))
+    founding = recent.last(length)
+    weight = jnp.concatenate([jnp.zeros((length - n,)), explained * founding.weight[-n:]])
+    own = Pairs(
+        *(jnp.where(spawned, a, b) for a, b in zip(founding._replace(weight=weight), own, strict=True))
+    )
+    return Pairs(*(field.at[task].set(new) for field, new in zip(memory, own, strict=True)))
+
+
+def remember(memory: Pairs, task: Int[Array, ""], x: Float[Array, " dx"], y: Float[Array, " dy"]) -> Pairs:
+    """Append a pair to the memory of one task."""
+    own = Pairs(*(field[task] for field in memory)).push(x, y)
+    return Pairs(*(field.at[task].set(new) for field, new in zip(memory, own, strict=True)))
+
+
+def stack_models(prior: MetaPrior, tasks: int) -> Model:
+    """``tasks`` copies of θ*'s parameters, stacked on a leading axis."""
+    return jax.tree.map(lambda a: jnp.repeat(a[None], tasks, axis=0), parameters(prior.model))
+
+
+def pick(prior: MetaPrior, models: Model, task: Int[Array, ""]) -> Model:
+    """The model in slot ``task`` of a stack."""
+    return with_parameters(prior.model, jax.tree.map(lambda a: a[task], models))
+
+
+def put(models: Model, task: Int[Array, ""], model: Model) -> Model:
+    """The stack with slot ``task`` replaced by ``model``'s parameters."""
+    return jax.tree.map(lambda a, b: a.at[task].set(b), models, parameters(model))

@@ -1,0 +1,279 @@
+"""MOLe: a mixture of models kept by online expectation maximisation (Nagabandi, Finn, Levine 2019, section 4.2).
+
+For every pair of the stream:
+
+1. E-step      P_t(T_i) ∝ exp(log-likelihood of the recent pairs under θ(T_i)) · P(T_i);
+2. candidate   θ_c, one inner step from θ*, joins as a new task if it explains the data best of all;
+3. M-step      each task takes one gradient step, scaled by its responsibility;
+4. predict and plan with the most probable task.
+
+Two rules are put together from the same parts. `Mixture.paper` is the paper's: the mean loss over the last k pairs
+over a temperature, a Chinese-restaurant prior, soft responsibilities. `Mixture(prior)` is ours, the *pointwise rule*:
+the newest pair alone under a calibrated Student-t, a sticky prior, hard assignment, a candidate judged on pairs it was
+not fitted to and held to a margin; each task learns from the pairs it owns.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mole._types import Array, Float, Model, Window
+from mole.lowrank import adapted_outputs
+from mole.online.base import OnlineLearner, Pairs, fresh, with_parameters
+from mole.online.checks import check_mixture
+from mole.online.em import (
+    MixtureState,
+    crp_log_prior,
+    e_step,
+    m_step_own,
+    m_step_shared,
+    new_task,
+    own_pairs,
+    pick,
+    stack_models,
+    sticky_log_prior,
+)
+from mole.prior import MetaPrior
+
+__all__ = ["Mixture"]
+
+
+class Mixture(OnlineLearner):
+    """The MOLe learner. ``Mixture(prior)`` is our pointwise rule, ``Mixture.paper(prior)`` the paper's.
+
+    Args:
+        prior: the meta-trained θ*.
+        window: k; the prior's if not given.
+        likelihood_window: newest pairs scored in the E-step.
+        score: "log_prob" sums the likelihood's calibrated log density, "loss" takes minus the mean loss.
+        temperature: τ, divides the score.
+        task_prior: "sticky" or "crp".
+        stay: probability of staying, for the sticky prior.
+        alpha: α of the CRP, the weight of a new task.
+        refresh: R, the CRP counts restart every R steps; None never.
+        assignment: "hard" or "soft" responsibilities.
+        memory: "own": a task learns from the pairs it owns; "shared": from the last k pairs of the stream.
+        candidate_window: a new task is fitted on the even-aged and judged on the odd-aged of so many newest pairs;
+            None: fitted on the older k and judged on the pairs of the E-step (the paper).
+        margin: nats (units of score over τ) by which a new task must beat every other.
+        step_scale: M-step rate as a fraction of the inner rate.
+        max_tasks: slots.
+        at_capacity: "refuse" a new task when all slots are in use (the paper), or "evict" the least recently used.
+        predict_with: "most_probable" task, or the "best_scoring" one, without the prior.
+
+    Raises:
+        ValueError: if a setting is out of range, with what is expected.
+    """
+
+    prior: MetaPrior
+    temperature: Array
+    stay: Array
+    alpha: Array
+    margin: Array
+    step_scale: Array
+    window: int = eqx.field(static=True)
+    likelihood_window: int = eqx.field(static=True)
+    score: Literal["log_prob", "loss"] = eqx.field(static=True)
+    task_prior: Literal["sticky", "crp"] = eqx.field(static=True)
+    refresh: int | None = eqx.field(static=True)
+    hard: bool = eqx.field(static=True)
+    own_memory: bool = eqx.field(static=True)
+    candidate_window: int | None = eqx.field(static=True)
+    max_tasks: int = eqx.field(static=True)
+    evict: bool = eqx.field(static=True)
+    predict_with: Literal["most_probable", "best_scoring"] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        prior: MetaPrior,
+        *,
+        window: int | None = None,
+        likelihood_window: int = 1,
+        score: Literal["log_prob", "loss"] = "log_prob",
+        temperature: float = 1.0,
+        task_prior: Literal["sticky", "crp"] = "sticky",
+        stay: float = 0.99,
+        alpha: float = 1.0,
+        refresh: int | None = None,
+        assignment: Literal["hard", "soft"] = "hard",
+        memory: Literal["own", "shared"] = "own",
+        candidate_window: int | None = 8,
+        margin: float = 40.0,
+        step_scale: float = 0.1,
+        max_tasks: int = 5,
+        at_capacity: Literal["refuse", "evict"] = "evict",
+        predict_with: Literal["most_probable", "best_scoring"] = "most_probable",
+    ) -> None:
+        """See the class."""
+        window = prior.window if window is None else window
+        check_mixture(locals())
+        self.prior, self.window, self.likelihood_window = prior, window, likelihood_window
+        self.score, self.task_prior, self.refresh = score, task_prior, refresh
+        self.hard, self.own_memory, self.evict = assignment == "hard", memory == "own", at_capacity == "evict"
+        self.candidate_window, self.max_tasks, self.predict_with = candidate_window, max_tasks, predict_with
+        self.temperature, self.stay, self.alpha = (
+            jnp.float32(temperature),
+            jnp.float32(stay),
+            jnp.float32(alpha),
+        )
+        self.margin, self.step_scale = jnp.float32(margin), jnp.float32(step_scale)
+
+    @classmethod
+    def paper(cls, prior: MetaPrior, **settings: Any) -> Mixture:
+        """The paper's rule with the authors' values (k of the prior, τ = 0.02, α = 1, R = 20, 5 tasks, full M-step).
+
+        With learned inner rates, which are much larger than the authors' 0.01, use ``step_scale`` near 0.1: at the full
+        rate an old task is overwritten before its end is noticed.
+        """
+        window = settings.get("window", prior.window)
+        values = {
+            "likelihood_window": window,
+            "score": "loss",
+            "temperature": 0.02,
+            "task_prior": "crp",
+            "alpha": 1.0,
+            "refresh": 20,
+            "assignment": "soft",
+            "memory": "shared",
+            "candidate_window": None,
+            "margin": 0.0,
+            "step_scale": 1.0,
+            "max_tasks": 5,
+            "at_capacity": "refuse",
+        }
+        return cls(prior, **{**values, **settings})
+
+    def init(self) -> MixtureState:
+        """One task, θ(T_1) = θ*, and nothing seen."""
+        zero, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+        memory = Pairs.empty(self.prior, 2 * self.window, self.max_tasks) if self.own_memory else None
+        state = MixtureState(
+            models=stack_models(self.prior, self.max_tasks),
+            recent=Pairs.empty(self.prior, max(2 * self.window, self.candidate_window or 0)),
+            memory=memory,
+            counts=jnp.zeros((self.max_tasks,)),
+            counted=jnp.zeros(()),
+            responsibilities=jax.nn.one_hot(0, self.max_tasks),
+            last_used=jnp.zeros((self.max_tasks,), jnp.int32),
+            step=zero,
+            task=zero,
+            n_tasks=zero + 1,
+            spawned=false,
+            at_capacity=false,
+        )
+        return fresh(state)
+
+    def model(self, state: MixtureState) -> Model:
+        """θ(T*), the model of the most probable (or best-scoring) task."""
+        return pick(self.prior, state.models, state.task)
+
+    def report(self, before: MixtureState, after: MixtureState) -> dict[str, Array]:
+        """The tasks' part of `Info`."""
+        names = ("responsibilities", "task", "n_tasks", "spawned", "at_capacity")
+        return {name: getattr(after, name) for name in names}
+
+    def learn(self, state: MixtureState, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> MixtureState:
+        """One EM iteration; the paper's rule waits until 2k pairs have been seen."""
+        state = eqx.tree_at(lambda s: (s.recent, s.step), state, (state.recent.push(x, y), state.step + 1))
+        if self.own_memory:
+            return self._iterate(state)
+        ready = jnp.sum(state.recent.weight) >= 2 * self.window
+        quiet = eqx.tree_at(lambda s: (s.spawned, s.at_capacity), state, (jnp.zeros((), bool),) * 2)
+        return jax.lax.cond(ready, lambda s: self._iterate(s), lambda _: quiet, state)
+
+    def _iterate(self, state: MixtureState) -> MixtureState:
+        prior, slots = self.prior, jnp.arange(self.max_tasks)
+        used = slots < state.n_tasks
+        log_prior, log_prior_new = self._log_prior(state)
+        log_prior = jnp.where(used, log_prior, -jnp.inf)
+
+        # E-step over the tasks there are.
+        points = state.recent.last(max(self.likelihood_window, self.candidate_window or 0))
+        scores = jax.vmap(lambda arrays: self._scores_of(arrays, points))(state.models)
+        log_likelihood = self._log_likelihood(scores[:, -self.likelihood_window :])
+        without_new = e_step(log_likelihood + log_prior, self.hard)
+
+        # The candidate is judged on pairs that it was not fitted to, and must win.
+        support, judge = self._candidate_pairs(state.recent, points)
+        outputs = adapted_outputs(prior.model, prior.inner_rate, prior.likelihood, support, points.x)
+        scores_new = self._point_scores(outputs, points)
+        judged = self._log_likelihood(scores[:, judge]) + log_prior
+        judged_new = self._log_likelihood(scores_new[judge]) + log_prior_new
+        seen = jnp.sum(state.recent.weight) >= (self.candidate_window or 2 * self.window)
+        wins = seen & (judged_new > jnp.max(judged) + self.margin)
+        full = state.n_tasks == self.max_tasks
+        spawned = wins if self.evict and self.max_tasks > 1 else wins & ~full
+        least_recent = jnp.argmin(jnp.where(slots == state.task, jnp.iinfo(jnp.int32).max, state.last_used))
+        slot = jnp.where(full, least_recent, state.n_tasks).astype(jnp.int32)
+        with_new = e_step(jnp.where(slots == slot, judged_new, judged), self.hard)
+        responsibilities = jnp.where(spawned, with_new, without_new)
+        most_probable = jnp.argmax(responsibilities).astype(jnp.int32)
+
+        # M-step; a new task takes its own first step with the others.
+        if state.memory is None:
+            models = new_task(prior, state.models, slot, spawned, support)
+            recent = state.recent.last(self.window)
+            models, memory = m_step_shared(prior, models, recent, responsibilities, self.step_scale), None
+        else:
+            explained = scores_new > jnp.max(jnp.where(used[:, None], scores, -jnp.inf), axis=0)
+            memory = own_pairs(state.memory, most_probable, state.recent, spawned, explained)
+            models = m_step_own(prior, state.models, memory, most_probable, self.window, self.step_scale)
+
+        best = jnp.where(spawned, slot, jnp.argmax(jnp.where(used, log_likelihood, -jnp.inf)))
+        counts, counted = self._counts(state)
+        return MixtureState(
+            models=models,
+            recent=state.recent,
+            memory=memory,
+            counts=jnp.where(spawned & (slots == slot), 0.0, counts) + responsibilities,
+            counted=counted + 1,
+            responsibilities=responsibilities,
+            last_used=state.last_used.at[most_probable].set(state.step),
+            step=state.step,
+            task=most_probable if self.predict_with == "most_probable" else best.astype(jnp.int32),
+            n_tasks=jnp.where(spawned & ~full, state.n_tasks + 1, state.n_tasks),
+            spawned=spawned,
+            at_capacity=wins & full,
+        )
+
+    def _counts(self, state: MixtureState) -> tuple[Array, Array]:
+        """n_i and m, restarted every R steps."""
+        if self.refresh is None:
+            return state.counts, state.counted
+        restart = state.counted >= self.refresh
+        return jnp.where(restart, 0.0, state.counts), jnp.where(restart, 0.0, state.counted)
+
+    def _log_prior(self, state: MixtureState) -> tuple[Array, Array]:
+        """log P(T_i) of every slot and of a new task."""
+        if self.task_prior == "crp":
+            return crp_log_prior(*self._counts(state), self.alpha)
+        return sticky_log_prior(state.task, state.n_tasks, self.stay, self.max_tasks)
+
+    def _scores_of(self, arrays: Model, points: Pairs) -> Array:
+        return self._point_scores(jax.vmap(with_parameters(self.prior.model, arrays))(points.x), points)
+
+    def _point_scores(self, outputs: Array, points: Pairs) -> Array:
+        """The score of each pair ``[n]``; zero for pairs not yet seen."""
+        likelihood = self.prior.likelihood
+        if self.score == "loss":
+            return -jax.vmap(likelihood.loss)(outputs, points.y) * points.weight
+        log_prob = jax.vmap(lambda o, y: likelihood.log_prob(o, y, self.prior.residual_scale))
+        return log_prob(outputs, points.y) * points.weight
+
+    def _log_likelihood(self, scores: Array) -> Array:
+        """Score of a window of pairs, over the temperature: a mean of losses, a sum of log densities."""
+        reduce = jnp.mean if self.score == "loss" else jnp.sum
+        return reduce(scores, axis=-1) / self.temperature
+
+    def _candidate_pairs(self, recent: Pairs, points: Pairs) -> tuple[Window, np.ndarray]:
+        """The pairs that a new task is fitted to, and the places in ``points`` of those that it is judged on."""
+        if self.candidate_window is None:
+            return Window(recent.x[: self.window], recent.y[: self.window]), np.arange(self.likelihood_window)
+        n = points.x.shape[0]
+        fit = np.arange(n - self.candidate_window, n, 2)
+        return Window(points.x[fit], points.y[fit]), fit + 1

@@ -1,0 +1,164 @@
+"""A prior as one file: the arrays, and a header that says how it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from mole import checkpoint
+from mole.checkpoint import CheckpointError
+from mole.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate
+from mole.likelihoods import Categorical, Gaussian, Likelihood
+from mole.models import MLP, Normalizer
+from mole.prior import MetaPrior
+
+__all__ = ["PriorHeader", "load_prior", "save_prior"]
+
+_KIND = "prior"
+_ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jax.numpy.tanh, "gelu": jax.nn.gelu, "silu": jax.nn.silu}
+_RATES: dict[str, type[InnerRate]] = {"scalar": ScalarRate, "layer": LayerRate, "rank1": Rank1Rate}
+
+
+@dataclasses.dataclass(frozen=True)
+class PriorHeader:
+    """How to rebuild a prior, and where it came from.
+
+    Attributes:
+        input_size: features ``dx`` of one input.
+        target_size: entries ``dy`` of one target.
+        width: units per hidden layer of the MLP.
+        depth: hidden layers.
+        activation: name of the activation.
+        rate: form of the inner rates: scalar, layer or rank1.
+        likelihood: gaussian, gaussian-learned or categorical.
+        window: k.
+        provenance: the command, seed, amount of data and environment that made it; plain JSON.
+    """
+
+    input_size: int
+    target_size: int
+    width: int
+    depth: int
+    activation: str
+    rate: str
+    likelihood: str
+    window: int
+    provenance: dict[str, Any]
+
+    def skeleton(self) -> MetaPrior:
+        """A prior of this structure, its numbers meaningless."""
+        likelihood = _LIKELIHOODS[self.likelihood]()
+        model = MLP(
+            self.input_size,
+            likelihood.output_size(self.target_size),
+            width=self.width,
+            depth=self.depth,
+            activation=_ACTIVATIONS[self.activation],
+            key=jax.random.key(0),
+        )
+        rate = ScalarRate(0.1) if self.rate == "scalar" else _RATES[self.rate](model, 0.1)  # pyright: ignore[reportCallIssue]
+        return MetaPrior(
+            model,
+            inner_rate=rate,
+            window=self.window,
+            x_norm=Normalizer.identity(self.input_size),
+            y_norm=Normalizer.identity(self.target_size),
+            likelihood=likelihood,
+        )
+
+
+_LIKELIHOODS = {
+    "gaussian": Gaussian,
+    "gaussian-learned": lambda: Gaussian(learned_scale=True),
+    "categorical": Categorical,
+}
+
+
+def _name_of(value: Any, table: Mapping[str, Any], what: str) -> str:
+    for name, entry in table.items():
+        if entry is value or type(value) is entry:
+            return name
+    raise TypeError(
+        f"save_prior got the {what} {value!r}; expected one of {', '.join(table)}. Use mole.checkpoint.save with your "
+        "own module as `like` for anything else."
+    )
+
+
+def _likelihood_name(likelihood: Likelihood) -> str:
+    if isinstance(likelihood, Gaussian):
+        return "gaussian-learned" if likelihood.learned_scale else "gaussian"
+    return _name_of(likelihood, {"categorical": Categorical}, "likelihood")
+
+
+def save_prior(path: str | os.PathLike[str], prior: MetaPrior, provenance: Mapping[str, Any]) -> PriorHeader:
+    """Write a prior of an MLP to one file, atomically.
+
+    Args:
+        path: the file.
+        prior: its model must be a `mole.models.MLP` with a named activation.
+        provenance: how it was made, plain JSON.
+
+    Raises:
+        TypeError: for a model, rate or likelihood that the header cannot name.
+    """
+    model = prior.model
+    if type(model) is not MLP:
+        _name_of(model, {"MLP": MLP}, "model")
+    header = PriorHeader(
+        input_size=prior.input_size,
+        target_size=prior.target_size,
+        width=model.layers[0].weight.shape[1],
+        depth=len(model.layers) - 1,
+        activation=_name_of(model.activation, _ACTIVATIONS, "activation"),
+        rate=_name_of(prior.inner_rate, _RATES, "inner rate"),
+        likelihood=_likelihood_name(prior.likelihood),
+        window=prior.window,
+        provenance=dict(provenance),
+    )
+    checkpoint.save(path, prior, kind=_KIND, config=dataclasses.asdict(header))
+    return header
+
+
+def load_prior(path: str | os.PathLike[str]) -> tuple[MetaPrior, PriorHeader]:
+    """Read a prior written by `save_prior`; nothing in the file is executed.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        mole.checkpoint.CheckpointError: if it is not a prior, or truncated, altered or of a newer format.
+    """
+    stored = checkpoint.read_header(path)
+    if stored.kind != _KIND:
+        raise CheckpointError(f"{path} holds a {stored.kind!r}, expected a prior; `mole train` writes one.")
+    header = _checked_header(stored.config, path)
+    like = eqx.filter_eval_shape(header.skeleton)
+    return checkpoint.load(path, like, kind=_KIND), header
+
+
+def _checked_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
+    fields = {field.name: field.type for field in dataclasses.fields(PriorHeader)}
+    wrong = sorted(set(fields) ^ set(config))
+    if wrong:
+        raise CheckpointError(
+            f"{path} has a header that differs in {wrong}; it was written by another version."
+        )
+    for name, limit in (
+        ("input_size", 10**6),
+        ("target_size", 10**6),
+        ("width", 10**5),
+        ("depth", 100),
+        ("window", 10**5),
+    ):
+        value = config[name]
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
+            raise CheckpointError(
+                f"{path} has {name}={value!r} in its header; expected a number from 1 to {limit}."
+            )
+    for name, table in (("activation", _ACTIVATIONS), ("rate", _RATES), ("likelihood", _LIKELIHOODS)):
+        if config[name] not in table:
+            raise CheckpointError(f"{path} has {name}={config[name]!r}; expected one of {', '.join(table)}.")
+    return PriorHeader(**config)
