@@ -31,12 +31,12 @@ test-peers: .venv-peers/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[control,dev]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[control,dev]'
 	touch $@
 
 .venv-peers/.installed: pyproject.toml constraints.txt constraints-peers.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet -c constraints-peers.txt \
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-peers.txt \
 		-e '.[control,dev]' torch==2.13.0 stable-baselines3
 	touch $@
 
