@@ -55,7 +55,7 @@ def test_like_may_be_shapes_only(file: Path) -> None:
 
 def test_restored_keys_give_the_same_randomness(file: Path) -> None:
     key = load(file, make_tree(seed=1), kind="test")["rbg"]
-    np.testing.assert_array_equal(jax.random.normal(key, 3), jax.random.normal(make_tree()["rbg"], 3))
+    np.testing.assert_array_equal(jax.random.normal(key, (3,)), jax.random.normal(make_tree()["rbg"], (3,)))
 
 
 def test_a_network_works_after_loading(tmp_path: Path) -> None:
