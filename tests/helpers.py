@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,8 @@ from mole.models import MLP, Normalizer
 from mole.prior import MetaPrior
 
 RATES = ("scalar", "layer", "rank1")
+
+T = TypeVar("T")
 
 
 def tiny_mlp(
@@ -101,3 +105,20 @@ def linear_tasks(
         x = rng.normal(size=(length, dx))
         trajectories.append(Trajectory(x, x @ slopes + noise * rng.normal(size=(length, dy))))
     return trajectories
+
+
+def as_double(tree: T) -> T:
+    """The tree with its real arrays in float64; call it inside of ``jax.enable_x64(True)``."""
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float64) if eqx.is_inexact_array(a) else a, tree)
+
+
+def largest_difference(one: object, other: object) -> float:
+    """Largest absolute difference between the arrays of two trees of the same structure."""
+    one, other = (eqx.filter(tree, eqx.is_inexact_array) for tree in (one, other))
+    differences = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b), initial=0.0)), one, other)
+    return max(jax.tree.leaves(differences))
+
+
+def bits(tree: object) -> list[bytes]:
+    """The bytes of every array of a tree: equal only if bit-identical, signs of zeros and NaNs included."""
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))]

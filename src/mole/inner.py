@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from mole._types import Array, Float, Model
 from mole.likelihoods import Likelihood
 
-__all__ = ["InnerRate", "LayerRate", "Rank1Rate", "ScalarRate", "adapt", "window_loss"]
+__all__ = ["InnerRate", "LayerRate", "Rank1Rate", "ScalarRate", "adapt", "weighted_mean", "window_loss"]
 
 _LOW, _HIGH = 1e-5, 30.0
 """Bounds of every rate on a unit-variance target; the geometric middle is 0.017."""
@@ -159,9 +159,13 @@ def window_loss(
         weights: non-negative weight of each pair; the mean is over their sum (0 if all are zero).
     """
     losses = jax.vmap(lambda a, b: likelihood.loss(model(a), b))(x, y)
-    if weights is None:
-        return jnp.mean(losses)
-    return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+    return jnp.mean(losses) if weights is None else weighted_mean(losses, weights)
+
+
+def weighted_mean(values: Float[Array, " k"], weights: Float[Array, " k"]) -> Float[Array, ""]:
+    """Mean of ``values`` over the sum of the non-negative ``weights``; 0 if all of them are zero."""
+    total = jnp.sum(weights)
+    return jnp.sum(values * weights) / jnp.where(total > 0, total, 1.0)
 
 
 def adapt(
@@ -193,6 +197,11 @@ def adapt(
     gradient = eqx.filter_grad(window_loss)(model, likelihood, x, y, weights)
     if first_order:
         gradient = jax.lax.stop_gradient(gradient)
-    scale = jnp.asarray(scale, jnp.float32)
-    step = jax.tree.map(lambda g: jnp.where(scale == 0, 0.0, -scale * g), rate.scaled(gradient))
-    return eqx.apply_updates(model, step)
+    scale = jnp.asarray(scale)
+    moved = eqx.apply_updates(
+        model, jax.tree.map(lambda g: -scale.astype(g.dtype) * g, rate.scaled(gradient))
+    )
+    # A selection and not a step of zero: adding zero loses the sign of -0.0 and flushes subnormal numbers.
+    return jax.tree.map(
+        lambda old, new: jnp.where(scale == 0, old, new) if eqx.is_inexact_array(old) else old, model, moved
+    )

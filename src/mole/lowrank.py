@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mole._types import Array, Float, Model, Window
-from mole.inner import InnerRate, adapt
+from mole.inner import InnerRate, adapt, weighted_mean
 from mole.likelihoods import Likelihood
 from mole.models import MLP
 
@@ -86,9 +86,7 @@ def _support_gradients(
 
     def loss(out: Array) -> Array:
         losses = jax.vmap(likelihood.loss)(out, support.y)
-        if weights is None:
-            return jnp.mean(losses)
-        return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+        return jnp.mean(losses) if weights is None else weighted_mean(losses, weights)
 
     deltas = [jax.grad(loss)(output)]
     for layer, pullback in zip(reversed(model.layers[1:]), reversed(pullbacks), strict=True):
