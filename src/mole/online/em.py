@@ -8,6 +8,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mole._types import Array, Bool, Float, Int, Model, Window
 from mole.inner import adapt
@@ -16,13 +17,21 @@ from mole.prior import MetaPrior
 
 __all__ = [
     "MixtureState",
+    "candidate_pairs",
     "crp_log_prior",
     "e_step",
+    "first_state",
     "m_step_own",
     "m_step_shared",
     "new_task",
     "own_pairs",
+    "pick",
+    "point_scores",
+    "remember",
+    "restarted",
+    "stack_models",
     "sticky_log_prior",
+    "task_scores",
 ]
 
 
@@ -43,6 +52,32 @@ class MixtureState(eqx.Module):
     at_capacity: Bool[Array, ""]
 
 
+def first_state(prior: MetaPrior, tasks: int, pairs: int, memory: int | None) -> MixtureState:
+    """One task, θ(T_1) = θ*, and nothing seen.
+
+    Args:
+        prior: gives θ*.
+        tasks: slots.
+        pairs: of the stream that are kept.
+        memory: pairs that each task owns; None if all tasks learn from the stream's.
+    """
+    zero, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    return MixtureState(
+        models=stack_models(prior, tasks),
+        recent=Pairs.empty(prior, pairs),
+        memory=None if memory is None else Pairs.empty(prior, memory, tasks),
+        counts=jnp.zeros((tasks,)),
+        counted=jnp.zeros(()),
+        responsibilities=jax.nn.one_hot(0, tasks),
+        last_used=jnp.zeros((tasks,), jnp.int32),
+        step=zero,
+        task=zero,
+        n_tasks=zero + 1,
+        spawned=false,
+        at_capacity=false,
+    )
+
+
 def crp_log_prior(
     counts: Float[Array, " tasks"], counted: Float[Array, ""], alpha: Float[Array, ""]
 ) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
@@ -56,12 +91,53 @@ def crp_log_prior(
     return jnp.where(fresh, 0.0, jnp.log(counts) - total), new
 
 
+def restarted(
+    counts: Float[Array, " tasks"], counted: Float[Array, ""], refresh: int | None
+) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
+    """n_i and m of the CRP, from zero again after ``refresh`` counted steps (None: never)."""
+    if refresh is None:
+        return counts, counted
+    restart = counted >= refresh
+    return jnp.where(restart, 0.0, counts), jnp.where(restart, 0.0, counted)
+
+
 def sticky_log_prior(
     task: Int[Array, ""], n_tasks: Int[Array, ""], stay: Float[Array, ""], slots: int
 ) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
     """The task stays with probability ``stay``; the others and a new one share the rest equally."""
     leave = jnp.log1p(-stay) - jnp.log(n_tasks.astype(jnp.float32))
     return jnp.where(jnp.arange(slots) == task, jnp.log(stay), leave), leave
+
+
+def point_scores(
+    prior: MetaPrior, outputs: Float[Array, "n out"], points: Pairs, score: str
+) -> Float[Array, " n"]:
+    """Log density (or, for ``score="loss"``, minus the loss) of each pair; zero for pairs not yet seen."""
+    if score == "loss":
+        return -jax.vmap(prior.likelihood.loss)(outputs, points.y) * points.weight
+    log_prob = jax.vmap(lambda o, y: prior.likelihood.log_prob(o, y, prior.residual_scale))
+    return log_prob(outputs, points.y) * points.weight
+
+
+def task_scores(prior: MetaPrior, models: Model, points: Pairs, score: str) -> Float[Array, "tasks n"]:
+    """`point_scores` of every task's model."""
+
+    def one(arrays: Model) -> Array:
+        outputs = jax.vmap(with_parameters(prior.model, arrays))(points.x)
+        return point_scores(prior, outputs, points, score)
+
+    return jax.vmap(one)(models)
+
+
+def candidate_pairs(
+    recent: Pairs, points: Pairs, window: int, candidate_window: int | None
+) -> tuple[Window, np.ndarray]:
+    """The pairs that a new task is fitted to, and the places in ``points`` of those that it is judged on."""
+    n = points.x.shape[0]
+    if candidate_window is None:
+        return Window(recent.x[:window], recent.y[:window]), np.arange(n)
+    fit = np.arange(n - candidate_window, n, 2)
+    return Window(points.x[fit], points.y[fit]), fit + 1
 
 
 def e_step(log_joint: Float[Array, " tasks"], hard: bool) -> Float[Array, " tasks"]:
@@ -132,9 +208,11 @@ def own_pairs(
     own = Pairs(*(field[task] for field in remember(memory, task, recent.x[-1], recent.y[-1])))
     founding = recent.last(length)
     weight = jnp.concatenate([jnp.zeros((length - n,)), explained * founding.weight[-n:]])
-    own = Pairs(
-        *(jnp.where(spawned, a, b) for a, b in zip(founding._replace(weight=weight), own, strict=True))
-    )
+    packed = jnp.argsort(
+        weight, stable=True
+    )  # a gap between owned pairs would push out an older one too early
+    founding = Pairs(founding.x[packed], founding.y[packed], weight[packed])
+    own = Pairs(*(jnp.where(spawned, a, b) for a, b in zip(founding, own, strict=True)))
     return Pairs(*(field.at[task].set(new) for field, new in zip(memory, own, strict=True)))
 
 

@@ -20,23 +20,26 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from mole._types import Array, Float, Model, Window
+from mole._types import Array, Float, Model
 from mole.lowrank import adapted_outputs
-from mole.online.base import OnlineLearner, Pairs, fresh, with_parameters
+from mole.online.base import OnlineLearner, fresh
 from mole.online.checks import check_mixture
 from mole.online.em import (
     MixtureState,
+    candidate_pairs,
     crp_log_prior,
     e_step,
+    first_state,
     m_step_own,
     m_step_shared,
     new_task,
     own_pairs,
     pick,
-    stack_models,
+    point_scores,
+    restarted,
     sticky_log_prior,
+    task_scores,
 )
 from mole.prior import MetaPrior
 
@@ -59,7 +62,7 @@ class Mixture(OnlineLearner):
         assignment: "hard" or "soft" responsibilities.
         memory: "own": a task learns from the pairs it owns; "shared": from the last k pairs of the stream.
         candidate_window: a new task is fitted on the even-aged and judged on the odd-aged of so many newest pairs;
-            None: fitted on the older k and judged on the pairs of the E-step (the paper).
+            (age 1 is the newest); None: fitted on the older k, judged on the pairs of the E-step (the paper).
         margin: nats (units of score over τ) by which a new task must beat every other.
         step_scale: M-step rate as a fraction of the inner rate.
         max_tasks: slots.
@@ -116,12 +119,9 @@ class Mixture(OnlineLearner):
         self.score, self.task_prior, self.refresh = score, task_prior, refresh
         self.hard, self.own_memory, self.evict = assignment == "hard", memory == "own", at_capacity == "evict"
         self.candidate_window, self.max_tasks, self.predict_with = candidate_window, max_tasks, predict_with
-        self.temperature, self.stay, self.alpha = (
-            jnp.float32(temperature),
-            jnp.float32(stay),
-            jnp.float32(alpha),
-        )
-        self.margin, self.step_scale = jnp.float32(margin), jnp.float32(step_scale)
+        self.temperature, self.stay = jnp.float32(temperature), jnp.float32(stay)
+        self.alpha, self.margin = jnp.float32(alpha), jnp.float32(margin)
+        self.step_scale = jnp.float32(step_scale)
 
     @classmethod
     def paper(cls, prior: MetaPrior, **settings: Any) -> Mixture:
@@ -150,23 +150,9 @@ class Mixture(OnlineLearner):
 
     def init(self) -> MixtureState:
         """One task, θ(T_1) = θ*, and nothing seen."""
-        zero, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-        memory = Pairs.empty(self.prior, 2 * self.window, self.max_tasks) if self.own_memory else None
-        state = MixtureState(
-            models=stack_models(self.prior, self.max_tasks),
-            recent=Pairs.empty(self.prior, max(2 * self.window, self.candidate_window or 0)),
-            memory=memory,
-            counts=jnp.zeros((self.max_tasks,)),
-            counted=jnp.zeros(()),
-            responsibilities=jax.nn.one_hot(0, self.max_tasks),
-            last_used=jnp.zeros((self.max_tasks,), jnp.int32),
-            step=zero,
-            task=zero,
-            n_tasks=zero + 1,
-            spawned=false,
-            at_capacity=false,
-        )
-        return fresh(state)
+        pairs = max(2 * self.window, self.candidate_window or 0)
+        memory = 2 * self.window if self.own_memory else None
+        return fresh(first_state(self.prior, self.max_tasks, pairs, memory))
 
     def model(self, state: MixtureState) -> Model:
         """θ(T*), the model of the most probable (or best-scoring) task."""
@@ -189,19 +175,20 @@ class Mixture(OnlineLearner):
     def _iterate(self, state: MixtureState) -> MixtureState:
         prior, slots = self.prior, jnp.arange(self.max_tasks)
         used = slots < state.n_tasks
-        log_prior, log_prior_new = self._log_prior(state)
+        counts, counted = restarted(state.counts, state.counted, self.refresh)
+        log_prior, log_prior_new = self._log_prior(state, counts, counted)
         log_prior = jnp.where(used, log_prior, -jnp.inf)
 
         # E-step over the tasks there are.
         points = state.recent.last(max(self.likelihood_window, self.candidate_window or 0))
-        scores = jax.vmap(lambda arrays: self._scores_of(arrays, points))(state.models)
+        scores = task_scores(prior, state.models, points, self.score)
         log_likelihood = self._log_likelihood(scores[:, -self.likelihood_window :])
         without_new = e_step(log_likelihood + log_prior, self.hard)
 
         # The candidate is judged on pairs that it was not fitted to, and must win.
-        support, judge = self._candidate_pairs(state.recent, points)
-        outputs = adapted_outputs(prior.model, prior.inner_rate, prior.likelihood, support, points.x)
-        scores_new = self._point_scores(outputs, points)
+        support, judge = candidate_pairs(state.recent, points, self.window, self.candidate_window)
+        adapted = adapted_outputs(prior.model, prior.inner_rate, prior.likelihood, support, points.x)
+        scores_new = point_scores(prior, adapted, points, self.score)
         judged = self._log_likelihood(scores[:, judge]) + log_prior
         judged_new = self._log_likelihood(scores_new[judge]) + log_prior_new
         seen = jnp.sum(state.recent.weight) >= (self.candidate_window or 2 * self.window)
@@ -225,7 +212,6 @@ class Mixture(OnlineLearner):
             models = m_step_own(prior, state.models, memory, most_probable, self.window, self.step_scale)
 
         best = jnp.where(spawned, slot, jnp.argmax(jnp.where(used, log_likelihood, -jnp.inf)))
-        counts, counted = self._counts(state)
         return MixtureState(
             models=models,
             recent=state.recent,
@@ -241,39 +227,14 @@ class Mixture(OnlineLearner):
             at_capacity=wins & full,
         )
 
-    def _counts(self, state: MixtureState) -> tuple[Array, Array]:
-        """n_i and m, restarted every R steps."""
-        if self.refresh is None:
-            return state.counts, state.counted
-        restart = state.counted >= self.refresh
-        return jnp.where(restart, 0.0, state.counts), jnp.where(restart, 0.0, state.counted)
-
-    def _log_prior(self, state: MixtureState) -> tuple[Array, Array]:
+    def _log_prior(self, state: MixtureState, counts: Array, counted: Array) -> tuple[Array, Array]:
         """log P(T_i) of every slot and of a new task."""
         if self.task_prior == "crp":
-            return crp_log_prior(*self._counts(state), self.alpha)
-        return sticky_log_prior(state.task, state.n_tasks, self.stay, self.max_tasks)
-
-    def _scores_of(self, arrays: Model, points: Pairs) -> Array:
-        return self._point_scores(jax.vmap(with_parameters(self.prior.model, arrays))(points.x), points)
-
-    def _point_scores(self, outputs: Array, points: Pairs) -> Array:
-        """The score of each pair ``[n]``; zero for pairs not yet seen."""
-        likelihood = self.prior.likelihood
-        if self.score == "loss":
-            return -jax.vmap(likelihood.loss)(outputs, points.y) * points.weight
-        log_prob = jax.vmap(lambda o, y: likelihood.log_prob(o, y, self.prior.residual_scale))
-        return log_prob(outputs, points.y) * points.weight
+            return crp_log_prior(counts, counted, self.alpha)
+        inferred = jnp.argmax(state.responsibilities)  # state.task is for predicting, and may be another
+        return sticky_log_prior(inferred, state.n_tasks, self.stay, self.max_tasks)
 
     def _log_likelihood(self, scores: Array) -> Array:
         """Score of a window of pairs, over the temperature: a mean of losses, a sum of log densities."""
         reduce = jnp.mean if self.score == "loss" else jnp.sum
         return reduce(scores, axis=-1) / self.temperature
-
-    def _candidate_pairs(self, recent: Pairs, points: Pairs) -> tuple[Window, np.ndarray]:
-        """The pairs that a new task is fitted to, and the places in ``points`` of those that it is judged on."""
-        if self.candidate_window is None:
-            return Window(recent.x[: self.window], recent.y[: self.window]), np.arange(self.likelihood_window)
-        n = points.x.shape[0]
-        fit = np.arange(n - self.candidate_window, n, 2)
-        return Window(points.x[fit], points.y[fit]), fit + 1
