@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "control": f"{LEARNING} planning envs.spec",
     "experiment": f"{CONTROL} streams",
     "report": f"{CONTROL} streams experiment",
-    "cli": f"mole {CONTROL} streams experiment report",
+    "shipped": "",
+    "cli": f"mole {CONTROL} streams experiment report shipped",
     "mole": f"{CONTROL} streams",
 }
 # package -> the rooms or modules that may import it when they are imported themselves or later

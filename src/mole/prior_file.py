@@ -17,7 +17,7 @@ from mole.likelihoods import Categorical, Gaussian, Likelihood
 from mole.models import MLP, Normalizer
 from mole.prior import MetaPrior
 
-__all__ = ["PriorHeader", "load_prior", "save_prior"]
+__all__ = ["PriorHeader", "describe_prior", "load_prior", "parse_header", "save_prior"]
 
 _KIND = "prior"
 _ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jax.numpy.tanh, "gelu": jax.nn.gelu, "silu": jax.nn.silu}
@@ -83,16 +83,39 @@ def _name_of(value: Any, table: Mapping[str, Any], what: str) -> str:
     for name, entry in table.items():
         if entry is value or type(value) is entry:
             return name
+    got = getattr(value, "__name__", f"{type(value).__module__}.{type(value).__qualname__}")
     raise TypeError(
-        f"save_prior got the {what} {value!r}; expected one of {', '.join(table)}. Use mole.checkpoint.save with your "
+        f"save_prior got the {what} {got}; expected one of {', '.join(table)}. Use mole.checkpoint.save with your "
         "own module as `like` for anything else."
     )
 
 
 def _likelihood_name(likelihood: Likelihood) -> str:
-    if isinstance(likelihood, Gaussian):
+    if type(likelihood) is Gaussian:
         return "gaussian-learned" if likelihood.learned_scale else "gaussian"
-    return _name_of(likelihood, {"categorical": Categorical}, "likelihood")
+    return _name_of(likelihood, _LIKELIHOODS, "likelihood")
+
+
+def describe_prior(prior: MetaPrior, provenance: Mapping[str, Any]) -> PriorHeader:
+    """The header from which the structure of ``prior`` can be rebuilt.
+
+    Raises:
+        TypeError: for a model, rate or likelihood that the header cannot name.
+    """
+    model = prior.model
+    if type(model) is not MLP:
+        _name_of(model, {"mole.models.MLP": MLP}, "model")
+    return PriorHeader(
+        input_size=prior.input_size,
+        target_size=prior.target_size,
+        width=model.layers[0].weight.shape[1],
+        depth=len(model.layers) - 1,
+        activation=_name_of(model.activation, _ACTIVATIONS, "activation"),
+        rate=_name_of(prior.inner_rate, _RATES, "inner rate"),
+        likelihood=_likelihood_name(prior.likelihood),
+        window=prior.window,
+        provenance=dict(provenance),
+    )
 
 
 def save_prior(path: str | os.PathLike[str], prior: MetaPrior, provenance: Mapping[str, Any]) -> PriorHeader:
@@ -106,20 +129,7 @@ def save_prior(path: str | os.PathLike[str], prior: MetaPrior, provenance: Mappi
     Raises:
         TypeError: for a model, rate or likelihood that the header cannot name.
     """
-    model = prior.model
-    if type(model) is not MLP:
-        _name_of(model, {"MLP": MLP}, "model")
-    header = PriorHeader(
-        input_size=prior.input_size,
-        target_size=prior.target_size,
-        width=model.layers[0].weight.shape[1],
-        depth=len(model.layers) - 1,
-        activation=_name_of(model.activation, _ACTIVATIONS, "activation"),
-        rate=_name_of(prior.inner_rate, _RATES, "inner rate"),
-        likelihood=_likelihood_name(prior.likelihood),
-        window=prior.window,
-        provenance=dict(provenance),
-    )
+    header = describe_prior(prior, provenance)
     checkpoint.save(path, prior, kind=_KIND, config=dataclasses.asdict(header))
     return header
 
@@ -134,12 +144,17 @@ def load_prior(path: str | os.PathLike[str]) -> tuple[MetaPrior, PriorHeader]:
     stored = checkpoint.read_header(path)
     if stored.kind != _KIND:
         raise CheckpointError(f"{path} holds a {stored.kind!r}, expected a prior; `mole train` writes one.")
-    header = _checked_header(stored.config, path)
+    header = parse_header(stored.config, path)
     like = eqx.filter_eval_shape(header.skeleton)
     return checkpoint.load(path, like, kind=_KIND), header
 
 
-def _checked_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
+def parse_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
+    """Check a header read from ``path``: a stranger's file must not make us build something huge or unknown.
+
+    Raises:
+        mole.checkpoint.CheckpointError: for missing or unknown fields, names and sizes.
+    """
     fields = {field.name: field.type for field in dataclasses.fields(PriorHeader)}
     wrong = sorted(set(fields) ^ set(config))
     if wrong:
@@ -159,6 +174,8 @@ def _checked_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
                 f"{path} has {name}={value!r} in its header; expected a number from 1 to {limit}."
             )
     for name, table in (("activation", _ACTIVATIONS), ("rate", _RATES), ("likelihood", _LIKELIHOODS)):
-        if config[name] not in table:
+        if not isinstance(config[name], str) or config[name] not in table:
             raise CheckpointError(f"{path} has {name}={config[name]!r}; expected one of {', '.join(table)}.")
+    if not isinstance(config["provenance"], dict):
+        raise CheckpointError(f"{path} has provenance={config['provenance']!r}; expected names with values.")
     return PriorHeader(**config)

@@ -20,6 +20,7 @@ import numpy as np
 
 from mole._types import Key, Trajectory
 from mole.control.agent import Agent
+from mole.control.claim import claim_folder
 from mole.control.data import load_stretches, random_rollout, save_stretches, to_trajectories
 from mole.control.episode import Stretch, run_episode
 from mole.control.stage_bar import StageBar
@@ -114,8 +115,7 @@ def train_priors(
     Raises:
         ValueError: if the folder holds a training with another configuration or seed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, {"seed": seed, "config": dataclasses.asdict(config), **provenance})
+    claim_folder(folder, "training.json", {"seed": seed, "config": dataclasses.asdict(config), **provenance})
     with StageBar(_Training.planned(config), enabled=progress) as bar:
         return _Training(make_env, spec, config, folder, seed, provenance, bar).run()
 
@@ -286,16 +286,3 @@ class _Training:
             file.write(
                 json.dumps({"wall_seconds": round(time.monotonic() - self.started, 1), **entry}) + "\n"
             )
-
-
-def _claim(folder: Path, description: dict[str, Any]) -> None:
-    """Write what this training is, or check that the folder holds the same one."""
-    path = folder / "training.json"
-    text = json.dumps(description, indent=2, sort_keys=True)
-    if not path.exists():
-        path.write_text(text + "\n")
-    elif json.loads(path.read_text()) != json.loads(text):
-        raise ValueError(
-            f"{folder} holds a training with another configuration or seed (see {path.name}); expected the same. "
-            "Choose another folder, or delete this one."
-        )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from mole.envs._suggest import did_you_mean
+from mole.envs.suggest import did_you_mean
 from mole.envs.schedule import Schedule
 from mole.envs.schedule_text import Vocabulary, as_schedule
 
@@ -75,13 +75,14 @@ def check_factors(value: Any, n: int) -> Factors:
 def motor_vocabulary(n: int, named: Mapping[str, Any]) -> Vocabulary:
     """Words of the schedules of a machine with `n` motors.
 
-    Values: ``identity``, ``negative`` and those in `named`. Samplers: ``random`` (sign vectors) and
-    ``random-magnitudes``.
+    Values: ``identity``, ``negative`` and those in `named`. Samplers: ``random`` (sign vectors),
+    ``random-few-signs`` and ``random-magnitudes``.
     """
     return Vocabulary(
         values={"identity": np.ones(n), "negative": -np.ones(n), **named},
         samplers={
             "random": lambda rng: signs(rng, n),
+            "random-few-signs": lambda rng: few_signs(rng, n),
             "random-magnitudes": lambda rng: magnitudes(rng, n),
         },
         check=lambda value: check_factors(value, n),

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from mole.envs._suggest import did_you_mean
+from mole.envs.suggest import did_you_mean
 from mole.envs.schedule import Sampler, Schedule, Value, whole_steps
 
 __all__ = ["Vocabulary", "as_schedule", "parse_schedule"]

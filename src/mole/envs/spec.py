@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, Float
 
 from mole._types import Array
-from mole.envs._suggest import did_you_mean
+from mole.envs.suggest import did_you_mean
 
 __all__ = ["DynamicsSpec", "generic_spec", "register_spec", "spec_for"]
 

@@ -11,7 +11,7 @@ from mole._types import Trajectory
 from mole.likelihoods import Categorical, Likelihood
 from mole.models import Normalizer
 
-__all__ = ["Groups", "as_groups", "fit_normalizers", "normalised"]
+__all__ = ["Groups", "as_groups", "as_weights", "fit_normalizers", "normalised"]
 
 Groups = Sequence[Trajectory] | Sequence[Sequence[Trajectory]]
 
@@ -33,6 +33,12 @@ def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
     if not items:
         raise ValueError("training got no trajectories; expected at least one. Record data first.")
     groups = [items] if isinstance(items[0], Trajectory) else [list(group) for group in items]
+    for number, group in enumerate(groups):
+        if not group or not all(isinstance(t, Trajectory) for t in group):
+            raise ValueError(
+                f"group {number} got {[type(t).__name__ for t in group[:3]]}; expected at least one Trajectory(x, y). "
+                "Pass a list of mole.Trajectory, or several lists of them."
+            )
     for number, trajectory in enumerate(t for group in groups for t in group):
         for name, values in zip(("x", "y"), trajectory, strict=True):
             if np.ndim(values) != 2 or not np.isfinite(values).all():
@@ -41,6 +47,17 @@ def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
                     "expected finite numbers. Drop or impute bad rows before training."
                 )
     return groups
+
+
+def as_weights(weights: Sequence[float] | None, groups: int) -> np.ndarray:
+    """One weight per group, equal if not given; a clear error for anything that cannot be drawn from."""
+    values = np.ones(groups, np.float32) if weights is None else np.asarray(weights, np.float32)
+    if values.shape != (groups,) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
+        raise ValueError(
+            f"group_weights got {weights} for {groups} groups; expected one finite number >= 0 per group, at least one "
+            "of them positive. Leave group_weights out for equal shares."
+        )
+    return values
 
 
 def normalised(trajectory: Trajectory, x_norm: Normalizer, y_norm: Normalizer) -> Trajectory:

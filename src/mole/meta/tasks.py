@@ -110,8 +110,11 @@ def split_trajectories(
 
     Args:
         trajectories: at least one.
-        fraction: held-out share in (0, 1), at least one trajectory.
+        fraction: held-out share in (0, 1); at least one trajectory is held out and at least one is left.
         seed: of the random choice.
+
+    Raises:
+        ValueError: if there are no trajectories.
     """
     if not trajectories:
         raise ValueError("meta-training got no trajectories; expected at least one. Record data first.")
@@ -120,6 +123,7 @@ def split_trajectories(
         cut = len(x) - max(1, round(fraction * len(x)))
         return [Trajectory(x[:cut], y[:cut])], [Trajectory(x[cut:], y[cut:])]
     order = np.random.default_rng(seed).permutation(len(trajectories))
-    held = set(order[: max(1, round(fraction * len(trajectories)))].tolist())
+    count = min(max(1, round(fraction * len(trajectories))), len(trajectories) - 1)
+    held = set(order[:count].tolist())
     train = [t for i, t in enumerate(trajectories) if i not in held]
     return train, [trajectories[i] for i in sorted(held)]

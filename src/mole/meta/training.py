@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import equinox as eqx
 import jax
@@ -20,7 +20,7 @@ import optax
 from mole._types import Array, Key, Model, Window
 from mole.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate, adapt, window_loss
 from mole.likelihoods import Gaussian, Likelihood
-from mole.meta.groups import Groups, as_groups, fit_normalizers, normalised
+from mole.meta.groups import Groups, as_groups, as_weights, fit_normalizers, normalised
 from mole.meta.maml import meta_loss
 from mole.meta.progress import TrainProgress, training_bar
 from mole.meta.tasks import WindowData, sample_windows, split_trajectories, window_data
@@ -30,6 +30,7 @@ __all__ = ["MetaConfig", "meta_train", "supervised_train"]
 
 _CHUNK = 125
 _HELD_OUT_WINDOWS = 256
+_Form = Literal["scalar", "layer", "rank1"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class MetaConfig:
 
     window: int = 16
     """k, pairs of one inner step; windows of time have 2k."""
-    rate: Literal["scalar", "layer", "rank1"] = "rank1"
+    rate: _Form = "rank1"
     """Form of the inner rates β."""
     initial_rate: float = 0.03
     """Initial value of every inner rate."""
@@ -68,6 +69,10 @@ class MetaConfig:
         for name in ("window", "iterations", "batch", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"MetaConfig got {name}={getattr(self, name)}; expected at least 1.")
+        if self.rate not in get_args(_Form):
+            raise ValueError(
+                f"MetaConfig got rate={self.rate!r}; expected one of {', '.join(get_args(_Form))}."
+            )
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"MetaConfig got held_out={self.held_out}; expected a share between 0 and 1.")
 
@@ -107,7 +112,9 @@ def meta_train(
         The prior with the best held-out loss after adaptation, its normalisers and its measured residual scale.
 
     Raises:
-        ValueError: if there are no trajectories, they are too short, or they hold numbers that are not finite.
+        ValueError: if there are no trajectories, they are too short, they hold numbers that are not finite, or the
+            group weights do not fit the groups.
+        FloatingPointError: if the held-out loss is no longer finite.
     """
     likelihood = Gaussian() if likelihood is None else likelihood
     if rate is None:
@@ -185,7 +192,7 @@ def _train(
         window_data([[normalised(t, x_norm, y_norm) for t in split[part]] for split in splits], length)
         for part in (0, 1)
     )
-    weights = jnp.ones(len(groups)) if group_weights is None else jnp.asarray(group_weights, jnp.float32)
+    weights = jnp.asarray(as_weights(group_weights, len(groups)))
     key, held_key = jax.random.split(key)
     held_windows = sample_windows(held, held_key, _HELD_OUT_WINDOWS, length, weights)
 

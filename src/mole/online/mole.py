@@ -63,7 +63,8 @@ class Mixture(OnlineLearner):
         memory: "own": a task learns from the pairs it owns; "shared": from the last k pairs of the stream.
         candidate_window: a new task is fitted on the even-aged and judged on the odd-aged of so many newest pairs;
             (age 1 is the newest); None: fitted on the older k, judged on the pairs of the E-step (the paper).
-        margin: nats (units of score over τ) by which a new task must beat every other.
+        margin: nats (units of score over τ) by which a new task must beat every other; 5 + 2 dy if not given, since
+            evidence adds up over the dy dimensions of a target.
         step_scale: M-step rate as a fraction of the inner rate.
         max_tasks: slots.
         at_capacity: "refuse" a new task when all slots are in use (the paper), or "evict" the least recently used.
@@ -106,7 +107,7 @@ class Mixture(OnlineLearner):
         assignment: Literal["hard", "soft"] = "hard",
         memory: Literal["own", "shared"] = "own",
         candidate_window: int | None = 8,
-        margin: float = 40.0,
+        margin: float | None = None,
         step_scale: float = 0.1,
         max_tasks: int = 5,
         at_capacity: Literal["refuse", "evict"] = "evict",
@@ -114,6 +115,7 @@ class Mixture(OnlineLearner):
     ) -> None:
         """See the class."""
         window = prior.window if window is None else window
+        margin = 5.0 + 2.0 * prior.target_size if margin is None else margin
         check_mixture(locals())
         self.prior, self.window, self.likelihood_window = prior, window, likelihood_window
         self.score, self.task_prior, self.refresh = score, task_prior, refresh

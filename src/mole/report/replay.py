@@ -1,0 +1,53 @@
+"""Pictures of a run, made afterwards: the same seed and actions give the same trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mole.control.data import load_stretches
+from mole.control.records import EpisodeRecord
+from mole.experiment.worlds import make_world
+
+__all__ = ["replay_frames"]
+
+
+def replay_frames(
+    record: EpisodeRecord, actions: Path, *, steps: range, width: int = 480, height: int = 270
+) -> Iterator[np.ndarray]:
+    """Frames ``[height, width, 3]`` uint8 of the given steps of a run.
+
+    Args:
+        record: the run; its header names environment, schedule and seed.
+        actions: its actions (`mole.control.data.save_stretches`), without a reset in between.
+        steps: which steps to show.
+        width: pixels.
+        height: pixels.
+
+    Raises:
+        ValueError: if the replay does not follow the record (another version of the simulator, say).
+    """
+    meta = record.meta
+    env = make_world(
+        meta["env"],
+        schedule=meta["schedule"],
+        render_mode="rgb_array",
+        width=width,
+        height=height,
+    )
+    (stretch,) = load_stretches(actions)
+    env.reset(seed=int(meta["seed"]))
+    for step in range(steps.stop):
+        _, reward, *_ = env.step(stretch.actions[step])
+        if abs(float(reward) - record.reward[step]) > 1e-6 * max(1.0, abs(record.reward[step])):
+            raise ValueError(
+                f"the replay left the record at step {step}: reward {float(reward)}, recorded {record.reward[step]}. "
+                "Replay with the versions in the record's header."
+            )
+        if step in steps:
+            frame = env.render()
+            assert isinstance(frame, np.ndarray)
+            yield frame
+    env.close()
