@@ -10,7 +10,7 @@ from mole.control.records import EpisodeRecord
 from mole.experiment import metrics
 
 
-def record(true_task, task=None, *, slots=4, **arrays) -> EpisodeRecord:
+def record(true_task, task=None, *, slots=4, probe=None, **arrays) -> EpisodeRecord:
     true_task = np.asarray(true_task)
     steps = len(true_task)
     task = np.zeros(steps, int) if task is None else np.asarray(task)
@@ -28,7 +28,7 @@ def record(true_task, task=None, *, slots=4, **arrays) -> EpisodeRecord:
         "seconds": np.full(steps, 0.01),
     } | arrays
     meta = {"env": "E", "method": "m", "schedule": "s", "seed": 0, "step_seconds": 0.05, "complete": True}
-    meta["error"] = None
+    meta |= {"error": None} | ({} if probe is None else {"random_action_error": probe[0]})
     return EpisodeRecord(task=task, true_task=true_task, responsibilities=probabilities, **values, meta=meta)
 
 
@@ -168,6 +168,16 @@ def test_summary():
     )
     assert (found["tasks_at_end"], found["spawned"], found["upright"]) == (2.0, 1.0, 0.5)
     assert (found["progress"], found["seconds_per_step"], found["return_per_1000"]) == (44.5, 0.02, 1000.0)
+
+
+def test_the_error_under_random_actions_is_taken_from_the_header():
+    def found(probe):
+        return metrics.summarise(record(np.zeros(3, int), probe=probe))["error_random_actions"]
+
+    assert found((0.25,)) == 0.25
+    assert type(found((1,))) is float
+    assert math.isnan(found((None,)))
+    assert math.isnan(found(None))  # the header does not speak of it
 
 
 def test_unknown_posture_is_not_a_number_and_no_steps_are_an_error():

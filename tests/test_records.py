@@ -99,6 +99,24 @@ def test_records_are_read_only_and_independent_of_the_recorder():
     source[0] = 1.0  # the caller's own array stays writable
 
 
+def test_the_last_values_of_a_column_are_those_of_the_record():
+    recorder = filled(7)
+    record = recorder.record()
+    for n in (1, 3, 7, 100):
+        for name, column in arrays(record).items():
+            np.testing.assert_array_equal(recorder.last(name, n), column[-n:])
+            assert recorder.last(name, n).dtype == column.dtype
+    assert recorder.last("loss").tolist() == [1 / 7]
+    for name, column in arrays(Recorder(META).record()).items():  # before the first step
+        assert (Recorder(META).last(name, 5).shape, len(column)) == (column.shape, 0)
+    with pytest.raises(ValueError, match=r"no column 'losses', expected one of \['at_capacity', .*'loss'"):
+        recorder.last("losses")
+    with pytest.raises(
+        ValueError, match="n is 0, expected at least 1: how many of the last values of 'loss'"
+    ):
+        recorder.last("loss", 0)
+
+
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.98])
 def test_a_truncated_file_is_refused(tmp_path, keep):
     path = filled().record().save(tmp_path / "run.npz")
@@ -163,4 +181,6 @@ def test_wrong_values_are_refused():
     recorder.append(reward=0.0, loss=0.0, responsibilities=[1.0, 0.0, 0.0], task=3)
     with pytest.raises(ValueError, match=r"'task' holds slots 1..3, expected 0..2"):
         recorder.record()
+    with pytest.raises(ValueError, match=r"'random_action_error' is '0\.1', expected a number or None"):
+        Recorder({**META, "random_action_error": "0.1"})
     assert set(META_KEYS) >= {"env", "method", "schedule", "seed"}

@@ -2,6 +2,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mole.control import records
 from mole.control.records import EpisodeRecord
 from mole.report import figures, render_webp, side_by_side, style, tables, video, write_report
 from mole.report.bands import slot_colours
-from mole.report.drawing import NARROW, WIDE, binned, spread
+from mole.report.drawing import NARROW, WIDE, binned, new_figure, spread
 from mole.report.svg import inline_svg
 
 # reward per step, error at a switch, error later, upright: plausible figures of each method
@@ -90,6 +92,23 @@ def study(
 
 
 HOSTILE = "<script>alert('x')</script>&\"$a_b$"
+
+
+def altered(run: EpisodeRecord, **arrays) -> EpisodeRecord:
+    return EpisodeRecord(**{**vars(run), **arrays})
+
+
+@pytest.fixture(scope="module")
+def diverged_runs() -> list[EpisodeRecord]:
+    run = fake("kshot", "alternate", steps=110, random_action_error=0.5)
+    diverged = altered(run, loss=np.where(np.arange(110) < 60, run.loss, np.inf))
+    return [diverged, fake("mole", steps=110, random_action_error=0.123)]
+
+
+@pytest.fixture(scope="module")
+def diverged_page(diverged_runs, tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("diverged") / "r"
+    return write_report(path, diverged_runs, title="t", commands=[]).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -177,15 +196,14 @@ def test_the_page_says_what_was_found(page):
         assert expected in words, expected
 
 
-def test_the_same_runs_give_the_same_page(tmp_path):
-    runs = study(("negative",), seeds=1, steps=40, methods=("mole",))
-    first = write_report(tmp_path / "a", runs, title="t", commands=[]).read_bytes()
-    assert write_report(tmp_path / "b", runs, title="t", commands=[]).read_bytes() == first
+def test_the_same_runs_give_the_same_page(diverged_runs, diverged_page, tmp_path):
+    again = write_report(tmp_path / "again", diverged_runs, title="t", commands=[])
+    assert again.read_text(encoding="utf-8") == diverged_page
 
 
 def test_a_report_of_one_plain_run(tmp_path):
     run = fake("kshot", "negative", steps=40)
-    blind = EpisodeRecord(**{**vars(run), "upright": np.full(40, np.nan), "true_task": np.full(40, -1)})
+    blind = altered(run, upright=np.full(40, np.nan), true_task=np.full(40, -1))
     path = write_report(tmp_path / "r", [blind], title="t", commands=[], no_video="no video: no EGL here")
     words = "".join(Reader(path.read_text(encoding="utf-8")).words)
     assert "On negative, kshot earns " in words
@@ -209,7 +227,7 @@ def test_what_cannot_be_reported_is_refused(tmp_path):
 
 def test_headline_does_not_claim_what_the_seeds_do_not_show():
     def run(method, seed, reward):
-        return EpisodeRecord(**{**vars(fake(method, "negative", seed, 20)), "reward": np.full(20, reward)})
+        return altered(fake(method, "negative", seed, 20), reward=np.full(20, reward))
 
     close = [run("mole", 0, 1.0), run("mole", 1, 0.5), run("kshot", 0, 0.6), run("kshot", 1, 0.8)]
     assert (
@@ -229,14 +247,29 @@ def test_headline_does_not_claim_what_the_seeds_do_not_show():
     ]
 
 
-def test_a_diverged_run_is_shown_as_such(tmp_path):
-    run = fake("kshot", "alternate", steps=150)
-    loss = np.array(run.loss)
-    loss[60:] = np.inf
-    bad = EpisodeRecord(**{**vars(run), "loss": loss})
-    path = write_report(tmp_path / "r", [bad, fake("mole", steps=150)], title="t", commands=[])
-    assert "<td>diverged</td>" in path.read_text(encoding="utf-8")
-    never = EpisodeRecord(**{**vars(run), "loss": np.full(150, np.inf), "reward": np.full(150, np.nan)})
+def cells(page: str, method: str) -> dict[str, str]:
+    """Head of the table of results → the cell of a method in it."""
+    heads = re.findall(r'<th scope="col">(.*?)</th>', page)[1:]
+    line = re.search(rf'<th scope="row">[^/]*</span>{method}</th>(.*?)</tr>', page)
+    assert line is not None
+    return dict(zip(heads, re.findall(r"<td.*?>(.*?)</td>", line[1]), strict=True))
+
+
+def test_a_diverged_run_is_shown_as_such(diverged_page):
+    assert cells(diverged_page, "kshot")["one-step error, all"] == "diverged"
+    assert cells(diverged_page, "mole")["one-step error, all"] != "diverged"
+
+
+def test_the_error_under_random_actions_has_a_column(diverged_page, page):
+    head = "error, random actions"
+    assert cells(diverged_page, "kshot")[head] == "0.500"
+    assert cells(diverged_page, "mole")[head] == "0.123"
+    assert cells(page, "mole")[head] == "–"  # these runs do not know it
+
+
+def test_runs_that_never_were_finite_are_shown(tmp_path):
+    run = fake("kshot", "alternate", steps=110)
+    never = altered(run, loss=np.full(110, np.inf), reward=np.full(110, np.nan), upright=np.full(110, np.nan))
     words = write_report(tmp_path / "n", [never], title="t", commands=[]).read_text(encoding="utf-8")
     assert "No run has a finite return: there is nothing to compare." in words
 
@@ -250,7 +283,8 @@ def test_cut_runs_count_only_where_nothing_else_does():
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_figures_save_as_png_and_svg(tmp_path, width):
-    runs = [fake(m, "alternate", seed, steps) for m in METHODS for seed, steps in ((0, 230), (1, 120))]
+    methods = ("mole", "kshot", "oracle")
+    runs = [fake(m, "alternate", seed, steps) for m in methods for seed, steps in ((0, 230), (1, 120))]
     rows = tables.rows_of(runs)
     drawn = [figures.returns_overview(rows, width=width)]
     makers = (figures.return_over_time, figures.errors, figures.task_bands, figures.posture)
@@ -260,17 +294,28 @@ def test_figures_save_as_png_and_svg(tmp_path, width):
         assert figure.get_size_inches()[0] == width
         figure.savefig(tmp_path / "f.png", dpi=40, facecolor="white")
         assert np.asarray(Image.open(tmp_path / "f.png").convert("L")).std() > 5  # something is drawn
-        ElementTree.fromstring(inline_svg(figure, label='a "b" <c>', prefix="x"))
+
+
+def test_the_label_of_a_picture_is_escaped():
+    figure = new_figure(2.0, 1.0)
+    figure.subplots()
+    root = ElementTree.fromstring(inline_svg(figure, label='a "b" <c>', prefix="x"))
+    assert root.get("aria-label") == 'a "b" <c>'
 
 
 def test_no_global_state_and_no_matplotlib_outside():
     code = (
-        "import sys, mole.control.records, mole.experiment.metrics, mole.experiment.stats\n"
+        "import sys, types\n"
+        "root = types.ModuleType('mole')\n"  # tests/test_imports.py imports the real root, which needs JAX
+        f"root.__path__ = [{str(Path(records.__file__).parents[1])!r}]\n"
+        "sys.modules['mole'] = root\n"
+        "import mole.control.records, mole.experiment.metrics, mole.experiment.stats\n"
         "assert 'matplotlib' not in sys.modules\n"
         "import mole.report\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "assert 'jax' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 def test_method_colours_agree_and_are_told_apart():
@@ -300,12 +345,12 @@ def _linear(colour: str) -> np.ndarray:
 
 def test_slots_wear_the_colour_of_the_task_they_serve():
     run = fake("mole", "alternate", steps=200)
-    swapped = EpisodeRecord(**{**vars(run), "responsibilities": run.responsibilities[:, [2, 1, 0, 3, 4]]})
+    swapped = altered(run, responsibilities=run.responsibilities[:, [2, 1, 0, 3, 4]])
     assert slot_colours(run) == {0: style.TASKS[0], 1: style.TASKS[1]}
     assert slot_colours(swapped) == {1: style.TASKS[1], 2: style.TASKS[0]}
     extra = np.array(run.responsibilities)
     extra[:20] = np.eye(5)[3]  # serves task 0, but less than slot 0 does
-    mixed = slot_colours(EpisodeRecord(**{**vars(run), "responsibilities": extra}))
+    mixed = slot_colours(altered(run, responsibilities=extra))
     assert mixed[0] == style.TASKS[0]
     assert mixed[3] not in (style.TASKS[0], style.TASKS[1])
 

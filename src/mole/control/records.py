@@ -22,8 +22,8 @@ __all__ = ["META_KEYS", "EpisodeRecord", "Recorder"]
 
 FORMAT = "mole-episode/1"
 META_KEYS = ("env", "method", "schedule", "seed", "step_seconds", "complete", "error")
-"""Entries every header must have; `prior`, `configuration`, `versions` and `machine` are shown where
-present."""
+"""Entries every header must have; `prior`, `configuration`, `versions`, `machine` and `random_action_error` (the mean
+one-step error under random actions on the same schedule, None if unknown) are shown where present."""
 
 Scalar = Any
 """A Python, NumPy or JAX scalar."""
@@ -238,15 +238,30 @@ class Recorder:
         for name, column in self._rows.items():
             column.append(row[name] if name == "responsibilities" else row[name].item())
 
+    def last(self, name: str, n: int = 1) -> np.ndarray:
+        """The last `n` values (all, if there are fewer) of an array of `EpisodeRecord`, oldest first.
+
+        Cheap, so that progress can be shown: no record is built.
+
+        Raises:
+            ValueError: if there is no such array, or `n` is below 1.
+        """
+        if name not in self._rows:
+            raise ValueError(f"a record has no column {name!r}, expected one of {sorted(self._rows)}")
+        if n < 1:
+            raise ValueError(f"n is {n}, expected at least 1: how many of the last values of {name!r}")
+        rows = self._rows[name][-n:]
+        if not rows and name == "responsibilities":
+            return np.zeros((0, 1), np.float32)
+        return np.array(rows, _DTYPES[name])
+
     def finish(self, error: str | None = None) -> None:
         """Mark the run as over: complete if `error` is None, otherwise stopped by it."""
         self.meta |= {"complete": error is None, "error": error}
 
     def record(self) -> EpisodeRecord:
         """The record of the steps so far (possibly none)."""
-        columns: dict[str, Any] = {name: np.array(rows, _DTYPES[name]) for name, rows in self._rows.items()}
-        if not len(self):
-            columns["responsibilities"] = np.zeros((0, 1), np.float32)
+        columns: dict[str, Any] = {name: self.last(name, max(len(self), 1)) for name in _DTYPES}
         return EpisodeRecord(**columns, meta=self.meta)
 
 
@@ -275,6 +290,9 @@ def _checked_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"record meta 'step_seconds' is {copy['step_seconds']!r}, expected seconds per step above 0"
         )
+    probe = copy.get("random_action_error")
+    if type(probe) not in (int, float, type(None)):
+        raise ValueError(f"record meta 'random_action_error' is {probe!r}, expected a number or None")
     return copy
 
 

@@ -192,6 +192,7 @@ def summarise(record: EpisodeRecord) -> dict[str, float]:
     return {
         "return_per_1000": return_per(record),
         **errors,
+        "error_random_actions": _random_actions(record),
         "upright": fraction_upright(record),
         "progress": progress(record),
         "switches": float(len(switches(record.true_task))),
@@ -207,6 +208,12 @@ def summarise(record: EpisodeRecord) -> dict[str, float]:
         "seconds_per_step": float(np.median(known_seconds)) if known_seconds.size else float("nan"),
         "steps": float(len(record)),
     }
+
+
+def _random_actions(record: EpisodeRecord) -> float:
+    """What the header says of the one-step error under random actions: the record itself cannot tell."""
+    found = record.meta.get("random_action_error")
+    return float("nan") if found is None else float(found)
 
 
 def _mean(values: np.ndarray) -> float:

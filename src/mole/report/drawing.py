@@ -102,7 +102,7 @@ def end_labels(axes: Axes, labels: Sequence[tuple[float, str, str]], *, size: fl
     if not labels:
         return
     figure = axes.figure
-    figure.draw_without_rendering()  # type: ignore[union-attr]  # the layout fixes the height in points
+    figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]  # it fixes the height in points
     height = axes.get_window_extent().height / figure.dpi * 72
     gap = 1.22 * size / height
     to_axes = axes.transData + axes.transAxes.inverted()

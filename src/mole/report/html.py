@@ -56,6 +56,9 @@ def write_report(
         raise ValueError(
             f"got {len(runs)} runs and none has a step, expected at least one: nothing to report"
         )
+    film = _videos(
+        videos or {}, no_video
+    )  # first: what cannot be embedded is refused before anything is drawn
     colours = method_colours(row.method for row in rows)
     sentences = headline(rows)
     schedules = list(dict.fromkeys(row.schedule for row in rows))
@@ -78,7 +81,7 @@ def write_report(
     for schedule in schedules:
         chosen = [run for row in rows if row.schedule == schedule for run in row.runs]
         parts.append(_schedule(schedule, chosen, colours, counter))
-    parts += [_videos(videos or {}, no_video), _provenance(rows, commands)]
+    parts += [film, _provenance(rows, commands)]
     target = Path(path)
     temporary = target.with_name(f".{target.name}.tmp")
     try:

@@ -18,6 +18,7 @@ _HEADS = (
     "one-step error, all",
     f"first {AFTER} after a switch",
     "all later",
+    "error, random actions",
     "returns recalled",
     "delay, steps",
     "tasks at the end",
@@ -41,7 +42,8 @@ def results_table(rows: Sequence[Row], colours: Mapping[str, str]) -> str:
         body += [_line(row, colours[row.method], best=row is best) for row in here]
     note = (
         f"{_about_runs(rows)} One-step error: mean squared error of the normalised prediction, made before "
-        "learning. A returning task counts as recalled if its earlier model takes over again; delay: steps "
+        "learning; random actions: the same on the same schedule, where no planner chooses what is seen. "
+        "A returning task counts as recalled if its earlier model takes over again; delay: steps "
         "until it does, median and range. Bold: highest return among the methods that are not told the task."
     )
     return (
@@ -70,6 +72,7 @@ def _line(row: Row, colour: str, *, best: bool) -> str:
         _figure(row, "error_all", 3),
         _figure(row, "error_first_20", 3),
         _figure(row, "error_rest", 3),
+        _figure(row, "error_random_actions", 3),
         f"{hits} of {returns}" if returns else "–",
         _delays(delays),
         _figure(row, "tasks_at_end", 1, span=False),
