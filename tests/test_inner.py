@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import RATES, bits, largest_difference, make_rate, random_pairs, tiny_mlp, uneven_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import RATES, bits, largest_difference, make_rate, random_pairs, tiny_mlp, uneven_rate
 from mole.inner import LayerRate, Rank1Rate, ScalarRate, adapt, window_loss
 from mole.likelihoods import Categorical, Gaussian
 

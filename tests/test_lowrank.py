@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import RATES, as_double, random_pairs, tiny_mlp, uneven_rate
 
+from helpers import RATES, as_double, random_pairs, tiny_mlp, uneven_rate
 from mole._types import Window
 from mole.inner import adapt
 from mole.likelihoods import Categorical, Gaussian

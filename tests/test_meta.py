@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import RATES, as_double, random_pairs, tiny_mlp, uneven_rate
 from jax.flatten_util import ravel_pytree
 
+from helpers import RATES, as_double, random_pairs, tiny_mlp, uneven_rate
 from mole._types import Window
 from mole.inner import ScalarRate, adapt, window_loss
 from mole.likelihoods import Categorical, Gaussian
