@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
-from mole.checkpoint import CheckpointError
 from mole.control.episode import EpisodeError
 from mole.control.records import EpisodeRecord
 from mole.control.training import TrainingConfig, train_priors
@@ -23,9 +23,10 @@ from mole.experiment.evaluate import evaluate
 from mole.experiment.methods import METHODS
 from mole.experiment.tune import VALIDATION_SCHEDULE, VALIDATION_SEEDS, VALIDATION_STEPS, tune
 from mole.experiment.worlds import describe_environments, make_world, training_world
-from mole.report.console import LiveRuns, results, results_table
+from mole.report.console import LiveRuns, results_table, runs_csv, summary
 from mole.report.demo import demo_video
 from mole.report.html import write_report
+from mole.report.tables import rows_of
 from mole.shipped import shipped_priors
 
 __all__ = ["main"]
@@ -137,7 +138,7 @@ def _eval(
         prior: meta-trained prior; the one that comes with the package if not given.
         supervised: its supervised twin; supervised.mole beside the prior if not given.
         probe_steps: steps with random actions, to measure the error off policy too; 0 for none.
-        out: folder for records, summary.json and report.html; finished runs there are not done again.
+        out: folder for records, runs.csv, summary.json and report.html; finished runs there are not done again.
         workers: processes, one core each.
         planner: the planner that all methods share.
     """
@@ -210,10 +211,11 @@ def _evaluated(config: EvalConfig, out: Path, workers: int) -> list[EpisodeRecor
 def _report(
     out: Path, records: list[EpisodeRecord], title: str, command: str, videos: dict[str, Path], no_video: str
 ) -> None:
-    rows = results(records)
-    for schedule in dict.fromkeys(row["schedule"] for row in rows):
-        _console.print(results_table(rows, schedule))
-    (out / "summary.json").write_text(json.dumps(rows, indent=1) + "\n")
+    rows = rows_of(records)
+    for schedule in dict.fromkeys(row.schedule for row in rows):
+        _console.print(results_table([row for row in rows if row.schedule == schedule]))
+    (out / "runs.csv").write_text(runs_csv(rows))
+    (out / "summary.json").write_text(json.dumps(summary(rows), indent=1) + "\n")
     path = write_report(
         out / "report.html", records, title=title, commands=[command], videos=videos, no_video=no_video
     )
@@ -243,8 +245,8 @@ def main(args: list[str] | None = None) -> int:
             "interrupted: finished runs and what was recorded are kept; run it again to go on."
         )
         return 130
-    except (ValueError, TypeError, FileNotFoundError, CheckpointError, EpisodeError) as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False)
+    except (ValueError, TypeError, OSError, FloatingPointError, EpisodeError) as error:
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 2
     return 0
 

@@ -9,6 +9,8 @@ from typing import Any
 
 __all__ = ["claim_folder"]
 
+_REMEDY = "choose another folder, or delete this one."
+
 
 def claim_folder(folder: Path, name: str, description: Mapping[str, Any]) -> None:
     """Make ``folder`` and write ``description`` to the JSON file ``name``, or check that it says the same already.
@@ -21,10 +23,15 @@ def claim_folder(folder: Path, name: str, description: Mapping[str, Any]) -> Non
     if not path.exists():
         path.write_text(text + "\n")
         return
-    old, new = json.loads(path.read_text()), json.loads(text)
+    try:
+        old, new = json.loads(path.read_text()), json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON ({error}); {_REMEDY}") from error
+    if not isinstance(old, dict):
+        raise ValueError(f"{path} holds a {type(old).__name__}, expected names with values; {_REMEDY}")  # noqa: TRY004
     if old != new:
         differing = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         raise ValueError(
             f"{folder} holds results of another configuration: {name} differs in {', '.join(differing)}. "
-            "Choose another folder, or delete this one."
+            f"{_REMEDY.capitalize()}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -45,6 +45,7 @@ class Episode(NamedTuple):
     stretches: list[Stretch]
 
 
+@runtime_checkable
 class Truth(Protocol):
     """What the evaluator knows of the hidden task. The agent never sees it (an oracle is told by the evaluator)."""
 

@@ -63,6 +63,7 @@ def run_cell(
         elites=shape.elites,
         keep_elites=shape.keep_elites,
         init_std=shape.init_std,
+        noise_correlation=shape.noise_correlation,
     )
     probe = random_action_error(config, cell, learner) if config.probe_steps else None
     episode = run_episode(
@@ -82,10 +83,11 @@ def run_cell(
     return episode.record
 
 
-def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) -> float:
+def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) -> float | None:
     """Mean one-step loss of ``learner`` on a stream of random actions under the cell's schedule.
 
     Beside the error under the planner's actions it tells whether the model knows the system, or only what it does.
+    None if the learner diverges.
     """
     env = make_world(config.env, schedule=cell.schedule)
     truth, tasks = KnownTask(env), []
@@ -106,7 +108,8 @@ def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) 
     trajectories = to_trajectories(stretches, spec_for(env))
     x, y = (np.concatenate([t[i] for t in trajectories]) for i in (0, 1))
     env.close()
-    return float(np.nanmean(_stream_losses(learner, x, y, np.asarray(tasks, np.int32))))
+    error = float(np.mean(_stream_losses(learner, x, y, np.asarray(tasks, np.int32))))
+    return error if np.isfinite(error) else None
 
 
 @eqx.filter_jit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class PlannerConfig:
     """Best plans that compete again in the next iteration."""
     init_std: float = 0.25
     """Standard deviation at the start, as a fraction of the action range."""
+    noise_correlation: float = 0.0
+    """Correlation of the noise of neighbouring steps of a plan."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Cell:
     @property
     def name(self) -> str:
         """A file name that says all three."""
-        safe = "".join(c if c.isalnum() or c in "-+" else "_" for c in self.schedule)
+        safe = "".join(c if c.isalnum() or c in "-+." else "_" for c in self.schedule)
         return f"{self.method}--{safe}--{self.seed}"
 
 
@@ -74,14 +77,13 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         """Check names and numbers."""
-        unknown = [method for method in self.methods if method not in METHODS]
-        if unknown or not self.methods:
-            name = unknown[0] if unknown else ""
-            raise ValueError(f"unknown method {name!r}: {did_you_mean(name, METHODS)}")
-        if self.steps < 1 or not self.seeds or not self.schedules:
+        for name in self.methods:
+            if name not in METHODS:
+                raise ValueError(f"unknown method {name!r}: {did_you_mean(name, METHODS)}")
+        if self.steps < 1 or not (self.methods and self.seeds and self.schedules):
             raise ValueError(
-                f"EvalConfig got steps={self.steps}, {len(self.seeds)} seeds and {len(self.schedules)} schedules; "
-                "expected at least one of each."
+                f"EvalConfig got steps={self.steps}, {len(self.methods)} methods, {len(self.schedules)} schedules and "
+                f"{len(self.seeds)} seeds; expected at least one of each."
             )
         for path in (self.prior, self.supervised):
             if not Path(path).is_file():
@@ -89,10 +91,16 @@ class EvalConfig:
 
     def cells(self) -> list[Cell]:
         """All runs, those of one method and schedule next to each other (they share compiled code)."""
-        return [Cell(m, s, seed) for m in self.methods for s in self.schedules for seed in self.seeds]
+        cells = (Cell(m, s, seed) for m in self.methods for s in self.schedules for seed in self.seeds)
+        return list(dict.fromkeys(cells))
 
     def described(self) -> dict[str, Any]:
         """Plain JSON: what must be equal for results to be comparable (methods, schedules and seeds may grow)."""
-        free = {"methods", "schedules", "seeds", "prior", "supervised"}
-        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in free}
-        return {**values, "prior": Path(self.prior).name, "supervised": Path(self.supervised).name}
+        free = {"methods", "schedules", "seeds"}
+        # By content: every training calls its files prior.mole and supervised.mole.
+        priors = {name: _fingerprint(Path(getattr(self, name))) for name in ("prior", "supervised")}
+        return {**{k: v for k, v in dataclasses.asdict(self).items() if k not in free}, **priors}
+
+
+def _fingerprint(path: Path) -> str:
+    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mole.control.claim import claim_folder
+from mole.control.episode import EpisodeError
 from mole.control.records import EpisodeRecord, Recorder
 from mole.experiment.config import Cell, EvalConfig
 
@@ -161,7 +162,12 @@ def _work(job: Job) -> None:
         if len(recorder) % _TICK_EVERY == 0:
             _TICKS.put(_tick(job.cell, recorder))
 
-    run_cell(*job, on_step)
+    try:
+        run_cell(*job, on_step)
+    except EpisodeError as error:
+        # Exceptions reach the parent through their args, which must therefore be those of the constructor.
+        error.args = (f"{job.cell.name}: {error}", error.episode)
+        raise
 
 
 def _tick(cell: Cell, recorder: Recorder) -> Tick:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mole.control.claim import claim_folder
 from mole.experiment.config import Cell, EvalConfig
 from mole.experiment.evaluate import Job, read_records, run_jobs
 from mole.experiment.metrics import return_per
@@ -91,13 +92,16 @@ def tune(
 
     Returns:
         All trials, the best of each method first.
+
+    Raises:
+        ValueError: if a trial's folder holds results of another configuration.
     """
     jobs: list[Job] = []
     for method in config.methods:
         for number, settings in enumerate(TRIALS.get(method, ())):
             trial = dataclasses.replace(config, methods=(method,), settings=settings)
             place = folder / f"{method}-{number}"
-            place.mkdir(parents=True, exist_ok=True)
+            claim_folder(place, "eval.json", trial.described())
             jobs += [Job(trial, cell, place) for cell in trial.cells()]
     run_jobs(jobs, workers=workers, on_done=on_done)
     trials = []

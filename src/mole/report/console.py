@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from mole.control.records import EpisodeRecord
 from mole.experiment.evaluate import Tick
-from mole.experiment.metrics import summarise
-from mole.experiment.stats import bootstrap
+from mole.experiment.stats import Interval
+from mole.report.tables import Row
 
-__all__ = ["LiveRuns", "results", "results_table"]
+__all__ = ["LiveRuns", "results_table", "runs_csv", "summary"]
 
 _FIGURES = (
     ("return_per_1000", "return / 1000 steps", "{:.0f}"),
@@ -27,61 +26,63 @@ _FIGURES = (
     ("tasks_at_end", "tasks", "{:.1f}"),
     ("seconds_per_step", "ms / step", "{:.1f}"),
 )
+_WITHOUT_INTERVAL = ("seconds_per_step", "tasks_at_end", "recall_delay")
 
 
-def results(records: Sequence[EpisodeRecord], *, seed: int = 0) -> list[dict[str, Any]]:
-    """One row per schedule and method: the mean of every figure over the seeds, with 95 % bootstrap intervals.
+def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as plain JSON: ``schedule``, ``method``, ``seeds``, and for each figure ``[mean, low, high]``.
 
-    Args:
-        records: complete runs; cells are told apart by schedule and method in their headers.
-        seed: of the bootstrap.
-
-    Returns:
-        Rows of plain JSON: ``schedule``, ``method``, ``runs``, and for each figure ``[mean, low, high]`` (the bounds
-        are None for a single run; the figure is None where it has no meaning).
+    ``low`` and ``high`` are the ends of the 95 % bootstrap interval over the seeds; what has no meaning is None.
     """
-    groups: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for record in records:
-        groups.setdefault((record.meta["schedule"], record.meta["method"]), []).append(summarise(record))
-    rows = []
-    for (schedule, method), runs in groups.items():
-        row: dict[str, Any] = {"schedule": schedule, "method": method, "runs": len(runs)}
-        for name in runs[0]:
-            values = np.asarray([run[name] for run in runs])
-            row[name] = _interval(values[np.isfinite(values)], seed)
-        rows.append(row)
-    return rows
+    return [
+        {
+            "schedule": row.schedule,
+            "method": row.method,
+            "seeds": row.seeds,
+            **{name: _plain(row.interval(name)) for name in row.figures},
+        }
+        for row in rows
+    ]
 
 
-def _interval(values: np.ndarray, seed: int) -> list[float | None] | None:
-    if values.size == 0:
+def runs_csv(rows: Sequence[Row]) -> str:
+    """Every figure of every run as comma-separated values, one run per line; empty where it has no meaning."""
+    lines = [",".join(["schedule", "method", "seed", *rows[0].figures])]
+    for row in rows:
+        for place, seed in enumerate(row.seeds):
+            values = [row.figures[name][place] for name in rows[0].figures]
+            figures = [f"{value:.6g}" if np.isfinite(value) else "" for value in values]
+            lines.append(",".join([f'"{row.schedule}"', row.method, str(seed), *figures]))
+    return "\n".join(lines) + "\n"
+
+
+def _plain(interval: Interval | None) -> list[float | None] | None:
+    if interval is None:
         return None
-    if values.size == 1:
-        return [float(values[0]), None, None]
-    return [float(v) for v in bootstrap([values], rng=np.random.default_rng(seed))]
+    return [round(value, 6) if np.isfinite(value) else None for value in interval]
 
 
-def results_table(rows: Sequence[dict[str, Any]], schedule: str) -> Table:
+def results_table(rows: Sequence[Row]) -> Table:
     """The rows of one schedule as a table."""
-    table = Table(title=schedule, title_justify="left")
+    table = Table(title=rows[0].schedule, title_justify="left")
     table.add_column("method", no_wrap=True)
-    own = [row for row in rows if row["schedule"] == schedule]
-    figures = [figure for figure in _FIGURES if any(row.get(figure[0]) for row in own)]
-    for _, label, _ in figures:
+    intervals = [{name: row.interval(name) for name, _, _ in _FIGURES} for row in rows]
+    shown = [figure for figure in _FIGURES if any(found[figure[0]] for found in intervals)]
+    for _, label, _ in shown:
         table.add_column(label, justify="right")
-    for row in own:
-        table.add_row(row["method"], *(_cell(name, row.get(name), form) for name, _, form in figures))
+    for row, found in zip(rows, intervals, strict=True):
+        table.add_row(row.method, *(_cell(name, found[name], form) for name, _, form in shown))
     return table
 
 
-def _cell(name: str, value: list[float | None] | None, form: str) -> str:
-    if value is None or value[0] is None:
+def _cell(name: str, value: Interval | None, form: str) -> str:
+    if value is None:
         return "–"
     scale = 1e3 if name == "seconds_per_step" else 1.0
-    mean = form.format(scale * value[0])
-    if value[1] is None or value[2] is None or name in ("seconds_per_step", "tasks_at_end", "recall_delay"):
+    mean = form.format(scale * value.value)
+    if not np.isfinite(value.low) or name in _WITHOUT_INTERVAL:
         return mean
-    return f"{mean} [dim]\\[{form.format(value[1])}..{form.format(value[2])}][/dim]"
+    return f"{mean} [dim]\\[{form.format(value.low)}..{form.format(value.high)}][/dim]"
 
 
 class LiveRuns:

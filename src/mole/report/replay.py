@@ -37,17 +37,19 @@ def replay_frames(
         width=width,
         height=height,
     )
-    (stretch,) = load_stretches(actions)
-    env.reset(seed=int(meta["seed"]))
-    for step in range(steps.stop):
-        _, reward, *_ = env.step(stretch.actions[step])
-        if abs(float(reward) - record.reward[step]) > 1e-6 * max(1.0, abs(record.reward[step])):
-            raise ValueError(
-                f"the replay left the record at step {step}: reward {float(reward)}, recorded {record.reward[step]}. "
-                "Replay with the versions in the record's header."
-            )
-        if step in steps:
-            frame = env.render()
-            assert isinstance(frame, np.ndarray)
-            yield frame
-    env.close()
+    try:
+        (stretch,) = load_stretches(actions)
+        env.reset(seed=int(meta["seed"]))
+        for step in range(steps.stop):
+            _, reward, *_ = env.step(stretch.actions[step])
+            if abs(float(reward) - record.reward[step]) > 1e-6 * max(1.0, abs(record.reward[step])):
+                raise ValueError(
+                    f"the replay left the record at step {step}: reward {float(reward)}, recorded "
+                    f"{record.reward[step]}. Replay with the versions in the record's header."
+                )
+            if step in steps:
+                frame = env.render()
+                assert isinstance(frame, np.ndarray)
+                yield frame
+    finally:
+        env.close()
