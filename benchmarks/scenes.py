@@ -1,0 +1,60 @@
+"""What the benchmarks work on: priors, windows and states of the half-cheetah's sizes, with random numbers in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from mole import MLP, MetaPrior, Mixture, Normalizer, Rank1Rate, Window
+from mole.envs.half_cheetah import DYNAMICS
+
+SIZES = {"2x256": (256, 2), "3x512": (512, 3)}
+DX, DY, K, BATCH = DYNAMICS.feature_dim, DYNAMICS.delta_dim, 16, 32
+
+
+def make_prior(size: str) -> MetaPrior:
+    """An untrained prior: the time of a step does not depend on the numbers."""
+    width, depth = SIZES[size]
+    model = MLP(DX, DY, width=width, depth=depth, key=jax.random.key(0))
+    norms = {"x_norm": Normalizer.identity(DX), "y_norm": Normalizer.identity(DY)}
+    return MetaPrior(model, inner_rate=Rank1Rate(model, 0.03), window=K, residual_scale=0.1, **norms)
+
+
+def make_windows() -> Window:
+    """A meta-batch of windows of 2k pairs."""
+    key_x, key_y = jax.random.split(jax.random.key(1))
+    return Window(jax.random.normal(key_x, (BATCH, 2 * K, DX)), jax.random.normal(key_y, (BATCH, 2 * K, DY)))
+
+
+def make_pairs(prior: MetaPrior, n: int) -> Window:
+    """Pairs that θ* explains well, so that no task is made while the clock runs."""
+    key_x, key_y = jax.random.split(jax.random.key(2))
+    x = jax.random.normal(key_x, (n, DX))
+    y = jax.vmap(prior.model)(x)
+    return Window(x, y + 0.05 * jax.random.normal(key_y, y.shape))
+
+
+def full_mixture(learner: Mixture, pairs: Window) -> Any:
+    """A state with every slot in use, all windows full and every task a little different from θ*."""
+    state = learner.init()
+    update = eqx.filter_jit(learner.update)
+    for x, y in zip(*pairs, strict=True):
+        state, _ = update(state, x, y)
+    keys = iter(jax.random.split(jax.random.key(3), 64))
+
+    def perturbed(stack: jax.Array) -> jax.Array:
+        return stack + 0.001 * jax.random.normal(next(keys), stack.shape)
+
+    slots = learner.max_tasks
+    state = eqx.tree_at(
+        lambda s: (s.models, s.n_tasks, s.counts),
+        state,
+        (jax.tree.map(perturbed, state.models), jnp.int32(slots), jnp.full((slots,), 1.0)),
+    )
+    if state.memory is not None:
+        own = [jnp.broadcast_to(f[-2 * K :], (slots, 2 * K, *f.shape[1:])) for f in state.recent]
+        state = eqx.tree_at(lambda s: s.memory, state, type(state.memory)(*own))
+    return state

@@ -1,0 +1,21 @@
+"""A stream whose law changes every 100 points between two regimes. No prior, and nobody says when it changes."""
+
+import numpy as np
+
+from mole import OnlineRegressor
+
+STEPS, PERIOD = 2000, 100
+x = np.random.default_rng(0).uniform(-3, 3, size=(STEPS, 1))
+y = np.sin(x[:, 0] + np.where(np.arange(STEPS) // PERIOD % 2, np.pi / 2, 0))
+
+model, errors, tasks = OnlineRegressor(), np.zeros(STEPS), np.zeros(STEPS, int)
+for t in range(STEPS):  # the first 400 points make the prior: after them the loop stops for a few seconds
+    errors[t] = model.predict_one(x[t])[0] - y[t] if t else 0.0  # predict before you learn
+    tasks[t] = model.learn_one(x[t], y[t]).task_
+
+starts = np.arange(STEPS // 2, STEPS, PERIOD)  # of visits to a regime that was there before
+recalled = (tasks[starts + 5] == tasks[starts - PERIOD - 1]) & (tasks[starts + 5] != tasks[starts - 1])
+print(
+    f"error {np.sqrt(np.mean(errors[STEPS // 2 :] ** 2)):.3f}, spread of y {y.std():.3f}, {model.n_tasks_} tasks"
+)
+print(f"recall: {recalled.sum()} of {len(starts)} returns, the old task chosen within 5 points")
