@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from mole.envs.suggest import did_you_mean
 from mole.envs.schedule import Schedule
 from mole.envs.schedule_text import Vocabulary, as_schedule
+from mole.envs.suggest import did_you_mean
 
 __all__ = [
     "Factors",

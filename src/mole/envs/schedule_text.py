@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from mole.envs.suggest import did_you_mean
 from mole.envs.schedule import Sampler, Schedule, Value, whole_steps
+from mole.envs.suggest import did_you_mean
 
 __all__ = ["Vocabulary", "as_schedule", "parse_schedule"]
 

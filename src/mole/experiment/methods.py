@@ -19,9 +19,9 @@ METHODS = ("mole", "mole-paper", "kshot", "continuous", "supervised", "supervise
 """Our rule, the paper's, its baselines, and the upper bound."""
 
 TUNED: dict[str, dict[str, Any]] = {
-    "mole": {},
-    "mole-paper": {"step_scale": 0.1},
-    "kshot": {"window": 32},
+    "mole": {"step_scale": 0.2, "margin": 40.0},
+    "mole-paper": {"step_scale": 1.0, "temperature": 0.02},
+    "kshot": {"window": 16},
     "continuous": {"step_scale": 0.1},
     "supervised": {},
     "supervised-sgd": {"step_scale": 0.1},
