@@ -9,6 +9,7 @@ for x, y in stream:
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -65,7 +66,8 @@ class OnlineRegressor:
         mixture: Mapping[str, Any] | None = None,
     ) -> None:
         """See the class."""
-        least = 8 * _WARMUP.window
+        # The end of the warm-up is held out; it must have room for one window of time.
+        least = math.ceil(2 * _WARMUP.window / _WARMUP.held_out)
         if prior is None and warmup < least:
             raise ValueError(
                 f"OnlineRegressor got warmup={warmup}; expected at least {least} pairs, or a prior."
@@ -87,8 +89,8 @@ class OnlineRegressor:
 
     @property
     def responsibilities_(self) -> np.ndarray:
-        """P(T_i) of every slot ``[max_tasks]`` after the last pair."""
-        return np.ones(1) if self.info is None else np.asarray(self.info.responsibilities)
+        """P(T_i) of every slot ``[max_tasks]`` after the last pair; a single one during the warm-up."""
+        return np.ones(1) if self._state is None else np.asarray(self._state.responsibilities)
 
     @property
     def task_(self) -> int:
@@ -165,8 +167,12 @@ class OnlineRegressor:
         if header.kind != _KIND:
             raise CheckpointError(f"{path} holds a {header.kind!r}, expected an {_KIND!r}.")
         config = dict(header.config)
+        wrong = sorted(set(config) ^ {"warmup", "width", "seed", "mixture", "first", "prior", "learning"})
+        if wrong:
+            raise CheckpointError(
+                f"{path} has a header that differs in {wrong}; it was written by another version."
+            )
         shapes, stored, learning = (config.pop(name) for name in ("first", "prior", "learning"))
-        model = cls(**config)
         prior = state = info = None
         if stored is not None:
             prior = eqx.filter_eval_shape(parse_header(stored, path).skeleton)
@@ -177,10 +183,10 @@ class OnlineRegressor:
             )
             info = eqx.filter_eval_shape(learner.update, state, *pair)[1] if learning else None
         first = [jax.ShapeDtypeStruct(tuple(shape), jnp.float32) for shape in shapes]
-        x, y, prior, state, model.info = checkpoint.load(path, (*first, prior, state, info), kind=_KIND)
+        x, y, prior, state, info = checkpoint.load(path, (*first, prior, state, info), kind=_KIND)
+        model = cls(prior, **config)
         model._first_x, model._first_y = list(np.asarray(x)), list(np.asarray(y))
-        if prior is not None:
-            model._learner, model._state = Mixture(prior, **config["mixture"]), state
+        model._state, model.info = state, info
         return model
 
     def _start(self, prior: MetaPrior) -> None:
@@ -204,16 +210,25 @@ class OnlineRegressor:
         return first[0].size if first else None
 
     def _vector(self, name: str, value: Any, size: int | None) -> np.ndarray:
+        expected = f"expected {size or 'a vector of'} finite numbers"
         try:
-            vector = np.atleast_1d(np.asarray(value, np.float32))
-        except (TypeError, ValueError) as error:
+            given = np.atleast_1d(np.asarray(value))
+        except ValueError as error:
             raise ValueError(
-                f"OnlineRegressor got {name}={value!r}; expected numbers [{size or 'd'}]."
+                f"OnlineRegressor got {name}={value!r}; {expected}. Nothing was learned."
             ) from error
-        if vector.ndim != 1 or (size is not None and vector.size != size) or not np.isfinite(vector).all():
+        if not any(jnp.issubdtype(given.dtype, kind) for kind in (jnp.bool_, jnp.integer, jnp.floating)):
             raise ValueError(
-                f"OnlineRegressor got {name} of shape {vector.shape}, finite: {bool(np.isfinite(vector).all())}; "
-                f"expected {size or 'a vector of'} finite numbers. Drop or impute missing values; nothing was learned."
+                f"OnlineRegressor got {name}={value!r}; {expected}. Convert text and objects to numbers first; "
+                "nothing was learned."
+            )
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            vector = given.astype(np.float32)
+        finite = bool(np.isfinite(vector).all())
+        if vector.ndim != 1 or vector.size != (size or max(vector.size, 1)) or not finite:
+            raise ValueError(
+                f"OnlineRegressor got {name} of shape {vector.shape}, finite: {finite}; {expected}. Drop or impute "
+                "missing values; nothing was learned."
             )
         return vector
 

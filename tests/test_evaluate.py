@@ -1,0 +1,395 @@
+"""Evaluations: what a configuration means, and runs that are complete, resumable and never mixed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import string
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from helpers import tiny_prior
+from mole.control.claim import claim_folder
+from mole.control.data import load_stretches
+from mole.control.episode import EpisodeError
+from mole.control.records import EpisodeRecord
+from mole.envs.half_cheetah import DYNAMICS, SCHEDULES
+from mole.envs.schedule_text import parse_schedule
+from mole.experiment import tune as tuning
+from mole.experiment.cell import load_priors, run_cell
+from mole.experiment.config import Cell, EvalConfig, PlannerConfig
+from mole.experiment.evaluate import Job, Tick, evaluate, run_jobs
+from mole.experiment.methods import METHODS, TUNED, Priors, learner_for
+from mole.experiment.tune import TRIALS, VALIDATION_SCHEDULE, VALIDATION_SEEDS, tune
+from mole.experiment.worlds import make_world
+from mole.online import Continuous, KShot, Mixture, Oracle, Static
+from mole.prior_file import save_prior
+from mole.report.replay import replay_frames
+from mole.report.video import rendering_available
+
+ENV = "mole/HalfCheetahMotors-v0"
+STEPS = 30
+SCHEDULE = "alternate:A,B:10"
+TRUE_TASK = [0] * 10 + [1] * 10 + [0] * 10
+
+
+def write_prior(path: Path, seed: int) -> Path:
+    prior = tiny_prior(
+        jax.random.key(seed), DYNAMICS.feature_dim, DYNAMICS.delta_dim, width=8, depth=1, rate_value=0.01
+    )
+    save_prior(path, prior, {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> EvalConfig:
+    """A tiny evaluation with untrained priors."""
+    folder = tmp_path_factory.mktemp("priors")
+    return EvalConfig(
+        ENV,
+        write_prior(folder / "prior.mole", 0),
+        write_prior(folder / "supervised.mole", 1),
+        methods=("mole",),
+        schedules=(SCHEDULE,),
+        seeds=(0,),
+        steps=STEPS,
+        probe_steps=40,
+        keep_actions=True,
+        planner=PlannerConfig(samples=4, iterations=1, horizon=2, elites=2),
+    )
+
+
+@pytest.fixture(scope="module")
+def priors(config: EvalConfig) -> Priors:
+    return load_priors(config.prior, config.supervised)
+
+
+@pytest.fixture(scope="module")
+def mole_run(config: EvalConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[EpisodeRecord, Path]:
+    """One run of ``mole``, and its folder."""
+    folder = tmp_path_factory.mktemp("run")
+    return run_cell(config, Cell("mole", SCHEDULE, 0), folder), folder
+
+
+# --- methods and their settings
+
+
+def test_every_method_has_its_learner_and_its_prior(priors: Priors) -> None:
+    kinds = {
+        "mole": (Mixture, priors.meta),
+        "mole-paper": (Mixture, priors.meta),
+        "kshot": (KShot, priors.meta),
+        "continuous": (Continuous, priors.meta),
+        "supervised": (Static, priors.supervised),
+        "supervised-sgd": (Continuous, priors.supervised),
+        "oracle": (Oracle, priors.meta),
+    }
+    assert tuple(kinds) == METHODS == tuple(TUNED)
+    for method, (kind, prior) in kinds.items():
+        learner = learner_for(method, priors)
+        assert type(learner) is kind
+        assert learner.prior is prior, method
+    ours, paper = learner_for("mole", priors), learner_for("mole-paper", priors)
+    assert isinstance(ours, Mixture)
+    assert isinstance(paper, Mixture)
+    assert (ours.own_memory, ours.hard, ours.score) == (True, True, "log_prob")
+    assert (paper.own_memory, paper.hard, paper.score) == (False, False, "loss")
+
+
+def test_settings_are_used_instead_of_the_tuned_ones(priors: Priors) -> None:
+    tuned, default, given = (learner_for("kshot", priors, s) for s in (None, {}, {"window": 5}))
+    assert isinstance(tuned, KShot)
+    assert isinstance(default, KShot)
+    assert isinstance(given, KShot)
+    assert [tuned.window, default.window, given.window] == [TUNED["kshot"]["window"], priors.meta.window, 5]
+
+
+def test_unknown_methods_and_settings_are_refused(priors: Priors) -> None:
+    with pytest.raises(ValueError, match=r"got the method 'mol'; expected one of mole, mole-paper, kshot"):
+        learner_for("mol", priors)
+    with pytest.raises(TypeError, match="margin"):
+        learner_for("kshot", priors, {"margin": 3.0})
+
+
+def test_every_method_with_settings_gets_the_same_number_of_trials_and_takes_them(priors: Priors) -> None:
+    assert set(TRIALS) == set(METHODS) - {"supervised"}, "a method without settings has nothing to tune"
+    assert len({len(trials) for trials in TRIALS.values()}) == 1
+    for method, trials in TRIALS.items():
+        assert len({json.dumps(trial, sort_keys=True) for trial in trials}) == len(trials), method
+        assert TUNED[method] in ({}, *trials), f"{method}: nobody tried what is called tuned"
+        for trial in trials:
+            learner = learner_for(method, priors, trial)
+            for name, value in trial.items():
+                assert float(getattr(learner, name)) == pytest.approx(value)
+
+
+def test_tuning_never_sees_what_the_tests_use(config: EvalConfig) -> None:
+    values = VALIDATION_SCHEDULE.removeprefix("alternate:").rsplit(":", 1)[0].split(",")
+    schedule = parse_schedule(VALIDATION_SCHEDULE, SCHEDULES)
+    seen = [tuple(schedule.value(step)) for step in (0, 150, 300)]
+    assert len(set(seen)) == len(values) == 3
+    assert not set(seen) & {tuple(value) for value in SCHEDULES.values.values()}
+    (seeds,) = (field.default for field in dataclasses.fields(EvalConfig) if field.name == "seeds")
+    assert isinstance(seeds, tuple)
+    assert not set(VALIDATION_SEEDS) & set(seeds)
+
+
+# --- configurations
+
+
+def test_cell_names_are_safe_and_tell_schedules_apart() -> None:
+    schedules = [
+        "alternate:A,B:100",
+        "alternate:A,B:10",
+        "random:300",
+        "fixed:1.5/1/1/1/1/1",
+        "fixed:1/5.1/1/1/1/1",
+        "fixed:-1/5.1/1/1/1/1",
+        "fixed:1e+3/1e-3/1/1/1/1",
+        "negative",
+    ]
+    names = [Cell(m, s, seed).name for m in METHODS for s in schedules for seed in (0, 1, 10)]
+    assert len(set(names)) == len(names)
+    safe = set(string.ascii_letters + string.digits + "-+._")
+    assert all(set(name) <= safe and not name.startswith((".", "-")) for name in names)
+    assert Cell("mole", "alternate:A,B:100", 7).name == "mole--alternate_A_B_100--7"
+
+
+def test_wrong_configurations_say_what_is_wrong(config: EvalConfig, tmp_path: Path) -> None:
+    def wrong(**changes: Any) -> EvalConfig:
+        return dataclasses.replace(config, **changes)
+
+    with pytest.raises(
+        ValueError, match=r"unknown method 'moel': did you mean 'mole'\? Known: continuous, kshot"
+    ):
+        wrong(methods=("kshot", "moel"))
+    for changes in ({"steps": 0}, {"methods": ()}, {"schedules": ()}, {"seeds": ()}):
+        counts = {"steps": STEPS, "methods": 1, "schedules": 1, "seeds": 1, **dict.fromkeys(changes, 0)}
+        message = (
+            "got steps={steps}, {methods} methods, {schedules} schedules and {seeds} seeds; expected at least"
+        )
+        with pytest.raises(ValueError, match=message.format(**counts)):
+            wrong(**changes)
+    for name in ("prior", "supervised"):
+        with pytest.raises(
+            FileNotFoundError, match=rf"no prior at .*none\.mole; `mole train {ENV}` makes one"
+        ):
+            wrong(**{name: tmp_path / "none.mole"})
+
+
+def test_cells_are_all_combinations_once_those_that_share_code_together(config: EvalConfig) -> None:
+    more = dataclasses.replace(
+        config, methods=("mole", "kshot"), schedules=(SCHEDULE, "negative"), seeds=(0, 1, 0)
+    )
+    cells = more.cells()
+    assert len(cells) == len(set(cells)) == 8
+    assert [cell.method for cell in cells] == ["mole"] * 4 + ["kshot"] * 4
+    assert cells[:2] == [Cell("mole", SCHEDULE, 0), Cell("mole", SCHEDULE, 1)]
+
+
+def test_a_description_holds_what_makes_results_comparable(config: EvalConfig, tmp_path: Path) -> None:
+    described = config.described()
+    assert json.loads(json.dumps(described)) == described
+    grown = dataclasses.replace(config, methods=METHODS, schedules=("negative",), seeds=(3, 4))
+    assert grown.described() == described
+    # The same file elsewhere is the same prior; another training's file of the same name is not.
+    copy, other = tmp_path / "prior.mole", tmp_path / "other"
+    copy.write_bytes(config.prior.read_bytes())
+    assert dataclasses.replace(config, prior=copy).described() == described
+    other.mkdir()
+    for changes in (
+        {"steps": 31},
+        {"planner": PlannerConfig()},
+        {"settings": {"margin": 3.0}},
+        {"prior": write_prior(other / "prior.mole", 5)},
+        {"supervised": write_prior(other / "supervised.mole", 5)},
+    ):
+        changed = dataclasses.replace(config, **changes).described()
+        assert {name for name in described if changed[name] != described[name]} == set(changes)
+
+
+def test_a_folder_belongs_to_one_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    claim_folder(folder, "eval.json", {"steps": 3, "noise": (0.0, 0.1)})
+    before = (folder / "eval.json").read_text()
+    claim_folder(folder, "eval.json", {"noise": (0.0, 0.1), "steps": 3})
+    with pytest.raises(
+        ValueError, match=r"another configuration: eval\.json differs in more, steps\. Choose another"
+    ):
+        claim_folder(folder, "eval.json", {"steps": 4, "noise": (0.0, 0.1), "more": 1})
+    assert (folder / "eval.json").read_text() == before
+    for text, message in (("", r"eval\.json is no JSON"), ("[]", r"eval\.json holds a list")):
+        (folder / "eval.json").write_text(text)
+        with pytest.raises(ValueError, match=f"{message}.*; choose another folder, or delete this one"):
+            claim_folder(folder, "eval.json", {"steps": 3})
+
+
+# --- runs
+
+
+def test_a_run_is_recorded_whole_with_all_that_made_it(
+    config: EvalConfig, mole_run: tuple[EpisodeRecord, Path]
+) -> None:
+    record, folder = mole_run
+    assert len(record) == STEPS
+    assert record.true_task.tolist() == TRUE_TASK
+    assert np.isfinite(record.loss).all()
+    assert np.isfinite(record.position).all()
+    assert record.responsibilities.shape == (STEPS, 5)
+    meta = record.meta
+    assert (meta["complete"], meta["error"], meta["step_seconds"]) == (True, None, pytest.approx(0.05))
+    assert (meta["env"], meta["method"], meta["schedule"], meta["seed"]) == (ENV, "mole", SCHEDULE, 0)
+    assert meta["configuration"] == {**config.described(), "settings": TUNED["mole"]}
+    assert meta["versions"]["jax"] == jax.__version__
+    assert 0.0 < meta["random_action_error"] < np.inf
+    (stretch,) = load_stretches(folder / "mole--alternate_A_B_10--0.actions.npz")
+    assert stretch.actions.shape == (STEPS, 6)
+
+
+def test_a_complete_run_is_read_and_not_made_again(
+    config: EvalConfig, mole_run: tuple[EpisodeRecord, Path], tmp_path: Path
+) -> None:
+    record, folder = mole_run
+    path = folder / "mole--alternate_A_B_10--0.npz"
+    before = path.stat().st_mtime_ns
+    steps: list[int] = []
+    again = run_cell(config, Cell("mole", SCHEDULE, 0), folder, lambda recorder: steps.append(len(recorder)))
+    assert path.stat().st_mtime_ns == before
+    assert not steps
+    np.testing.assert_array_equal(again.reward, record.reward)
+
+
+def test_an_unfinished_run_is_made_again_and_the_same_seed_gives_the_same_run(
+    config: EvalConfig, mole_run: tuple[EpisodeRecord, Path], tmp_path: Path
+) -> None:
+    record, _ = mole_run
+    cell = Cell("mole", SCHEDULE, 0)
+    stopped = dataclasses.replace(record, meta={**record.meta, "complete": False, "error": "interrupted"})
+    stopped.save(tmp_path / f"{cell.name}.npz")
+    assert not Job(config, cell, tmp_path).complete
+    steps: list[int] = []
+    again = run_cell(config, cell, tmp_path, lambda recorder: steps.append(len(recorder)))
+    assert steps == list(range(1, STEPS + 1))
+    assert Job(config, cell, tmp_path).complete
+    for field in dataclasses.fields(EpisodeRecord):
+        if field.name != "seconds":
+            np.testing.assert_array_equal(getattr(again, field.name), getattr(record, field.name), field.name)
+    other = run_cell(config, dataclasses.replace(cell, seed=1), tmp_path)
+    assert not np.array_equal(other.reward, record.reward)
+    assert other.meta["random_action_error"] != record.meta["random_action_error"]
+
+
+def test_the_oracle_is_told_the_true_task_from_the_first_step(config: EvalConfig, tmp_path: Path) -> None:
+    record = run_cell(config, Cell("oracle", "alternate:B,A,B:7", 0), tmp_path)
+    # B and B in a row are one task without a switch between them.
+    true_task = [0] * 7 + [1] * 7 + [0] * 14 + [1] * 2
+    assert record.true_task.tolist() == true_task
+    assert record.task.tolist() == true_task
+    np.testing.assert_array_equal(record.responsibilities.argmax(1), true_task)
+    assert record.n_tasks.tolist() == [1] * 7 + [2] * (STEPS - 7)
+    assert 0.0 < record.meta["random_action_error"] < np.inf
+
+
+def test_pictures_of_a_run_follow_its_record(mole_run: tuple[EpisodeRecord, Path]) -> None:
+    able, reason = rendering_available()
+    if not able:
+        pytest.skip(reason)
+    record, folder = mole_run
+    actions = folder / "mole--alternate_A_B_10--0.actions.npz"
+    frames = list(replay_frames(record, actions, steps=range(8, 12), width=64, height=48))
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 4
+    assert all(frame.std() > 0 for frame in frames)
+    reward = record.reward.copy()
+    reward[9] += 1e-3
+    with pytest.raises(ValueError, match=r"left the record at step 9: .* Replay with the versions"):
+        list(replay_frames(dataclasses.replace(record, reward=reward), actions, steps=range(8, 12)))
+
+
+# --- many runs
+
+
+def test_evaluations_run_in_processes_resume_and_keep_what_other_runs_made(
+    config: EvalConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a log of unstable simulations in the working folder
+    unstable = "fixed:1e9/1e9/1e9/1e9/1e9/1e9"
+    config = dataclasses.replace(
+        config, methods=("supervised",), schedules=(SCHEDULE, unstable), probe_steps=0, keep_actions=False
+    )
+    good, bad = config.cells()
+    folder, ticks, done = tmp_path / "eval", [], []
+
+    def go(config: EvalConfig) -> Sequence[EpisodeRecord]:
+        note = lambda cell, number, total: done.append((cell, number, total))  # noqa: E731
+        return evaluate(config, folder, workers=1, on_tick=ticks.append, on_done=note)
+
+    with pytest.raises(
+        EpisodeError, match=rf"{bad.name}: episode stopped at step \d+ of {STEPS}: FloatingPointErr"
+    ):
+        go(config)
+    assert done == [(good, 1, 2)]
+    assert [(tick.cell, tick.step, tick.n_tasks) for tick in ticks if tick.cell == good] == [(good, 25, 1)]
+    assert all(isinstance(tick, Tick) and np.isfinite(tick.error) for tick in ticks)
+
+    path = folder / f"{good.name}.npz"
+    before = path.stat().st_mtime_ns
+    (record,) = go(dataclasses.replace(config, schedules=(SCHEDULE,)))
+    assert record.meta["complete"]
+    assert record.true_task.tolist() == TRUE_TASK
+    assert record.reward.sum() == pytest.approx(EpisodeRecord.load(path).reward.sum())
+    assert path.stat().st_mtime_ns == before
+    assert len(done) == 1, "a finished run was made again"
+    with pytest.raises(ValueError, match=r"another configuration: eval\.json differs in planner, steps\."):
+        go(dataclasses.replace(config, steps=40, planner=PlannerConfig(samples=5, elites=2)))
+
+
+def test_an_evaluation_needs_a_process() -> None:
+    with pytest.raises(ValueError, match="got workers=0; expected at least 1"):
+        run_jobs([], workers=0)
+
+
+def test_trials_are_scored_the_best_first_and_never_mixed(
+    config: EvalConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def here(jobs: Sequence[Job], **_: Any) -> None:
+        for job in jobs:
+            run_cell(job.config, job.cell, job.folder)
+
+    trials = ({"step_scale": 0.1}, {"step_scale": 0.0}, {"step_scale": 0.5})
+    monkeypatch.setattr(tuning, "run_jobs", here)
+    monkeypatch.setattr(tuning, "TRIALS", {"oracle": trials})
+    config = dataclasses.replace(
+        config, methods=("supervised", "oracle"), seeds=(0, 1), probe_steps=0, keep_actions=False
+    )
+    found = tune(config, tmp_path)
+    assert {json.dumps(trial.settings) for trial in found} == {json.dumps(trial) for trial in trials}
+    means = [np.mean(trial.returns) for trial in found]
+    assert means == sorted(means, reverse=True)
+    assert all(trial.method == "oracle" and len(trial.returns) == 2 for trial in found)
+    for number, settings in enumerate(trials):
+        record = EpisodeRecord.load(tmp_path / f"oracle-{number}" / f"{Cell('oracle', SCHEDULE, 1).name}.npz")
+        assert record.meta["configuration"]["settings"] == settings
+    stored = json.loads((tmp_path / "tune.json").read_text())
+    assert [(s["method"], s["settings"], tuple(s["returns"])) for s in stored] == [tuple(t) for t in found]
+
+    monkeypatch.setattr(tuning, "TRIALS", {"oracle": trials[::-1]})
+    with pytest.raises(ValueError, match=r"oracle-0 holds results of another configuration: .* settings"):
+        tune(config, tmp_path)
+
+
+def test_worlds_say_what_they_do_not_know() -> None:
+    with pytest.raises(
+        ValueError, match=r"unknown environment 'mole/HalfCheetah-v0': did you mean 'mole/HalfChee"
+    ):
+        make_world("mole/HalfCheetah-v0")
+    with pytest.raises(ValueError, match=r"cannot be made with \{'wind': 3\}: .*'wind'"):
+        make_world(ENV, wind=3)
+    with pytest.raises(
+        ValueError, match=r"unknown value 'negativ' in schedule 'negativ': did you mean 'negative'"
+    ):
+        make_world(ENV, schedule="negativ")
