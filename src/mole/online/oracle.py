@@ -48,6 +48,7 @@ class Oracle(OnlineLearner):
             "Oracle", "step_scale", step_scale, 0, float("inf"), "It is a fraction of the inner rate."
         )
         self.prior, self.n_tasks, self.window = prior, n_tasks, prior.window if window is None else window
+        check_range("Oracle", "window", self.window, 1, float("inf"), "It is k, the pairs of one inner step.")
         self.step_scale = jnp.float32(step_scale)
 
     def init(self) -> OracleState:

@@ -1,0 +1,220 @@
+"""The loop: the record says what happened, errors keep what was recorded, and the agent is told nothing."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers import tiny_prior
+from mole.control import episode as module
+from mole.control.agent import Agent
+from mole.control.data import load_stretches, random_rollout, save_stretches, to_trajectories
+from mole.control.episode import EpisodeError, Stretch, run_episode
+from mole.control.records import EpisodeRecord
+from mole.online import Oracle, Static
+from point_mass import HIGH, LOW, META, SPEC, PointMass, PointTruth, make_agent
+
+AGENT = make_agent(margin=5.0, candidate_window=4)
+KEY = jax.random.key(0)
+
+
+def run(env, agent=AGENT, **settings):
+    return run_episode(env, agent, **{"steps": 25, "seed": 1, "key": KEY, "meta": META, **settings})
+
+
+def test_the_record_is_what_happened():
+    env = PointMass(length=10)
+    record, stretches = run(env, truth=PointTruth(env))
+    assert len(record) == 25 and record.meta["complete"] and record.meta["error"] is None
+    np.testing.assert_allclose(record.reward, [step["reward"] for step in env.log])
+    np.testing.assert_allclose(record.position, [step["next"][0] for step in env.log], rtol=1e-6)
+    assert np.isnan(record.upright).all()
+    np.testing.assert_array_equal(record.true_task, [step["task"] for step in env.log])
+    assert set(record.true_task) == {0, 1}
+    assert np.all(record.seconds > 0) and not record.rejected.any()
+    assert [len(s.actions) for s in stretches] == [10, 10, 5] == [len(s.obs) - 1 for s in stretches]
+    np.testing.assert_array_equal(
+        np.concatenate([s.actions for s in stretches]), [step["action"] for step in env.log]
+    )
+    for at, name in ((slice(None, -1), "obs"), (slice(1, None), "next")):
+        seen = np.concatenate([s.obs[at] for s in stretches])
+        np.testing.assert_allclose(seen, [step[name] for step in env.log], rtol=1e-6)
+    assert env.resets == [(0, 1), (10, None), (20, None)]
+
+
+def test_the_agent_predicts_before_it_learns_and_keeps_what_it_learned_over_a_reset():
+    """The recorded losses and tasks are those of the learner run alone over the recorded pairs, resets ignored."""
+    env = PointMass(length=10)
+    record, stretches = run(env)
+    pairs = to_trajectories(stretches, SPEC)
+    state, update = AGENT.learner.init(), jax.jit(lambda s, x, y: AGENT.learner.update(s, x, y))
+    for t, (x, y) in enumerate(pair for p in pairs for pair in zip(p.x, p.y, strict=True)):
+        state, info = update(state, x, y)
+        assert record.loss[t] == pytest.approx(float(info.loss), rel=1e-3, abs=1e-6)
+        assert record.task[t] == info.task and record.n_tasks[t] == info.n_tasks
+    assert np.all(record.true_task == -1)  # nobody told the record
+
+
+def test_the_planner_restarts_after_a_reset():
+    """The action after a reset is that of a fresh plan, whatever was planned before."""
+    agent = make_agent(Static)
+    env = PointMass(length=5)
+    run(env, agent, steps=6)
+    obs, state = env.log[5]["obs"].astype(np.float32), agent.init()
+    _, expected = agent.act(state, jnp.asarray(obs), jax.random.fold_in(KEY, 5))
+    np.testing.assert_allclose(env.log[5]["action"], expected, rtol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_run_another_key_another_one():
+    runs = [
+        run(PointMass(), action_noise=noise, key=key)
+        for noise, key in ((0.3, KEY), (0.3, KEY), (0.3, jax.random.key(9)))
+    ]
+    first, again, other = (episode.stretches[0] for episode in runs)
+    np.testing.assert_array_equal(first.obs, again.obs)
+    np.testing.assert_array_equal(first.actions, again.actions)
+    assert not np.array_equal(first.actions, other.actions)
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_actions_stay_within_bounds(noise):
+    env = PointMass()
+    run(env, action_noise=noise)
+    actions = np.stack([step["action"] for step in env.log])
+    assert actions.dtype == np.float32
+    assert np.all(actions >= LOW) and np.all(actions <= HIGH)
+    assert bool(np.mean((actions == LOW) | (actions == HIGH)) > 0.3) == (noise > 0)
+
+
+def test_nobody_reads_the_info_but_the_evaluator():
+    env = PointMass(length=10)
+    run(env)
+    assert env.reads == []
+    run(env, truth=PointTruth(env))
+    assert env.reads == ["task"] * 25
+    env.reads.clear()
+    random_rollout(env, 30, np.random.default_rng(0))
+    assert env.reads == []
+
+
+def test_the_oracle_is_told_the_task_before_each_step():
+    env = PointMass(switch=5)
+    oracle = Agent(Oracle(tiny_prior(jax.random.key(0), 3, 2), 2), AGENT.planner, SPEC)
+    record, _ = run(env, oracle, truth=PointTruth(env), steps=12)
+    np.testing.assert_array_equal(record.task, record.true_task)
+    np.testing.assert_array_equal(record.n_tasks, [1] * 5 + [2] * 7)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (
+            "nan observation",
+            r"step 7 of 25: FloatingPointError: .*an observation that is not finite in entries \[1\]",
+        ),
+        (
+            "nan reward",
+            r"step 7 of 25: FloatingPointError: the environment gave the reward nan; expected a finite",
+        ),
+        (
+            OSError("the simulator is gone"),
+            r"step 7 of 25: OSError: the simulator is gone. What was recorded until",
+        ),
+    ],
+    ids=["observation", "reward", "raise"],
+)
+def test_a_failing_environment(how, message, tmp_path):
+    path = tmp_path / "run.npz"
+    with pytest.raises(EpisodeError, match=f"episode stopped at {message}") as caught:
+        run(PointMass(fail=7, how=how), record_to=path)
+    partial = caught.value.episode
+    assert len(partial.record) == 7 and len(partial.stretches[0].actions) == 7
+    assert not partial.record.meta["complete"]
+    saved = EpisodeRecord.load(path)
+    np.testing.assert_array_equal(saved.reward, partial.record.reward)
+    np.testing.assert_array_equal(saved.reward, run(PointMass(), steps=7).record.reward)
+    assert saved.meta["error"] == partial.record.meta["error"] and "Error" in saved.meta["error"]
+
+
+def test_an_interrupt_keeps_the_record(tmp_path):
+    path = tmp_path / "run.npz"
+    with pytest.raises(KeyboardInterrupt):
+        run(PointMass(fail=4, how=KeyboardInterrupt()), record_to=path)
+    saved = EpisodeRecord.load(path)
+    assert (len(saved), saved.meta["complete"], saved.meta["error"]) == (4, False, "interrupted")
+    early = tmp_path / "early.npz"
+    with pytest.raises(KeyboardInterrupt):
+        run(PointMass(fail=0, how=KeyboardInterrupt()), record_to=early)
+    assert not early.exists()  # nothing happened
+
+
+def test_a_failing_planner(monkeypatch):
+    def broken(*args):
+        raise FloatingPointError("no plan")
+
+    monkeypatch.setattr(module, "jit_act", broken)
+    with pytest.raises(EpisodeError, match="step 0 of 25: FloatingPointError: no plan") as caught:
+        run(PointMass())
+    assert len(caught.value.episode.record) == 0 and caught.value.episode.stretches == []
+
+
+def test_on_step_is_called_after_every_step(tmp_path):
+    lengths = []
+    run(PointMass(), steps=4, on_step=lambda recorder: lengths.append(len(recorder)))
+    assert lengths == [1, 2, 3, 4]
+
+
+def test_an_environment_that_does_not_fit():
+    class Wrong(PointMass):
+        observation_space = type(PointMass.observation_space)(-1.0, 1.0, (3,))
+
+    with pytest.raises(
+        ValueError, match=r"observations of shape \(3,\); the agent's spec expects \(2,\). Pass"
+    ):
+        run(Wrong())
+    with pytest.raises(ValueError, match=r"run_episode got steps=0; expected at least 1"):
+        run(PointMass(), steps=0)
+
+
+def test_random_rollouts_cover_the_bounds_and_are_cut_at_resets():
+    actions = []
+    for seed in range(20):
+        env = PointMass(length=20)
+        stretches = random_rollout(env, 50, np.random.default_rng(seed))
+        assert [len(s.actions) for s in stretches] == [20, 20, 10]
+        for stretch in stretches:
+            assert stretch.obs.shape == (len(stretch.actions) + 1, 2)
+            assert stretch.obs.dtype == stretch.actions.dtype == np.float32
+        np.testing.assert_allclose(stretches[1].obs[:-1], [step["obs"] for step in env.log[20:40]], rtol=1e-6)
+        actions.append(np.concatenate([s.actions for s in stretches]))
+    every = np.stack(actions)
+    assert np.all(every >= LOW) and np.all(every <= HIGH)
+    assert every.min() < -0.9 and every.max() > 0.4
+    again = random_rollout(PointMass(length=20), 50, np.random.default_rng(19))
+    np.testing.assert_array_equal(np.concatenate([s.actions for s in again]), actions[-1])
+    held = [
+        np.mean(a[1:] == a[:-1]) > 0.3 for a in actions
+    ]  # held uniform actions in about half of the rollouts
+    assert 0.1 < np.mean(held) < 0.9
+    assert np.mean([np.corrcoef(a[1:, 0], a[:-1, 0])[0, 1] for a in actions]) > 0.3  # actions last
+
+
+def test_stretches_survive_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    stretches = [
+        Stretch(rng.normal(size=(n + 1, 2)).astype(np.float32), rng.normal(size=(n, 1)).astype(np.float32))
+        for n in (5, 1, 3)
+    ]
+    path = tmp_path / "data.npz"
+    save_stretches(path, stretches)
+    loaded = load_stretches(path)
+    assert len(loaded) == 3
+    for a, b in zip(stretches, loaded, strict=True):
+        np.testing.assert_array_equal(a.obs, b.obs)
+        np.testing.assert_array_equal(a.actions, b.actions)
+    assert [p.name for p in tmp_path.iterdir()] == ["data.npz"]
+    for stretch, (x, y) in zip(stretches, to_trajectories(loaded, SPEC), strict=True):
+        np.testing.assert_allclose(x, np.concatenate([stretch.obs[:-1], stretch.actions], axis=1), rtol=1e-6)
+        np.testing.assert_allclose(y, stretch.obs[1:] - stretch.obs[:-1], rtol=1e-5, atol=1e-6)
