@@ -125,3 +125,56 @@ def test_telling_the_oracle():
 def test_settings_out_of_range(make, error):
     with pytest.raises(ValueError, match=error):
         make()
+
+
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [
+        (
+            {"temperature": 0.0},
+            r"Mixture got temperature=0.0; expected a number of at least 1e-06. It divides",
+        ),
+        ({"stay": 1.0}, r"stay=1.0; expected a number between 1e-06 and 0.999999"),
+        ({"alpha": -1.0}, r"alpha=-1.0; expected a number of at least 0. It weighs a new task"),
+        ({"margin": -0.1}, r"margin=-0.1; expected a number of at least 0"),
+        ({"margin": float("nan")}, r"margin=nan; expected a number of at least 0"),
+        ({"step_scale": -1.0}, r"step_scale=-1.0; expected a number of at least 0"),
+        ({"max_tasks": 0}, r"max_tasks=0; expected a number between 1 and 1024. It is the number of slots"),
+        ({"window": 0}, r"window=0; expected a number of at least 1"),
+        ({"likelihood_window": 9}, r"likelihood_window=9; expected at most 2k = 8, the pairs that are kept"),
+        ({"candidate_window": 3}, r"candidate_window=3; expected an even number from 2 to 2k = 8, or None"),
+        ({"candidate_window": 10}, r"candidate_window=10; expected an even number from 2 to 2k = 8"),
+        ({"refresh": 0}, r"refresh=0; expected a whole number of steps, or None for never"),
+        ({"assignment": "soft"}, r"memory='own' with assignment='soft'; a pair has one owner: use 'hard'"),
+    ],
+    ids=str,
+)
+def test_settings_of_the_mixture_out_of_range(setting, error):
+    with pytest.raises(ValueError, match=error):
+        Mixture(PRIOR, **setting)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("setting", "kind", "error"),
+    [
+        ({"score": "likelihood"}, ValueError, r"score='likelihood'; expected one of 'log_prob', 'loss'"),
+        ({"task_prior": "x"}, ValueError, r"task_prior='x'; expected one of 'sticky', 'crp'"),
+        ({"assignment": "x"}, ValueError, r"assignment='x'; expected one of 'hard', 'soft'"),
+        ({"memory": "x"}, ValueError, r"memory='x'; expected one of 'own', 'shared'"),
+        ({"at_capacity": "x"}, ValueError, r"at_capacity='x'; expected one of 'refuse', 'evict'"),
+        (
+            {"predict_with": "x"},
+            ValueError,
+            r"predict_with='x'; expected one of 'most_probable', 'best_scoring'",
+        ),
+        ({"max_tasks": 2.5}, TypeError, r"max_tasks=2.5; expected a whole number"),
+        ({"temperature": "hot"}, TypeError, r"temperature='hot' \(str\); expected a number. It divides"),
+        ({"margin": True}, TypeError, r"margin=True \(bool\); expected a number"),
+        ({"refresh": 2.5}, ValueError, r"refresh=2.5; expected a whole number of steps"),
+    ],
+    ids=str,
+)
+def test_settings_of_the_mixture_of_the_wrong_kind(setting, kind, error):
+    with pytest.raises(kind, match=error):
+        Mixture(PRIOR, **setting)
