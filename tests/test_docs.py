@@ -15,14 +15,14 @@ from typing import Any
 import jax
 import pytest
 
-import mole.estimators
 from helpers import tiny_prior
-from mole import Info, MetaConfig, Mixture, save_prior
+from mole import Info, MetaConfig, MetaPrior, Mixture, Normalizer, Rank1Rate, meta_train, save_prior
 from mole.cli import main
 from mole.control.records import EpisodeRecord
 from mole.envs import parse_schedule
 from mole.envs.half_cheetah import DYNAMICS, SCHEDULES
 from mole.experiment.methods import METHODS, Priors, learner_for
+from mole.meta.groups import as_groups
 from mole.prior_file import PriorHeader
 
 ROOT = Path(__file__).parents[1]
@@ -47,14 +47,24 @@ def table(page: str, head: str) -> dict[str, list[str]]:
     return rows
 
 
+def untrained(model: Any, trajectories: Any, *, config: MetaConfig, **others: Any) -> MetaPrior:
+    """For `meta_train` and `supervised_train`, which have tests of their own: checks the call, trains nothing."""
+    inspect.signature(meta_train).bind(model, trajectories, config=config, **others)
+    (first, *_), *_ = as_groups(trajectories)
+    norms = (Normalizer.identity(values.shape[1]) for values in first)
+    rate = Rank1Rate(model, config.initial_rate)
+    return MetaPrior(model, inner_rate=rate, window=config.window, x_norm=next(norms), y_norm=next(norms))
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder with a tiny prior for the half-cheetah, whose warm-ups are short."""
+    """An empty working folder with a tiny prior for the half-cheetah; training takes no time."""
     monkeypatch.chdir(tmp_path)
     prior = tiny_prior(jax.random.key(0), DYNAMICS.feature_dim, DYNAMICS.delta_dim)
     save_prior("prior.mole", prior, {"made by": "a test"})
-    short = dataclasses.replace(mole.estimators._WARMUP, iterations=5)
-    monkeypatch.setattr(mole.estimators, "_WARMUP", short)
+    for place in ("mole.meta_train", "mole.estimators.meta_train", "mole.control.training.meta_train"):
+        monkeypatch.setattr(place, untrained)
+    monkeypatch.setattr("mole.control.training.supervised_train", untrained)
     return tmp_path
 
 
