@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +20,7 @@ from mole.control.episode import EpisodeError
 from mole.control.records import EpisodeRecord
 from mole.control.training import TrainingConfig, train_priors
 from mole.envs import spec_for
+from mole.experiment.commandline import parse_settings, train_command
 from mole.experiment.config import Cell, EvalConfig, PlannerConfig
 from mole.experiment.evaluate import evaluate
 from mole.experiment.methods import METHODS
@@ -99,17 +102,10 @@ def _train(
         config,
         folder=folder,
         seed=seed,
-        provenance={"env": env, "command": _train_command(env, tasks, switch_every, seed)},
+        provenance={"env": env, "command": train_command(env, tasks, switch_every, seed, config)},
     )
     _console.print(f"priors: {folder / 'prior.mole'} and {folder / 'supervised.mole'}")
     _console.print(f"try them: mole eval {env} --prior {folder / 'prior.mole'}")
-
-
-def _train_command(env: str, tasks: str, switch_every: int, seed: int) -> str:
-    default = {"tasks": "signs", "switch-every": 200}
-    given = {"tasks": tasks, "switch-every": switch_every}
-    extra = [f"--{name} {value}" for name, value in given.items() if value != default[name]]
-    return " ".join(["mole train", env, *extra, f"--seed {seed}"])
 
 
 def _eval(
@@ -121,6 +117,7 @@ def _eval(
     steps: int = 2000,
     prior: Path | None = None,
     supervised: Path | None = None,
+    setting: tuple[str, ...] = (),
     probe_steps: int = 2000,
     out: Path = Path("runs/eval"),
     workers: int = 2,
@@ -137,6 +134,7 @@ def _eval(
         steps: steps of a run.
         prior: meta-trained prior; the one that comes with the package if not given.
         supervised: its supervised twin; supervised.mole beside the prior if not given.
+        setting: NAME=VALUE pairs instead of the tuned settings, for one method (an ablation).
         probe_steps: steps with random actions, to measure the error off policy too; 0 for none.
         out: folder for records, runs.csv, summary.json and report.html; finished runs there are not done again.
         workers: processes, one core each.
@@ -144,11 +142,22 @@ def _eval(
     """
     meta, twin = _priors(env, prior, supervised)
     names = tuple(range(first_seed, first_seed + seeds))
-    config = EvalConfig(env, meta, twin, methods, schedule, names, steps, probe_steps, planner=planner)
+    config = EvalConfig(
+        env,
+        meta,
+        twin,
+        methods,
+        schedule,
+        names,
+        steps,
+        probe_steps,
+        planner=planner,
+        settings=parse_settings(setting, methods),
+    )
     for one in schedule:
         make_world(env, schedule=one).close()
     records = _evaluated(config, out, workers)
-    _report(out, records, f"mole eval {env}", " ".join(["mole", *sys.argv[1:]]), {}, "mole demo makes one")
+    _report(out, records, f"mole eval {env}", _invocation.get(), {}, "mole demo makes one")
 
 
 def _tune(
@@ -231,8 +240,12 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 
+_invocation: ContextVar[str] = ContextVar("invocation", default="mole")
+
+
 def main(args: list[str] | None = None) -> int:
     """Entry point; returns the exit status: 0, 2 for wrong input or a failed run, 130 for Ctrl-C."""
+    _invocation.set(shlex.join(["mole", *(sys.argv[1:] if args is None else args)]))
     try:
         tyro.extras.subcommand_cli_from_dict(
             _COMMANDS,

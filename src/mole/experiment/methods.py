@@ -24,8 +24,8 @@ TUNED: dict[str, dict[str, Any]] = {
     "kshot": {"window": 16},
     "continuous": {"step_scale": 0.1},
     "supervised": {},
-    "supervised-sgd": {"step_scale": 0.1},
-    "oracle": {},
+    "supervised-sgd": {"step_scale": 1.0},
+    "oracle": {"step_scale": 0.1},
 }
 """Settings of each method that differ from its defaults."""
 
