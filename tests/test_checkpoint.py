@@ -6,7 +6,10 @@ import json
 import math
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import equinox as eqx
@@ -17,6 +20,7 @@ import pytest
 
 from checkpoint_trees import DIGEST, PREAMBLE, Part, bits, make_tree
 from mole import checkpoint
+from mole.atomic import atomic_file
 from mole.checkpoint import CheckpointError, load, read_header, save
 
 
@@ -178,12 +182,19 @@ def test_an_interrupted_save_leaves_the_old_file(
 def test_a_save_that_dies_between_two_writes_leaves_the_old_file(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = checkpoint._write_atomically
-    monkeypatch.setattr(
-        checkpoint,
-        "_write_atomically",
-        lambda target, parts: real(target, [*parts[:3], "not bytes", *parts[3:]]),
-    )
+    @contextmanager
+    def failing(path: Path) -> Iterator[Any]:
+        with atomic_file(path) as handle:
+            written = 0
+
+            def write(part: Any) -> None:
+                nonlocal written
+                written += 1
+                handle.write("not bytes" if written == 3 else part)
+
+            yield SimpleNamespace(write=write)
+
+    monkeypatch.setattr(checkpoint, "atomic_file", failing)
     before = file.read_bytes()
     with pytest.raises(TypeError, match="bytes-like"):
         save(file, make_tree(seed=2), kind="test", config={})

@@ -16,12 +16,13 @@ LONGEST = 300  # lines
 
 # room -> rooms or single modules that it may import; a room is a file or folder of src/mole, "mole" the root
 CORE = "_types models likelihoods inner prior checkpoint"
-LEARNING = f"{CORE} prior_file lowrank meta online estimators"
+LEARNING = f"{CORE} atomic prior_file lowrank meta online estimators"
 CONTROL = f"{LEARNING} planning control envs"
 MAY_IMPORT = {
     "_types": "",
+    "atomic": "",
     "_checkpoint_format": "",
-    "checkpoint": "mole _checkpoint_format",
+    "checkpoint": "mole _checkpoint_format atomic",
     "models": "_types",
     "likelihoods": "_types",
     "inner": "_types models likelihoods",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import secrets
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole._checkpoint_format import SCALARS, WIRE, CheckpointError, Header, Leaf, encode_header, parse_header
+from mole.atomic import atomic_file
 
 __all__ = ["CheckpointError", "Header", "Leaf", "load", "read_header", "save"]
 
@@ -59,7 +59,9 @@ def save(path: str | os.PathLike[str], tree: Any, *, kind: str, config: dict[str
             leaf, offset = replace(leaf, offset=offset), offset + leaf.nbytes
         leaves.append(leaf)
     header = Header(kind, config, _libraries(), tuple(leaves), offset, digest.hexdigest())
-    _write_atomically(target, [encode_header(header), *arrays])
+    with atomic_file(target) as file:
+        for part in (encode_header(header), *arrays):
+            file.write(part)
 
 
 def load(path: str | os.PathLike[str], like: T, *, kind: str) -> T:
@@ -220,22 +222,3 @@ def _libraries() -> dict[str, str]:
     from mole import __version__  # here, because the package imports this module
 
     return {"mole": __version__, **{name: metadata.version(name) for name in ("jax", "equinox", "numpy")}}
-
-
-def _write_atomically(target: Path, parts: list[Any]) -> None:
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)  # noqa: PTH105 - the atomic step, named as in POSIX
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # the new name is durable only after its folder is
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

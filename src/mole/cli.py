@@ -26,7 +26,7 @@ from mole.experiment.evaluate import evaluate
 from mole.experiment.methods import METHODS
 from mole.experiment.tune import VALIDATION_SCHEDULE, VALIDATION_SEEDS, VALIDATION_STEPS, tune
 from mole.experiment.worlds import describe_environments, make_world, training_world
-from mole.report.console import LiveRuns, results_table, runs_csv, summary
+from mole.report.console import LEGEND, LiveRuns, results_table, runs_csv, summary
 from mole.report.demo import demo_video
 from mole.report.html import write_report
 from mole.report.tables import rows_of
@@ -223,6 +223,7 @@ def _report(
     rows = rows_of(records)
     for schedule in dict.fromkeys(row.schedule for row in rows):
         _console.print(results_table([row for row in rows if row.schedule == schedule]))
+    _console.print(LEGEND, style="dim", highlight=False)
     (out / "runs.csv").write_text(runs_csv(rows))
     (out / "summary.json").write_text(json.dumps(summary(rows), indent=1) + "\n")
     path = write_report(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ import jax
 import numpy as np
 
 from mole._types import Trajectory
+from mole.atomic import atomic_file
 from mole.control.episode import Stretch
 
 if TYPE_CHECKING:
@@ -79,13 +78,8 @@ def save_stretches(path: Path, stretches: Sequence[Stretch]) -> None:
         "actions": np.concatenate([s.actions for s in stretches]),
         "lengths": np.asarray([len(s.actions) for s in stretches]),
     }
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with atomic_file(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_stretches(path: Path) -> list[Stretch]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mole.atomic import atomic_file
 
 __all__ = ["META_KEYS", "EpisodeRecord", "Recorder"]
 
@@ -127,16 +128,8 @@ class EpisodeRecord:
         target = Path(path)
         header = np.array(json.dumps({"format": FORMAT, **self.meta}, sort_keys=True))
         arrays = {name: getattr(self, name) for name in _DTYPES}
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, meta=header, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_file(target) as file:
+            np.savez_compressed(file, meta=header, allow_pickle=False, **arrays)
         return target
 
     @classmethod

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from mole.atomic import atomic_file
 from mole.control.records import EpisodeRecord
 from mole.report import figures
 from mole.report.drawing import NARROW, WIDE
@@ -83,12 +84,8 @@ def write_report(
         parts.append(_schedule(schedule, chosen, colours, counter))
     parts += [film, _provenance(rows, commands)]
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        temporary.write_text(_page(title, "\n".join(parts)), encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(target) as file:
+        file.write(_page(title, "\n".join(parts)).encode())
     return target
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mole.atomic import atomic_file
+
 __all__ = ["render_webp", "rendering_available", "side_by_side"]
 
 _QUALITIES = (75, 55, 40, 25, 12)
@@ -68,12 +70,8 @@ def render_webp(
         if len(data) <= budget:
             break
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(target) as file:
+        file.write(data)
     return target
 
 
