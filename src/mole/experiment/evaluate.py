@@ -144,6 +144,7 @@ def read_records(folder: Path, cells: Sequence[Cell]) -> list[EpisodeRecord]:
 
 
 _TICKS: Any = None
+_PARENT = os.getppid()
 
 
 def _pin(cores: Any, ticks: Any) -> None:
@@ -160,6 +161,8 @@ def _work(job: Job) -> None:
 
     def on_step(recorder: Recorder) -> None:
         if len(recorder) % _TICK_EVERY == 0:
+            if os.getppid() != _PARENT:
+                os._exit(1)  # the evaluation was killed: nobody waits for this run, or would stop this process
             _TICKS.put(_tick(job.cell, recorder))
 
     try:

@@ -129,8 +129,8 @@ class Mixture(OnlineLearner):
     def paper(cls, prior: MetaPrior, **settings: Any) -> Mixture:
         """The paper's rule with the authors' values (k of the prior, τ = 0.02, α = 1, R = 20, 5 tasks, full M-step).
 
-        With learned inner rates, which are much larger than the authors' 0.01, use ``step_scale`` near 0.1: at the full
-        rate an old task is overwritten before its end is noticed.
+        With learned inner rates, which are much larger than the authors' 0.01, the full M-step follows a change quickly
+        but overwrites an old task before its end is noticed; ``step_scale`` near 0.1 recalls more and follows less.
         """
         window = settings.get("window", prior.window)
         values = {
