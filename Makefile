@@ -16,7 +16,7 @@ demo: .venv/.installed
 	.venv/bin/mole demo $(ARGS)
 
 test: .venv/.installed
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: .venv/.installed
 	.venv/bin/ruff check

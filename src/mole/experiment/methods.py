@@ -25,7 +25,7 @@ TUNED: dict[str, dict[str, Any]] = {
     "continuous": {"step_scale": 0.1},
     "supervised": {},
     "supervised-sgd": {"step_scale": 1.0},
-    "oracle": {"step_scale": 0.1},
+    "oracle": {"step_scale": 0.5},
 }
 """Settings of each method that differ from its defaults."""
 
