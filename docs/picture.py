@@ -1,4 +1,4 @@
-"""Draw the README's picture from the records of an evaluation: ``python docs/picture.py runs/eval docs/alternate.png``."""
+"""Draw the picture of the README: ``python docs/picture.py runs/eval docs/alternate.png``."""
 
 import io
 import sys

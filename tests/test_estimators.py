@@ -184,11 +184,8 @@ def test_numbers_and_vectors_of_one_entry_are_the_same() -> None:
     np.testing.assert_allclose(numbers.predict_one(7), [2 * (1 + 2.5 - 0.5 + 1) / 4])
 
 
-def test_predicting_before_anything_is_known_says_what_is_missing() -> None:
-    with pytest.raises(
-        ValueError, match=r"got no pair yet and no prior; expected one of them\. Call learn_one"
-    ):
-        OnlineRegressor().predict_one([1.0])
+def test_before_the_first_pair_the_prediction_is_zero() -> None:
+    np.testing.assert_array_equal(OnlineRegressor().predict_one([1.0]), [0.0])
 
 
 WRONG = [

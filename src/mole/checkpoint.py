@@ -60,8 +60,9 @@ def save(path: str | os.PathLike[str], tree: Any, *, kind: str, config: dict[str
         leaves.append(leaf)
     header = Header(kind, config, _libraries(), tuple(leaves), offset, digest.hexdigest())
     with atomic_file(target) as file:
-        for part in (encode_header(header), *arrays):
-            file.write(part)
+        file.write(encode_header(header))
+        for array in arrays:
+            file.write(array.data)
 
 
 def load(path: str | os.PathLike[str], like: T, *, kind: str) -> T:

@@ -125,16 +125,14 @@ class OnlineRegressor:
     def predict_one(self, x: Any) -> np.ndarray:
         """Expected target ``[dy]`` for one input ``[dx]``, from what has been learned so far.
 
-        Raises:
-            ValueError: before the first pair when there is no prior (the size of y is unknown).
+        Before the first pair, and without a prior, nothing is known, not even the size of y: the answer is ``[0.]``, so
+        that a loop which predicts before it learns needs no special case.
         """
         x = self._vector("x", x, self._size("x"))
         if self._learner is not None:
             return np.asarray(_predict(self._learner, self._state, x))
         if not self._first_y:
-            raise ValueError(
-                "predict_one got no pair yet and no prior; expected one of them. Call learn_one first."
-            )
+            return np.zeros(1, np.float32)
         return np.mean(self._first_y, axis=0)
 
     def save(self, path: str | os.PathLike[str]) -> None:

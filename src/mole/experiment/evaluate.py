@@ -162,7 +162,9 @@ def _work(job: Job) -> None:
     def on_step(recorder: Recorder) -> None:
         if len(recorder) % _TICK_EVERY == 0:
             if os.getppid() != _PARENT:
-                os._exit(1)  # the evaluation was killed: nobody waits for this run, or would stop this process
+                os._exit(
+                    1
+                )  # the evaluation was killed: nobody waits for this run, or would stop this process
             _TICKS.put(_tick(job.cell, recorder))
 
     try:
