@@ -222,7 +222,10 @@ def test_train_then_eval_writes_priors_records_tables_and_a_report(mole: Run, tm
     for name, rate in (("prior", "scalar"), ("supervised", "scalar")):
         _, header = load_prior(tmp_path / "t" / f"{name}.mole")
         assert (header.width, header.depth, header.window, header.rate) == (8, 1, 4, rate)
-        assert header.provenance["command"] == f"mole train {ENV} --tasks few-signs --seed 3"
+        command = header.provenance["command"]
+        assert command.startswith(f"mole train {ENV} --tasks few-signs --random-rollouts 3 ")
+        assert "--meta.window 4" in command
+        assert command.endswith(" --seed 3")
         assert (header.provenance["env"], header.provenance["steps"]) == (ENV, 60)
     status, _, err = mole(*train, "--seed", 4)
     assert status == 2

@@ -189,7 +189,7 @@ def test_the_pointwise_defaults():
         residual=RESIDUAL,
         stay=f32(0.99),
         founding=8,
-        margin=40.0,
+        margin=5.0 + 2.0 * 2,
         capacity=5,
         scale=f32(0.1),
         evict=True,
