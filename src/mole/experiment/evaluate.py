@@ -130,7 +130,8 @@ def _watch(
                 break
             if on_tick is not None:
                 on_tick(tick)
-        for future in finished:
+        # Those that succeeded are counted first: the failure of one ends the watch.
+        for future in sorted(finished, key=lambda one: one.exception() is not None):
             future.result()
             done += 1
             if on_done is not None:
