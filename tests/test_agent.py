@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -141,3 +143,19 @@ def test_parts_that_do_not_fit(prior, bounds, error):
     planner = CEM([-1.0] * bounds, [1.0] * bounds, samples=8, elites=2, horizon=3)
     with pytest.raises(ValueError, match=error):
         Agent(learner, planner, SPEC)
+
+
+def test_bfloat16_plans_nearly_the_same_and_leaves_learning_alone():
+    agent = make_agent()
+    narrow = dataclasses.replace(agent, precision="bfloat16")
+    state, key = agent.init(), jax.random.key(3)
+    wide_state, wide_action = agent.act(state, OBS, key)
+    narrow_state, action = narrow.act(state, OBS, key)
+    assert action.dtype == wide_action.dtype
+    np.testing.assert_allclose(action, wide_action, atol=0.1)
+    assert same(narrow_state.learner, state.learner) and same(wide_state.learner, state.learner)
+
+
+def test_an_unknown_precision_is_refused(unchecked):
+    with pytest.raises(ValueError, match="precision='float16'; expected 'float32' or 'bfloat16'"):
+        dataclasses.replace(make_agent(), precision="float16")

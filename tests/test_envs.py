@@ -17,6 +17,7 @@ import gymnasium
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
+from machines import check_the_seed_decides, elsewhere, random_actions, red, rollout  # noqa: F401
 from mole.envs import HalfCheetahMotorsEnv
 from mole.envs._rendering import offscreen_problem
 from mole.envs.half_cheetah import ENV_ID, reward
@@ -26,18 +27,7 @@ GEAR = np.array([120.0, 90, 60, 120, 60, 30])
 
 
 def actions(n, seed=0, low=-1.0, high=1.0):
-    return np.random.default_rng(seed).uniform(low, high, (n, 6)).astype(np.float32)
-
-
-def rollout(env, commands, seed=0):
-    first, _ = env.reset(seed=seed)
-    return np.array([first] + [env.step(command)[0] for command in commands])
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch, tmp_path):
-    """MuJoCo's log files, where one is expected, must not land in the repository."""
-    monkeypatch.chdir(tmp_path)
+    return random_actions(n, 6, seed, low, high)
 
 
 def test_with_healthy_motors_it_is_half_cheetah_v5():
@@ -193,18 +183,7 @@ def test_random_magnitudes_change_at_the_given_step_and_stay_in_range():
 
 @pytest.mark.parametrize("kwargs", [{"tasks": "signs"}, {"schedule": "random:7"}])
 def test_the_seed_decides_everything(kwargs):
-    def run(seed):
-        env = HalfCheetahMotorsEnv(**kwargs)
-        env.reset(seed=seed)
-        env.reset()
-        return [env.step(command) for command in actions(30)]
-
-    one, same, other = run(3), run(3), run(4)
-    for (obs, got, *_, info), (obs2, got2, *_, info2) in zip(one, same, strict=True):
-        np.testing.assert_array_equal(obs, obs2)
-        np.testing.assert_array_equal(info["factors"], info2["factors"])
-        assert got == got2
-    assert not np.array_equal(one[-1][0], other[-1][0])
+    check_the_seed_decides(lambda: HalfCheetahMotorsEnv(**kwargs), actions(30), hidden="factors")
 
 
 def test_episodes_are_truncated_and_never_terminated():
@@ -325,11 +304,6 @@ def test_a_window_needs_a_screen(monkeypatch):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(RuntimeError, match=r"without a screen.*Use render_mode='rgb_array'"):
         HalfCheetahMotorsEnv(render_mode="human").reset(seed=0)
-
-
-def red(frame):
-    r, g, b = (frame[..., channel].astype(int) for channel in range(3))
-    return int(((r > 100) & (r > 2 * g) & (r > 2 * b)).sum())
 
 
 def test_failed_limbs_are_drawn_red_and_drawing_changes_nothing(monkeypatch):

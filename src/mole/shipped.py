@@ -5,22 +5,35 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["shipped_priors"]
+from mole.experiment.families import FAMILIES, family_of
 
-_FILES = {"mole/HalfCheetahMotors-v0": "half_cheetah_motors"}
+__all__ = ["ASSETS", "shipped_priors"]
+
+ASSETS = Path(str(resources.files("mole") / "assets"))
+"""Where they are."""
 
 
-def shipped_priors(env_id: str) -> tuple[Path, Path]:
-    """Files of the meta-trained prior and its supervised twin for an environment.
+def shipped_priors(name: str) -> tuple[Path, Path]:
+    """Files of the meta-trained prior and its supervised twin.
+
+    Args:
+        name: a family (``terrain``) or an environment's id.
 
     Raises:
-        FileNotFoundError: if none comes with the package.
+        FileNotFoundError: if none comes with the package, or not in this installation.
     """
-    stem = _FILES.get(env_id)
-    if stem is None:
+    family = family_of(name)
+    if family is None:
+        known = dict.fromkeys(name for family in FAMILIES.values() for name in (family.name, family.env))
         raise FileNotFoundError(
-            f"no prior for {env_id} comes with the package (there are some for {', '.join(_FILES)}). "
-            f"Make one: mole train {env_id}"
+            f"no prior for {name} comes with the package (there are some for {', '.join(known)}). "
+            f"Make one: mole train {name}"
         )
-    folder = Path(str(resources.files("mole") / "assets"))
-    return folder / f"{stem}.mole", folder / f"{stem}_supervised.mole"
+    found = ASSETS / f"{family.prior}.mole", ASSETS / f"{family.prior}_supervised.mole"
+    for path in found:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"the prior {path.name} for {name} is not in this installation. Make it: mole train {name}, and pass "
+                "its prior.mole as --prior."
+            )
+    return found

@@ -19,3 +19,19 @@ def test_half_cheetah_passes_the_checker_without_a_warning(schedule, recwarn):
     check_env(env, warn=True, skip_render_check=True)
     env.close()
     assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize("schedule", [None, "course", "random:3"])
+def test_terrain_passes_the_checker_without_a_warning(schedule, recwarn):
+    env = gymnasium.make(mole.envs.half_cheetah_terrain.ENV_ID, schedule=schedule)
+    check_env(env, warn=True, skip_render_check=True)
+    env.close()
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize("schedule", [None, "alternate:healthy,down-1:100", "random:3"])
+def test_the_crawler_passes_the_checker_without_a_warning(schedule, recwarn):
+    env = gymnasium.make(mole.envs.crawler.ENV_ID, schedule=schedule)
+    check_env(env, warn=True, skip_render_check=True)
+    env.close()
+    assert [str(warning.message) for warning in recwarn] == []

@@ -6,17 +6,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mole._types import Trajectory
 from mole.atomic import atomic_file
 from mole.control.episode import Stretch
+from mole.prior import MetaPrior
 
 if TYPE_CHECKING:
     from mole.envs.spec import DynamicsSpec
 
-__all__ = ["load_stretches", "random_rollout", "save_stretches", "to_trajectories"]
+__all__ = [
+    "load_stretches",
+    "random_rollout",
+    "save_stretches",
+    "to_trajectories",
+    "unit_scale_where_constant",
+]
 
 
 def random_rollout(env: Any, steps: int, rng: np.random.Generator) -> list[Stretch]:
@@ -60,15 +69,40 @@ def _random_actions(space: Any, steps: int, rng: np.random.Generator) -> np.ndar
     return np.clip(middle + 0.8 * half * coloured, low, high).astype(np.float32)
 
 
-def to_trajectories(stretches: Sequence[Stretch], spec: DynamicsSpec) -> list[Trajectory]:
-    """Inputs x = features(obs, action) and targets y = delta(obs, next_obs) of every stretch, in natural units."""
+def to_trajectories(
+    stretches: Sequence[Stretch], spec: DynamicsSpec, *, shortest: int = 1, run: int | None = None
+) -> list[Trajectory]:
+    """Inputs x = features(obs, action) and targets y = delta(obs, next_obs) of every stretch, in natural units.
+
+    No pair is made across a reset. But episodes may end before a window of time is full; a learner's windows go on over
+    the reset, and so do those of training then.
+
+    Args:
+        stretches: in the order of their recording.
+        spec: of their environment.
+        shortest: a stretch with fewer pairs is joined with the next ones.
+        run: transitions of one run, which all recorded runs have; nothing is joined beyond a run's end.
+    """
     one: Callable[..., Any] = jax.jit(jax.vmap(lambda o, a, n: (spec.features(o, a), spec.delta(o, n))))
-    lengths = [len(s.actions) for s in stretches]
     obs = np.concatenate([s.obs[:-1] for s in stretches])
     following = np.concatenate([s.obs[1:] for s in stretches])
     x, y = jax.device_get(one(obs, np.concatenate([s.actions for s in stretches]), following))
-    ends = np.cumsum(lengths)[:-1]
-    return [Trajectory(a, b) for a, b in zip(np.split(x, ends), np.split(y, ends), strict=True)]
+    cuts, start = [], 0
+    for end in np.cumsum([len(s.actions) for s in stretches]):
+        if end - start >= shortest or end == len(x) or (run is not None and end % run == 0):
+            cuts.append((start, end))
+            start = end
+    return [Trajectory(x[first:last], y[first:last]) for first, last in cuts]
+
+
+def unit_scale_where_constant(prior: MetaPrior, groups: Sequence[Sequence[Trajectory]]) -> MetaPrior:
+    """The prior with a residual scale of 1 for targets that never varied, such as the end of an episode that has none.
+
+    They tell no task from another. At their tiny measured residual, the first noise in their prediction would.
+    """
+    targets = np.concatenate([np.asarray(t.y) for group in groups for t in group])
+    scale = jnp.where(jnp.asarray(np.ptp(targets, axis=0) == 0), 1.0, prior.residual_scale)
+    return eqx.tree_at(lambda p: p.residual_scale, prior, scale)
 
 
 def save_stretches(path: Path, stretches: Sequence[Stretch]) -> None:

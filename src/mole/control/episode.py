@@ -14,7 +14,7 @@ from mole._types import Key
 from mole.control.agent import Agent, jit_act, jit_observe
 from mole.control.records import EpisodeRecord, Recorder
 
-__all__ = ["Episode", "EpisodeError", "Stretch", "Truth", "run_episode"]
+__all__ = ["AgentPilot", "Episode", "EpisodeError", "Pilot", "Stretch", "Truth", "drive", "run_episode"]
 
 
 class EpisodeError(RuntimeError):
@@ -55,6 +55,23 @@ class Truth(Protocol):
 
     def upcoming(self) -> int:
         """The task that will govern the next transition."""
+        ...
+
+
+@runtime_checkable
+class Pilot(Protocol):
+    """Who is at the controls of an episode."""
+
+    def act(self, obs: np.ndarray, step: int) -> np.ndarray:
+        """The action ``[act]`` at observation ``[obs]``."""
+        ...
+
+    def observe(self, obs: np.ndarray, action: np.ndarray, following: np.ndarray) -> dict[str, Any]:
+        """Take in a transition, and say what the record is to hold of it (`Recorder.append`)."""
+        ...
+
+    def restart(self) -> None:
+        """The environment is about to be reset."""
         ...
 
 
@@ -101,7 +118,82 @@ def run_episode(
             f"run_episode got an environment with observations of shape {env.observation_space.shape}; the agent's "
             f"spec expects ({agent.spec.obs_dim},). Pass the environment that the agent was made for."
         )
-    run = _Run(env, agent, seed, key, truth, action_noise, Recorder(meta))
+    return drive(
+        env,
+        AgentPilot(agent, key, truth),
+        steps=steps,
+        seed=seed,
+        meta=meta,
+        truth=truth,
+        action_noise=action_noise,
+        record_to=record_to,
+        on_step=on_step,
+    )
+
+
+class AgentPilot:
+    """An agent at the controls: plans, and learns from every transition.
+
+    Args:
+        agent: learner and planner.
+        key: for the planner.
+        truth: tells an oracle the task.
+    """
+
+    def __init__(self, agent: Agent, key: Key, truth: Truth | None) -> None:
+        """See the class."""
+        self.agent, self.key, self.truth = agent, key, truth
+        self.state = agent.init()
+
+    def act(self, obs: np.ndarray, step: int) -> np.ndarray:
+        """The planned action."""
+        if self.truth is not None and hasattr(self.agent.learner, "tell"):
+            told = self.agent.learner.tell(self.state.learner, self.truth.upcoming())  # pyright: ignore
+            self.state = self.state._replace(learner=told)
+        started = time.perf_counter()
+        planner, planned = jit_act(self.agent, self.state, obs, self.key, np.int32(step))
+        self.state = self.state._replace(planner=planner)
+        action = np.asarray(planned)
+        self.seconds = time.perf_counter() - started
+        return action
+
+    def observe(self, obs: np.ndarray, action: np.ndarray, following: np.ndarray) -> dict[str, Any]:
+        """Learns, and says what the mixture made of it."""
+        started = time.perf_counter()
+        self.state, *seen = jit_observe(self.agent, self.state, obs, action, following)
+        learned, known = jax.device_get(seen)
+        return {
+            "loss": float(learned.loss),
+            "responsibilities": learned.responsibilities,
+            "task": int(learned.task),
+            "n_tasks": int(learned.n_tasks),
+            "spawned": bool(learned.spawned),
+            "at_capacity": bool(learned.at_capacity),
+            "rejected": bool(learned.rejected),
+            "position": float(known.position),
+            "upright": float(known.upright),
+            "seconds": self.seconds + time.perf_counter() - started,
+        }
+
+    def restart(self) -> None:
+        """Forgets the plan, and keeps what was learned."""
+        self.state = self.agent.restart(self.state)
+
+
+def drive(
+    env: Any,
+    pilot: Pilot,
+    *,
+    steps: int,
+    seed: int,
+    meta: Mapping[str, Any],
+    truth: Truth | None = None,
+    action_noise: float = 0.0,
+    record_to: Path | None = None,
+    on_step: Callable[[Recorder], None] | None = None,
+) -> Episode:
+    """The loop itself, whoever is at the controls; arguments and errors as `run_episode`."""
+    run = _Run(env, pilot, seed, truth, action_noise, Recorder(meta))
     try:
         run.reset(seed)
         for step in range(steps):
@@ -128,21 +220,13 @@ class _Run:
     """The moving parts of one episode."""
 
     def __init__(
-        self,
-        env: Any,
-        agent: Agent,
-        seed: int,
-        key: Key,
-        truth: Truth | None,
-        noise: float,
-        recorder: Recorder,
+        self, env: Any, pilot: Pilot, seed: int, truth: Truth | None, noise: float, recorder: Recorder
     ) -> None:
-        self.env, self.agent, self.key, self.truth, self.noise = env, agent, key, truth, noise
+        self.env, self.pilot, self.truth, self.noise = env, pilot, truth, noise
         self.recorder = recorder
         self.low = np.asarray(env.action_space.low, np.float32)
         self.high = np.asarray(env.action_space.high, np.float32)
         self.rng = np.random.default_rng(seed)
-        self.state = agent.init()
         self.stretches: list[tuple[list[np.ndarray], list[np.ndarray]]] = []
 
     def reset(self, seed: int | None = None) -> None:
@@ -151,14 +235,7 @@ class _Run:
         self.stretches.append(([self.obs], []))
 
     def step(self, step: int) -> None:
-        if self.truth is not None and hasattr(self.agent.learner, "tell"):
-            told = self.agent.learner.tell(self.state.learner, self.truth.upcoming())  # pyright: ignore
-            self.state = self.state._replace(learner=told)
-        started = time.perf_counter()
-        planner, planned = jit_act(self.agent, self.state, self.obs, self.key, np.int32(step))
-        self.state = self.state._replace(planner=planner)
-        action = np.asarray(planned)
-        seconds = time.perf_counter() - started
+        action = self.pilot.act(self.obs, step)
         if self.noise:
             noise = self.noise * 0.5 * (self.high - self.low) * self.rng.standard_normal(action.shape)
             action = np.clip(action + noise.astype(np.float32), self.low, self.high)
@@ -166,29 +243,16 @@ class _Run:
         obs = _checked(obs, "observation")
         if not np.isfinite(reward):
             raise FloatingPointError(f"the environment gave the reward {reward}; expected a finite number.")
-        started = time.perf_counter()
-        self.state, *seen = jit_observe(self.agent, self.state, self.obs, action, obs)
-        learned, measured = jax.device_get(seen)
-        seconds += time.perf_counter() - started
         self.recorder.append(
             reward=float(reward),
-            loss=float(learned.loss),
-            responsibilities=learned.responsibilities,
-            task=int(learned.task),
-            n_tasks=int(learned.n_tasks),
-            spawned=bool(learned.spawned),
-            at_capacity=bool(learned.at_capacity),
-            rejected=bool(learned.rejected),
             true_task=-1 if self.truth is None else self.truth.governing(info),
-            position=float(measured.position),
-            upright=float(measured.upright),
-            seconds=seconds,
+            **self.pilot.observe(self.obs, action, obs),
         )
         self.stretches[-1][0].append(obs)
         self.stretches[-1][1].append(action)
         self.obs = obs
         if terminated or truncated:
-            self.state = self.agent.restart(self.state)
+            self.pilot.restart()
             self.reset()
 
     def episode(self) -> Episode:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from mole.atomic import atomic_file
+from mole.control.record_file import load_arrays, save_arrays
 
-__all__ = ["META_KEYS", "EpisodeRecord", "Recorder"]
+__all__ = ["META_KEYS", "EpisodeRecord", "Recorder", "read_meta"]
 
 FORMAT = "mole-episode/1"
 META_KEYS = ("env", "method", "schedule", "seed", "step_seconds", "complete", "error")
@@ -120,16 +118,13 @@ class EpisodeRecord:
         return self.responsibilities.shape[1] > 1
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the record to `path` (any suffix), atomically: a reader never sees half a file.
+        """Write the record to `path` atomically: a reader never sees half a file. Parquet if it ends so, else NumPy.
 
         Raises:
             OSError: if the folder does not exist or cannot be written.
         """
         target = Path(path)
-        header = np.array(json.dumps({"format": FORMAT, **self.meta}, sort_keys=True))
-        arrays = {name: getattr(self, name) for name in _DTYPES}
-        with atomic_file(target) as file:
-            np.savez_compressed(file, meta=header, allow_pickle=False, **arrays)
+        save_arrays(target, {name: getattr(self, name) for name in _DTYPES}, {"format": FORMAT, **self.meta})
         return target
 
     @classmethod
@@ -141,41 +136,36 @@ class EpisodeRecord:
             ValueError: if the file is truncated or damaged, is not a record, or its arrays disagree.
         """
         source = Path(path)
-        if not source.is_file():
-            raise FileNotFoundError(f"no record at {source}: expected a file written by EpisodeRecord.save")
-        if not zipfile.is_zipfile(source):
-            raise ValueError(
-                f"{source} is not a readable record: truncated or no .npz archive; run the episode again"
-            )
-        try:
-            with np.load(source, allow_pickle=False) as archive:
-                found = {name: archive[name] for name in archive.files}
-        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
-            raise ValueError(
-                f"{source} is damaged ({error}): restore it from a copy or run the episode again"
-            ) from error
-        if "meta" not in found or found["meta"].dtype.kind != "U":
-            raise ValueError(
-                f"{source} is no record of a run: it has arrays {sorted(found)} but no 'meta' header"
-            )
-        missing = sorted(set(_DTYPES) - set(found))
+        arrays, header = load_arrays(source)
+        missing = sorted(set(_DTYPES) - set(arrays))
         if missing:
             raise ValueError(f"{source} lacks the arrays {missing}: expected all of {sorted(_DTYPES)}")
+        meta = _of_this_format(source, header)
         try:
-            meta = json.loads(str(found["meta"][()]))
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{source} has a header that is not JSON ({error}): run the episode again"
-            ) from error
-        version = meta.pop("format", None) if isinstance(meta, dict) else None
-        if version != FORMAT:
-            raise ValueError(
-                f"{source} has record format {version!r}, expected {FORMAT!r}: read it with that version"
-            )
-        try:
-            return cls(**{name: found[name] for name in _DTYPES}, meta=meta)
+            return cls(**{name: arrays[name] for name in _DTYPES}, meta=meta)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{source} holds an inconsistent record: {error}") from error
+
+
+def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The header of a record, without its arrays: quick, for those who have thousands.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged or is not a record.
+    """
+    source = Path(path)
+    return _checked_meta(_of_this_format(source, load_arrays(source, header_only=True)[1]))
+
+
+def _of_this_format(source: Path, header: dict[str, Any]) -> dict[str, Any]:
+    meta = dict(header)
+    version = meta.pop("format", None)
+    if version != FORMAT:
+        raise ValueError(
+            f"{source} has record format {version!r}, expected {FORMAT!r}: read it with that version"
+        )
+    return meta
 
 
 class Recorder:

@@ -21,13 +21,19 @@ import numpy as np
 from mole._types import Key, Trajectory
 from mole.control.agent import Agent
 from mole.control.claim import claim_folder
-from mole.control.data import load_stretches, random_rollout, save_stretches, to_trajectories
+from mole.control.data import (
+    load_stretches,
+    random_rollout,
+    save_stretches,
+    to_trajectories,
+    unit_scale_where_constant,
+)
 from mole.control.episode import Stretch, run_episode
 from mole.control.stage_bar import StageBar
-from mole.meta import MetaConfig, TrainProgress, meta_train, supervised_train
+from mole.control.training_config import TrainingConfig
+from mole.meta import TrainProgress, meta_train, supervised_train
 from mole.models import MLP
 from mole.online import KShot, Mixture
-from mole.planning import CEM
 from mole.prior import MetaPrior
 from mole.prior_file import load_prior, save_prior
 
@@ -35,63 +41,6 @@ if TYPE_CHECKING:
     from mole.envs.spec import DynamicsSpec
 
 __all__ = ["TrainingConfig", "train_priors"]
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig:
-    """Amounts of data and training."""
-
-    random_rollouts: int = 600
-    """Rollouts with random actions."""
-    random_steps: int = 250
-    """Steps of each."""
-    rounds: int = 10
-    """Rounds of control by the adapting agent, each followed by meta-training."""
-    episodes: int = 13
-    """Episodes of control in one round."""
-    episode_steps: int = 800
-    """Steps of each."""
-    action_noise: tuple[float, ...] = (0.0, 0.1, 0.2)
-    """Exploration noise of successive episodes, as a fraction of half the action range."""
-    on_policy_share: float = 0.7
-    """Share of training windows drawn from control, once there is any."""
-    width: int = 256
-    """Units per hidden layer."""
-    depth: int = 2
-    """Hidden layers."""
-    horizon: int = 10
-    """Steps of a plan."""
-    samples: int = 64
-    """Candidate plans in each iteration of the planner."""
-    iterations: int = 3
-    """Iterations of the planner (CEM)."""
-    round_iterations: int = 3500
-    """Meta-gradient steps after each round (``meta.iterations`` are made on the random data)."""
-    meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
-    """Meta-training."""
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name in ("random_rollouts", "random_steps", "episodes", "episode_steps", "round_iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"TrainingConfig got {name}={getattr(self, name)}; expected at least 1.")
-        if self.rounds < 0 or not 0.0 < self.on_policy_share < 1.0:
-            raise ValueError(
-                f"TrainingConfig got rounds={self.rounds}, on_policy_share={self.on_policy_share}; expected "
-                "rounds >= 0 and a share between 0 and 1."
-            )
-        if min(self.random_steps, self.episode_steps) < 2 * self.meta.window:
-            raise ValueError(
-                f"TrainingConfig got rollouts of {min(self.random_steps, self.episode_steps)} steps; expected at least "
-                f"2k = {2 * self.meta.window}, one window of time."
-            )
-        if self.meta.window < 4:
-            raise ValueError(
-                f"TrainingConfig got meta.window={self.meta.window}; expected at least 4, since the agent that gathers "
-                "data judges a new task on 8 pairs (2k)."
-            )
-        # What the planner refuses should be known now, not after the first meta-training.
-        CEM([-1.0], [1.0], horizon=self.horizon, samples=self.samples, iterations=self.iterations)
 
 
 def train_priors(
@@ -143,15 +92,18 @@ class _Training:
         self.started = time.monotonic()
 
     def run(self) -> tuple[MetaPrior, MetaPrior]:
-        random = to_trajectories(self.explore(), self.spec)
+        random = self.trajectories(self.explore(), self.config.random_steps)
         prior = self.meta_train(0, [random], None)
         control: list[Trajectory] = []
         for number in range(1, self.config.rounds + 1):
-            control += to_trajectories(self.control(number, prior), self.spec)
+            control += self.trajectories(self.control(number, prior), self.config.episode_steps)
             prior = self.meta_train(number, [random, control], prior)
         steps = sum(len(t.x) for t in random + control)
         save_prior(self.folder / "prior.mole", prior, {**self.provenance, "seed": self.seed, "steps": steps})
         return prior, self.supervised([random, control] if control else [random], steps)
+
+    def trajectories(self, stretches: list[Stretch], run: int) -> list[Trajectory]:
+        return to_trajectories(stretches, self.spec, shortest=2 * self.config.meta.window, run=run)
 
     def key(self, stage: str, number: int) -> Key:
         names = ("model", "meta", "control", "supervised")
@@ -173,8 +125,7 @@ class _Training:
     def control(self, number: int, prior: MetaPrior) -> list[Stretch]:
         config, stretches = self.config, []
         env = self.make_env("control")
-        bounds = (env.action_space.low, env.action_space.high)
-        planner = CEM(*bounds, horizon=config.horizon, samples=config.samples, iterations=config.iterations)
+        planner = config.planner(env.action_space.low, env.action_space.high)
         agents = [Agent(Mixture(prior), planner, self.spec), Agent(KShot(prior), planner, self.spec)]
         for episode in range(config.episodes):
             path = self.folder / f"data-{number:02d}-{episode:02d}.npz"
@@ -234,7 +185,8 @@ class _Training:
                 rate=None if start is None else start.inner_rate,
                 callback=self.watch("meta", number),
             )
-            save_prior(path, prior, {**self.provenance, "seed": self.seed, "round": number})
+            header = {**self.provenance, "seed": self.seed, "round": number}
+            save_prior(path, unit_scale_where_constant(prior, groups), header)
         return load_prior(path)[0]
 
     def supervised(self, groups: list[list[Trajectory]], steps: int) -> MetaPrior:
@@ -249,9 +201,8 @@ class _Training:
                 group_weights=self.weights(groups),
                 callback=self.watch("supervised", 0),
             )
-            save_prior(
-                path, prior, {**self.provenance, "seed": self.seed, "steps": steps, "kind": "supervised"}
-            )
+            header = {**self.provenance, "seed": self.seed, "steps": steps, "kind": "supervised"}
+            save_prior(path, unit_scale_where_constant(prior, groups), header)
         return load_prior(path)[0]
 
     @staticmethod

@@ -11,24 +11,62 @@ except ImportError as missing:
         "Install them with: pip install 'mole-online[control]'"
     ) from missing
 
+from mole.envs.crawler import ENV_ID as _CRAWLER
+from mole.envs.crawler import CrawlerLegsEnv
+from mole.envs.generic import FlatSpaces, RewardInObservation, agent_env
 from mole.envs.half_cheetah import ENV_ID as _CHEETAH
 from mole.envs.half_cheetah import HalfCheetahMotorsEnv
+from mole.envs.half_cheetah_terrain import ENV_ID as _TERRAIN
+from mole.envs.half_cheetah_terrain import HalfCheetahTerrainEnv
+from mole.envs.parameters import (
+    PARAMETERS,
+    Parameter,
+    set_action_delay,
+    set_attribute,
+    set_damping,
+    set_friction,
+    set_gain,
+    set_gravity,
+    set_mass,
+    set_observation_delay,
+)
 from mole.envs.schedule import Schedule, TaskNumbers, Timeline
 from mole.envs.schedule_text import Vocabulary, as_schedule, parse_schedule
-from mole.envs.spec import DynamicsSpec, generic_spec, register_spec, spec_for
+from mole.envs.spec import DynamicsSpec, generic_spec, register_reward, register_spec, spec_for
+from mole.envs.switching import SwitchingWrapper, parameter_training, switching, switching_by_name
 
 __all__ = [
+    "PARAMETERS",
+    "CrawlerLegsEnv",
     "DynamicsSpec",
+    "FlatSpaces",
     "HalfCheetahMotorsEnv",
+    "HalfCheetahTerrainEnv",
+    "Parameter",
+    "RewardInObservation",
     "Schedule",
+    "SwitchingWrapper",
     "TaskNumbers",
     "Timeline",
     "Vocabulary",
+    "agent_env",
     "as_schedule",
     "generic_spec",
+    "parameter_training",
     "parse_schedule",
+    "register_reward",
     "register_spec",
+    "set_action_delay",
+    "set_attribute",
+    "set_damping",
+    "set_friction",
+    "set_gain",
+    "set_gravity",
+    "set_mass",
+    "set_observation_delay",
     "spec_for",
+    "switching",
+    "switching_by_name",
 ]
 
 # Episodes are cut by the environment's own `episode_steps`: long rollouts are normal here.
@@ -37,3 +75,13 @@ if _CHEETAH not in gymnasium.registry:
         _CHEETAH, entry_point="mole.envs.half_cheetah:HalfCheetahMotorsEnv", max_episode_steps=None
     )
 register_spec(_CHEETAH, HalfCheetahMotorsEnv.dynamics)
+
+if _TERRAIN not in gymnasium.registry:
+    gymnasium.register(
+        _TERRAIN, entry_point="mole.envs.half_cheetah_terrain:HalfCheetahTerrainEnv", max_episode_steps=None
+    )
+register_spec(_TERRAIN, HalfCheetahTerrainEnv.dynamics)
+
+if _CRAWLER not in gymnasium.registry:
+    gymnasium.register(_CRAWLER, entry_point="mole.envs.crawler:CrawlerLegsEnv", max_episode_steps=None)
+register_spec(_CRAWLER, CrawlerLegsEnv.dynamics)

@@ -6,19 +6,13 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, Float
 
 from mole._types import Array
+from mole.envs._dynamics import DT, limited, position
 from mole.envs.spec import DynamicsSpec
 
 __all__ = ["CTRL_COST", "DT", "DYNAMICS", "apply_delta", "delta", "features", "position", "posture", "reward"]
 
-DT = 0.05
-"""Seconds per step: 5 physics steps of 0.01 s."""
 CTRL_COST = 0.05
 """Weight of the squared action in the reward."""
-
-
-def _limited(action: Float[ArrayLike, " act"], like: Array) -> Float[Array, " act"]:
-    # What the environment does with an out-of-range command, so that data and reward agree with it.
-    return jnp.clip(jnp.asarray(action, like.dtype), -1.0, 1.0)
 
 
 def features(obs: Float[ArrayLike, " obs"], action: Float[ArrayLike, " act"]) -> Float[Array, " dx"]:
@@ -29,7 +23,7 @@ def features(obs: Float[ArrayLike, " obs"], action: Float[ArrayLike, " act"]) ->
     obs = jnp.asarray(obs)
     pitch = obs[2]
     head = jnp.stack([obs[1], jnp.sin(pitch), jnp.cos(pitch)])
-    return jnp.concatenate([head, obs[3:], _limited(action, obs)])
+    return jnp.concatenate([head, obs[3:], limited(action, obs)])
 
 
 def delta(obs: Float[ArrayLike, " obs"], next_obs: Float[ArrayLike, " obs"]) -> Float[Array, " dy"]:
@@ -52,17 +46,12 @@ def reward(
     """
     obs, next_obs = jnp.asarray(obs), jnp.asarray(next_obs)
     velocity = (next_obs[0] - obs[0]) / DT
-    return velocity - CTRL_COST * jnp.sum(jnp.square(_limited(action, obs)))
+    return velocity - CTRL_COST * jnp.sum(jnp.square(limited(action, obs)))
 
 
 def posture(obs: Float[ArrayLike, " obs"]) -> Float[Array, ""]:
     """Cosine of pitch: 1 on its feet, -1 on its back."""
     return jnp.cos(jnp.asarray(obs)[2])
-
-
-def position(obs: Float[ArrayLike, " obs"]) -> Float[Array, ""]:
-    """Metres forward."""
-    return jnp.asarray(obs)[0]
 
 
 DYNAMICS = DynamicsSpec(

@@ -12,22 +12,34 @@ import mujoco
 import numpy as np
 from jaxtyping import Float64
 
-__all__ = ["LIMBS", "fault_colours", "load_model"]
+__all__ = ["FIELD_COLUMNS", "FIELD_HEIGHT", "FIELD_ROWS", "LIMBS", "fault_colours", "load_model"]
 
 LIMBS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
 """The limb that each motor moves, in the order of the actions."""
+
+FIELD_COLUMNS = 500
+"""Columns of the height field, between 501 heights along x."""
+FIELD_ROWS = 2
+"""Heights along y. Two: with a row under the cheetah every foot touches the ground on both of its sides."""
+FIELD_HEIGHT = 50.0
+"""Height in metres that 1 in the height field's data stands for."""
+_FIELD_HALF_DEPTH = 4.0
 
 _HEALTHY = np.array([0.90, 0.66, 0.36, 1.0])
 _MILD = np.array([0.98, 0.58, 0.52, 1.0])
 _SEVERE = np.array([0.72, 0.02, 0.05, 1.0])
 
 
-def load_model() -> mujoco.MjModel:
+def load_model(*, column: float | None = None, friction: float | None = None) -> mujoco.MjModel:
     """Compiles the model: bit for bit HalfCheetah-v5's dynamics, without its warning and log file.
 
     Two things differ. MuJoCo clips a limited actuator's control to [-1, 1]; a hidden factor of 3 must give
     three times the torque, so the actuators are made unlimited here and the environment clips the *command*.
     And the scene has a spot light that follows the torso, a dark floor and a camera farther away.
+
+    Args:
+        column: if given, the floor is a height field whose columns are that wide, in metres, level at 0.
+        friction: the floor's sliding friction, HalfCheetah's .4 if None.
     """
     path = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
     spec = mujoco.MjSpec.from_file(str(path))
@@ -37,10 +49,26 @@ def load_model() -> mujoco.MjModel:
     for actuator in spec.actuators:
         actuator.ctrllimited = False
     _decorate(spec)
+    floor = spec.geom("floor")
+    if friction is not None:
+        floor.friction = [friction, *floor.friction[1:]]
+    if column is not None:
+        _undulate(spec, floor, column)
     model = spec.compile()
     mujoco.mj_setTotalmass(model, total_mass)
     mujoco.mj_setConst(model, mujoco.MjData(model))
     return model
+
+
+def _undulate(spec: mujoco.MjSpec, floor: mujoco.MjsGeom, column: float) -> None:
+    spec.add_hfield(
+        name="terrain",
+        nrow=FIELD_ROWS,
+        ncol=FIELD_COLUMNS + 1,
+        size=[0.5 * FIELD_COLUMNS * column, _FIELD_HALF_DEPTH, FIELD_HEIGHT, 1.0],
+        userdata=np.zeros(FIELD_ROWS * (FIELD_COLUMNS + 1)),
+    )
+    floor.type, floor.hfieldname, floor.size = mujoco.mjtGeom.mjGEOM_HFIELD, "terrain", [0.0, 0.0, 0.0]
 
 
 def _decorate(spec: mujoco.MjSpec) -> None:

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from mole.envs.schedule import Schedule
-from mole.envs.schedule_text import Vocabulary, as_schedule
-from mole.envs.suggest import did_you_mean
+from mole.envs.schedule import Sampler
+from mole.envs.schedule_text import Vocabulary
 
 __all__ = [
+    "SAMPLERS",
     "Factors",
     "check_command",
     "check_factors",
     "few_signs",
     "magnitudes",
+    "motor_distributions",
     "motor_vocabulary",
     "signs",
-    "task_schedule",
 ]
 
 Factors = Float64[np.ndarray, " act"]
@@ -45,11 +45,18 @@ def magnitudes(rng: np.random.Generator, n: int) -> Factors:
     return rng.uniform(0.05, 2.0, size=n)
 
 
-DISTRIBUTIONS: Mapping[str, Callable[[np.random.Generator, int], Factors]] = {
+_DRAWS: Mapping[str, Callable[[np.random.Generator, int], Factors]] = {
     "signs": signs,
     "few-signs": few_signs,
     "magnitudes": magnitudes,
 }
+SAMPLERS = {"signs": "random", "few-signs": "random-few-signs", "magnitudes": "random-magnitudes"}
+"""The word by which a schedule draws from each distribution."""
+
+
+def motor_distributions(n: int) -> dict[str, Sampler]:
+    """Distributions of a whole episode's factors of `n` motors, by name, the first the default."""
+    return {name: lambda rng, draw=draw: draw(rng, n) for name, draw in _DRAWS.items()}
 
 
 def check_factors(value: Any, n: int) -> Factors:
@@ -80,46 +87,9 @@ def motor_vocabulary(n: int, named: Mapping[str, Any]) -> Vocabulary:
     """
     return Vocabulary(
         values={"identity": np.ones(n), "negative": -np.ones(n), **named},
-        samplers={
-            "random": lambda rng: signs(rng, n),
-            "random-few-signs": lambda rng: few_signs(rng, n),
-            "random-magnitudes": lambda rng: magnitudes(rng, n),
-        },
+        samplers={SAMPLERS[name]: draw for name, draw in motor_distributions(n).items()},
         check=lambda value: check_factors(value, n),
     )
-
-
-def task_schedule(tasks: Any, schedule: Any, n: int, vocabulary: Vocabulary) -> Schedule:
-    """The schedule of an episode: `schedule`, or factors drawn once from the distribution `tasks`.
-
-    Args:
-        tasks: ``"signs"`` (also what None means), ``"few-signs"``, ``"magnitudes"`` or a function
-            rng -> factors.
-        schedule: None, or anything that `as_schedule` takes.
-        n: number of motors.
-        vocabulary: names for the schedule.
-
-    Raises:
-        ValueError: if both are given, or `tasks` is unknown.
-    """
-    if schedule is not None:
-        if tasks is not None:
-            raise ValueError(
-                f"got tasks={tasks!r} and schedule={schedule!r}; expected one of them: tasks draws the "
-                "factors of a whole episode, a schedule changes them within it."
-            )
-        return as_schedule(schedule, vocabulary)
-    if tasks is None:
-        tasks = "signs"
-    if callable(tasks):
-        return Schedule.drawn(lambda rng: vocabulary.check(tasks(rng)), getattr(tasks, "__name__", "tasks"))
-    if tasks not in DISTRIBUTIONS:
-        raise ValueError(
-            f"unknown tasks {tasks!r}: {did_you_mean(str(tasks), DISTRIBUTIONS)} "
-            "Or pass a function rng -> factors, or schedule=... for factors that change within the episode."
-        )
-    draw = DISTRIBUTIONS[tasks]
-    return Schedule.drawn(lambda rng: vocabulary.check(draw(rng, n)), tasks)
 
 
 def check_command(action: Any, n: int) -> Float64[np.ndarray, " act"]:

@@ -67,10 +67,12 @@ class Schedule:
     Attributes:
         name: what to print.
         segments: ``rng -> iterator of (value, steps)``; steps None means for ever.
+        drifts: the value moves continuously, so that there are no discrete tasks to number.
     """
 
     name: str
     segments: Callable[[np.random.Generator], Iterator[Segment]]
+    drifts: bool = False
 
     def timeline(self, seed: int) -> Timeline:
         """The realisation for `seed`: the same seed always gives the same one."""
@@ -120,6 +122,45 @@ class Schedule:
         return Schedule(name, segments)
 
     @staticmethod
+    def drift(
+        values: Iterable[Value],
+        steps: int,
+        name: str = "drift",
+        check: Callable[[Value], Value] = lambda value: value,
+    ) -> Schedule:
+        """Moves in a straight line from each of `values` to the next in `steps` steps, from the last to the first.
+
+        The step that begins a leg has exactly the value that the leg starts from.
+
+        Args:
+            values: two or more numbers or arrays of one shape.
+            steps: steps from one value to the next.
+            name: what to print.
+            check: validates every value on the way and returns its canonical form.
+
+        Raises:
+            ValueError: if there are fewer than two values, they cannot be mixed, or `check` refuses a mixture.
+        """
+        corners, period = [check(value) for value in values], whole_steps(steps, "the steps of a drift")
+        if len(corners) < 2:
+            raise ValueError(f"a drift goes over {len(corners)} value(s); expected two or more.")
+        points = [np.asarray(corner, dtype=np.float64) for corner in corners]
+        if len({point.shape for point in points}) > 1:
+            shapes = ", ".join(str(point.shape) for point in points)
+            raise ValueError(f"a drift goes over values of shapes {shapes}; expected one shape.")
+
+        def value(step: int) -> Value:
+            leg, past = divmod(step, period)
+            if not past:
+                return corners[leg % len(corners)]
+            start, end = points[leg % len(points)], points[(leg + 1) % len(points)]
+            return check(start + (end - start) * (past / period))
+
+        for leg in range(len(corners)):  # a value that cannot be mixed (a whole number) must say so now
+            value(leg * period + 1)
+        return Schedule(name, lambda rng: ((value(step), 1) for step in count()), drifts=True)
+
+    @staticmethod
     def function(fn: Callable[[int], Value], name: str = "function") -> Schedule:
         """``fn(step)`` at every step. `fn` must be pure: it is called once per step, in order."""
         return Schedule(name, lambda rng: ((fn(step), 1) for step in count()))
@@ -128,12 +169,15 @@ class Schedule:
 class TaskNumbers:
     """Numbers values 0, 1, … by first appearance: equal values get equal numbers."""
 
-    def __init__(self) -> None:
-        """Starts with no value seen."""
+    def __init__(self, drifts: bool = False) -> None:
+        """Starts with no value seen. With `drifts` (a schedule's), there are no tasks: every number is -1."""
+        self._drifts = drifts
         self._numbers: dict[tuple[Any, ...], int] = {}
 
     def number(self, value: Value) -> int:
-        """The number of `value`, a new one if it was not seen before."""
+        """The number of `value`, a new one if it was not seen before; -1 while values drift."""
+        if self._drifts:
+            return -1
         array = np.asarray(value)
         if array.dtype.kind in "biuf":
             key = (array.shape, (array.astype(np.float64) + 0.0).tobytes())  # + 0.0: -0 and 0 are one task

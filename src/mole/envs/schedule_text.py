@@ -1,13 +1,18 @@
 """Schedules in text, and whatever else a user may pass as one.
 
     SCHEDULE := VALUE                            that value throughout             negative
+              | COURSE                           a whole schedule by its name      hill
               | fixed:VALUE                      the same                          fixed:1/1/-1/-1/-1/1
               | alternate:VALUE,VALUE[,…]:STEPS  in turn, STEPS steps each         alternate:A,B:100
+              | drift:VALUE,VALUE[,…]:STEPS      a straight line from each to the  drift:A,B:1000
+                                                 next in STEPS steps, and round
               | SAMPLER:STEPS                    a new draw every STEPS steps,     random:300
                                                  never the same twice in a row
+              | uniform:VALUE,VALUE:STEPS        the same, uniformly between two   uniform:4,15:200
+              | uniform:VALUE,VALUE              one draw, kept throughout         uniform:4,15
     VALUE    := NAME | NUMBER[/NUMBER…]          a vector; `;` also separates, but a shell wants it quoted
 
-NAME and SAMPLER come from the `Vocabulary` of whoever uses the schedule. In Python a schedule may also be a
+NAME, COURSE and SAMPLER come from the `Vocabulary` of whoever uses the schedule. In Python a schedule may also be a
 function ``step -> value`` or a list of ``(value, steps)``, which is repeated for ever.
 """
 
@@ -25,9 +30,20 @@ from mole.envs.suggest import did_you_mean
 
 __all__ = ["Vocabulary", "as_schedule", "parse_schedule"]
 
+_FORMS = {
+    "fixed": "fixed:VALUE",
+    "alternate": "alternate:VALUE,VALUE:STEPS",
+    "drift": "drift:VALUE,VALUE:STEPS",
+    "uniform": "uniform:LOW,HIGH[:STEPS]",
+}
+
 
 def _unchanged(value: Value) -> Value:
     return value
+
+
+def _uniform(rng: np.random.Generator, low: Value, high: Value) -> Value:
+    return rng.uniform(low, high)
 
 
 @dataclass(frozen=True)
@@ -38,11 +54,14 @@ class Vocabulary:
         values: named values (``A``, ``identity``).
         samplers: named draws, ``rng -> value`` (``random``).
         check: validates one value and returns its canonical form; raises ValueError otherwise.
+        between: ``rng, low, high -> value``, a draw between two values (``uniform``).
     """
 
     values: Mapping[str, Value] = field(default_factory=dict)
     samplers: Mapping[str, Sampler] = field(default_factory=dict)
     check: Callable[[Value], Value] = _unchanged
+    courses: Mapping[str, Schedule] = field(default_factory=dict)
+    between: Callable[[np.random.Generator, Value, Value], Value] = _uniform
 
 
 def parse_schedule(text: str, vocabulary: Vocabulary) -> Schedule:
@@ -54,29 +73,51 @@ def parse_schedule(text: str, vocabulary: Vocabulary) -> Schedule:
     head, *rest = text.strip().split(":")
     if not rest and head in vocabulary.samplers:
         raise ValueError(f"schedule {text!r} lacks its number of steps; expected for example '{head}:300'.")
+    if not rest and head in vocabulary.courses:
+        return vocabulary.courses[head]
     if not rest:
-        known = [*vocabulary.values, *(f"{name}:STEPS" for name in vocabulary.samplers)]
+        known = [*vocabulary.values, *vocabulary.courses, *(f"{name}:STEPS" for name in vocabulary.samplers)]
         return Schedule.constant(_value(head, text, vocabulary, known), text)
     if head == "fixed" and len(rest) == 1:
         return Schedule.constant(_value(rest[0], text, vocabulary), text)
-    if head == "alternate" and len(rest) == 2:
+    if head in ("alternate", "drift") and len(rest) == 2:
         steps = _steps(rest[1], text)
         values = [_value(word, text, vocabulary) for word in rest[0].split(",")]
         if len(values) < 2:
             raise ValueError(
-                f"schedule {text!r} alternates over one value; expected two or more: alternate:A,B:100."
+                f"schedule {text!r} {head}s over one value; expected two or more: {head}:A,B:100."
             )
+        if head == "drift":
+            return Schedule.drift(values, steps, text, vocabulary.check)
         return Schedule.cycle([(value, steps) for value in values], text)
+    if head == "uniform" and len(rest) in (1, 2):
+        return _uniform_draws(rest, text, vocabulary)
     if head in vocabulary.samplers and len(rest) == 1:
         sampler, check = vocabulary.samplers[head], vocabulary.check
         return Schedule.redrawn(lambda rng: check(sampler(rng)), _steps(rest[0], text), text)
-    if head in ("fixed", "alternate", *vocabulary.samplers):
-        form = {"fixed": "fixed:VALUE", "alternate": "alternate:VALUE,VALUE:STEPS"}.get(head, f"{head}:STEPS")
+    if head in (*_FORMS, *vocabulary.samplers):
+        form = _FORMS.get(head, f"{head}:STEPS")
         raise ValueError(f"cannot read schedule {text!r}; expected {form}.")
     raise ValueError(
         f"unknown schedule {text!r}: "
-        + did_you_mean(head, [*vocabulary.values, *vocabulary.samplers, "fixed", "alternate"])
+        + did_you_mean(head, [*vocabulary.values, *vocabulary.courses, *vocabulary.samplers, *_FORMS])
     )
+
+
+def _uniform_draws(rest: Sequence[str], text: str, vocabulary: Vocabulary) -> Schedule:
+    bounds = [_value(word, text, vocabulary) for word in rest[0].split(",")]
+    if len(bounds) != 2 or np.any(np.asarray(bounds[0]) > np.asarray(bounds[1])):
+        raise ValueError(
+            f"got {rest[0]!r} in schedule {text!r}; expected two bounds, the lower first: uniform:LOW,HIGH:STEPS."
+        )
+    check, between, (low, high) = vocabulary.check, vocabulary.between, bounds
+
+    def sampler(rng: np.random.Generator) -> Value:
+        return check(between(rng, low, high))
+
+    if len(rest) == 1:
+        return Schedule.drawn(sampler, text)
+    return Schedule.redrawn(sampler, _steps(rest[1], text), text)
 
 
 def as_schedule(source: Any, vocabulary: Vocabulary) -> Schedule:

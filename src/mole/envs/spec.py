@@ -2,7 +2,8 @@
 
 A `DynamicsSpec` bundles functions of single examples (no batch axis: `jax.vmap` them) that work inside
 `jax.jit`. Every environment of this package has one; for any other environment `generic_spec` makes a plain
-one from its sizes and a reward function.
+one from its sizes and a reward function. `register_reward` is enough for an environment that is made by its id:
+`mole.envs.generic` does the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from jaxtyping import ArrayLike, Float
 from mole._types import Array
 from mole.envs.suggest import did_you_mean
 
-__all__ = ["DynamicsSpec", "generic_spec", "register_spec", "spec_for"]
+__all__ = [
+    "DynamicsSpec",
+    "generic_spec",
+    "register_reward",
+    "register_spec",
+    "registered_reward",
+    "registered_spec",
+    "spec_for",
+]
 
 Features = Callable[[Any, Any], Array]
 Delta = Callable[[Any, Any], Array]
@@ -98,6 +107,44 @@ def generic_spec(obs_dim: int, act_dim: int, reward: Reward) -> DynamicsSpec:
 
 
 _SPECS: dict[str, DynamicsSpec] = {}
+_REWARDS: dict[str, Reward] = {}
+
+
+def register_reward(env_id: str, reward: Reward) -> None:
+    """Makes `reward` what a planner uses in the environment `env_id`, instead of a learned one.
+
+    Put the call into the module that registers the environment, or into one of its own: ``module:id`` imports it,
+    also in worker processes.
+
+    Args:
+        env_id: a Gymnasium id.
+        reward: a pure JAX function ``(obs[obs], action[act], next_obs[obs]) -> scalar`` of the flat observation and
+            action (`mole.envs.generic.FlatSpaces`); as near as possible to the number that the environment gives.
+
+    Raises:
+        TypeError: if `reward` cannot be called.
+        ValueError: if another reward is registered for that id.
+    """
+    if not callable(reward):
+        raise TypeError(
+            f"got a reward of type {type(reward).__name__} for {env_id!r}; expected a JAX function "
+            "(obs, action, next_obs) -> scalar."
+        )
+    if _REWARDS.get(env_id, reward) is not reward:
+        raise ValueError(
+            f"{env_id!r} already has a different reward; register the environment under another id."
+        )
+    _REWARDS[env_id] = reward
+
+
+def registered_reward(env_id: str) -> Reward | None:
+    """The reward registered for an id, None if there is none."""
+    return _REWARDS.get(env_id.rpartition(":")[2])
+
+
+def registered_spec(env_id: str) -> DynamicsSpec | None:
+    """The spec registered for an id, None if there is none."""
+    return _SPECS.get(env_id.rpartition(":")[2])
 
 
 def register_spec(env_id: str, spec: DynamicsSpec) -> None:
@@ -125,7 +172,8 @@ def spec_for(env_id_or_env: Any) -> DynamicsSpec:
     if isinstance(env_id_or_env, str):
         return _lookup(env_id_or_env)
     env = env_id_or_env
-    own = getattr(getattr(env, "unwrapped", None), "dynamics", None)
+    has = getattr(env, "has_wrapper_attr", None)
+    own = env.get_wrapper_attr("dynamics") if has is not None and has("dynamics") else None
     if isinstance(own, DynamicsSpec):
         spec = own
     elif getattr(env, "spec", None) is not None:
@@ -133,8 +181,8 @@ def spec_for(env_id_or_env: Any) -> DynamicsSpec:
     else:
         raise ValueError(
             f"got {type(env).__name__}, an environment without an id; expected one made with gymnasium.make, "
-            "or one whose `dynamics` is a DynamicsSpec. "
-            "Build one with generic_spec(obs_dim, act_dim, reward) and pass it explicitly."
+            "or one whose `dynamics` is a DynamicsSpec. Wrap it: mole.envs.agent_env(env), or build a spec with "
+            "generic_spec(obs_dim, act_dim, reward) and pass it explicitly."
         )
     if env.observation_space.shape != (spec.obs_dim,):
         raise ValueError(
@@ -150,7 +198,7 @@ def _lookup(env_id: str) -> DynamicsSpec:
     if name not in _SPECS:
         raise ValueError(
             f"no DynamicsSpec for environment {env_id!r}: {did_you_mean(name, _SPECS)} "
-            "For any other environment use generic_spec(obs_dim, act_dim, reward), "
-            "or register yours with register_spec(env_id, spec)."
+            "For any other environment wrap it: mole.envs.agent_env(env); or use "
+            "generic_spec(obs_dim, act_dim, reward) or register yours with register_spec(env_id, spec)."
         )
     return _SPECS[name]

@@ -20,7 +20,7 @@ from jax import lax
 from jaxtyping import ArrayLike
 from jaxtyping import Key as Keys
 
-from mole._types import Array, Float, Int, Key, Model
+from mole._types import Array, Bool, Float, Int, Key, Model
 from mole.planning.checks import check_bounds, check_obs, check_state, check_step, require
 
 __all__ = ["Planner", "PlannerState", "Reward", "coloured_noise", "rollout", "rollout_trajectory"]
@@ -196,24 +196,14 @@ class Planner(eqx.Module):
             TypeError: if `obs` or the model's output has the wrong dtype.
         """
         check_obs(obs)
-        check_state(state.mean, (self.horizon, *self.action_low.shape))
-        warm = self._shift(state.mean)
-
-        noise = self.draw(key)
+        warm, noise = self.prepare(state, key)
 
         def iteration(search: Any, flat: Array) -> tuple[Any, Array]:
-            plans = self.clip(self.sample(search, flat.reshape(noise.shape[1:])))
-            returns = rollout(model, reward, obs, plans, self.discount)
-            finite = jnp.isfinite(returns)
-            return self.update(search, plans, jnp.where(finite, returns, -jnp.inf)), finite.any()
+            plans = self.candidates(search, flat)
+            return self.learn(search, plans, rollout(model, reward, obs, plans, self.discount))
 
-        # Flat across the loop's border, so that the draw above stays flat too (see `coloured_noise`).
-        search, alive = lax.scan(iteration, self.begin(warm), noise.reshape(noise.shape[0], -1))
-        mean, action = self.finish(search)
-        ok = alive.any()
-        mean = jnp.where(ok, self.clip(mean), warm)
-        action = jnp.where(ok, self.clip(action), warm[0])
-        return PlannerState(mean, state.failed + (~ok).astype(state.failed.dtype)), action
+        search, alive = lax.scan(iteration, self.begin(warm), noise)
+        return self.conclude(state, warm, search, alive.any())
 
     @eqx.filter_jit
     def plan_batch(
@@ -247,6 +237,42 @@ class Planner(eqx.Module):
         """`init` stacked `batch` times, for `plan_batch`."""
         require(batch >= 1, "batch", batch, "at least 1")
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (batch, *leaf.shape)), self.init())
+
+    # The pieces of the loop, for `plan` above and for `mole.planning.host`, where a model outside JAX scores.
+
+    def prepare(
+        self, state: PlannerState, key: Key
+    ) -> tuple[Float[Array, "horizon act"], Float[Array, "iterations flat"]]:
+        """The warm start, and the noise of every iteration with its last three axes flattened.
+
+        Flat across the loop's border, so that the draw stays flat too (see `coloured_noise`).
+
+        Raises:
+            ValueError: if the state is not one of this planner's.
+        """
+        check_state(state.mean, (self.horizon, *self.action_low.shape))
+        noise = self.draw(key)
+        return self._shift(state.mean), noise.reshape(noise.shape[0], -1)
+
+    def candidates(self, search: Any, flat: Float[Array, " flat"]) -> Float[Array, "samples horizon act"]:
+        """The plans of one iteration, within the bounds, from its noise as `prepare` gives it."""
+        return self.clip(self.sample(search, flat.reshape(-1, self.horizon, self.action_low.size)))
+
+    def learn(
+        self, search: Any, plans: Float[Array, "samples horizon act"], returns: Float[Array, " samples"]
+    ) -> tuple[Any, Bool[Array, ""]]:
+        """The search after scored candidates, and whether any of their returns is finite."""
+        finite = jnp.isfinite(returns)
+        return self.update(search, plans, jnp.where(finite, returns, -jnp.inf)), finite.any()
+
+    def conclude(
+        self, state: PlannerState, warm: Float[Array, "horizon act"], search: Any, ok: Bool[Array, ""]
+    ) -> tuple[PlannerState, Float[Array, " act"]]:
+        """The new state and the action of a search, or those of the warm start if it is not `ok`."""
+        mean, action = self.finish(search)
+        mean = jnp.where(ok, self.clip(mean), warm)
+        action = jnp.where(ok, self.clip(action), warm[0])
+        return PlannerState(mean, state.failed + (~ok).astype(state.failed.dtype)), action
 
     def clip(self, actions: Float[Array, "*any act"]) -> Float[Array, "*any act"]:
         """Actions moved to the nearest point within the bounds."""

@@ -1,0 +1,86 @@
+"""Amounts of a training: data, meta-training, and the planner that gathers data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from jaxtyping import ArrayLike
+
+from mole.meta import MetaConfig
+from mole.planning import CEM
+
+__all__ = ["TrainingConfig"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Amounts of data and training."""
+
+    random_rollouts: int = 600
+    """Rollouts with random actions."""
+    random_steps: int = 250
+    """Steps of each."""
+    rounds: int = 10
+    """Rounds of control by the adapting agent, each followed by meta-training."""
+    episodes: int = 13
+    """Episodes of control in one round."""
+    episode_steps: int = 800
+    """Steps of each."""
+    action_noise: tuple[float, ...] = (0.0, 0.1, 0.2)
+    """Exploration noise of successive episodes, as a fraction of half the action range."""
+    on_policy_share: float = 0.7
+    """Share of training windows drawn from control, once there is any."""
+    width: int = 256
+    """Units per hidden layer."""
+    depth: int = 2
+    """Hidden layers."""
+    horizon: int = 10
+    """Steps of a plan."""
+    samples: int = 64
+    """Candidate plans in each iteration of the planner."""
+    iterations: int = 3
+    """Iterations of the planner (CEM)."""
+    init_std: float = 0.25
+    """Its standard deviation at the start, as a fraction of the action range."""
+    noise_correlation: float = 0.0
+    """Correlation of the noise of neighbouring steps of a plan."""
+    round_iterations: int = 3500
+    """Meta-gradient steps after each round (``meta.iterations`` are made on the random data)."""
+    meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
+    """Meta-training."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("random_rollouts", "random_steps", "episodes", "episode_steps", "round_iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"TrainingConfig got {name}={getattr(self, name)}; expected at least 1.")
+        if self.rounds < 0 or not 0.0 < self.on_policy_share < 1.0:
+            raise ValueError(
+                f"TrainingConfig got rounds={self.rounds}, on_policy_share={self.on_policy_share}; expected "
+                "rounds >= 0 and a share between 0 and 1."
+            )
+        if min(self.random_steps, self.episode_steps) < 2 * self.meta.window:
+            raise ValueError(
+                f"TrainingConfig got rollouts of {min(self.random_steps, self.episode_steps)} steps; expected at least "
+                f"2k = {2 * self.meta.window}, one window of time."
+            )
+        if self.meta.window < 4:
+            raise ValueError(
+                f"TrainingConfig got meta.window={self.meta.window}; expected at least 4, since the agent that gathers "
+                "data judges a new task on 8 pairs (2k)."
+            )
+        # What the planner refuses should be known now, not after the first meta-training.
+        self.planner([-1.0], [1.0])
+
+    def planner(self, low: ArrayLike | Sequence[float], high: ArrayLike | Sequence[float]) -> CEM:
+        """The planner that gathers data within the bounds ``[act]``."""
+        return CEM(
+            low,
+            high,
+            horizon=self.horizon,
+            samples=self.samples,
+            iterations=self.iterations,
+            init_std=self.init_std,
+            noise_correlation=self.noise_correlation,
+        )

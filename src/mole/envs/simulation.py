@@ -1,0 +1,157 @@
+"""An environment's own simulator as a model to plan with: the limit of what better dynamics can bring.
+
+Candidate plans are rolled out by MuJoCo from the environment's present state, under the fault that is in force, at
+the environment's own time step. A planner that uses it knows what no learner is told.
+"""
+
+# MuJoCo is an extension module without stubs.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jaxtyping import ArrayLike, Float
+from mujoco.rollout import Rollout
+
+from mole._types import Array
+from mole.envs.spec import DynamicsSpec
+
+__all__ = ["Simulation"]
+
+_STATE = mujoco.mjtState
+_NEEDED = ("model", "data", "frame_skip", "controls", "observe_states", "dynamics")
+
+
+class Simulation:
+    """What would happen in an environment: its simulator, run on a copy of its state.
+
+    The fault is that of the next transition, as the environment's ``controls(command)`` and MuJoCo's own model and
+    data (equality constraints, applied forces) have it; it stays the same along a plan. The environment itself is
+    never changed.
+
+    One physics substep of the half-cheetah takes about 5 µs, so 100 plans of 10 steps with 5 substeps take 26 ms:
+    three iterations of that planner, 80 ms a control step. Looser solver settings, dense or sparse Jacobians and
+    another solver gain nothing; contacts are 40 % of it.
+
+    Args:
+        env: an environment of this package, wrapped or not: based on MuJoCo, with ``controls(command[..., act]) ->
+            ctrl[..., nu]``, ``observe_states(qpos[..., nq], qvel[..., nv]) -> obs[..., obs]`` and ``dynamics``.
+        discount: weight of the reward one step later, in `score`.
+        threads: threads of MuJoCo's pool; 1 runs on the calling thread.
+
+    Raises:
+        TypeError: if the environment lacks what is needed.
+        ValueError: if ``threads`` is below 1.
+    """
+
+    def __init__(self, env: Any, *, discount: float = 1.0, threads: int = 1) -> None:
+        """See the class."""
+        base = env.unwrapped
+        missing = [name for name in _NEEDED if not hasattr(base, name)]
+        if missing:
+            raise TypeError(
+                f"got {type(base).__name__}, which lacks {', '.join(missing)}; expected an environment whose simulator "
+                "can be a planner's model: one based on MuJoCo with controls(command) and observe_states(qpos, qvel), "
+                "as those of mole.envs have."
+            )
+        if threads < 1:
+            raise ValueError(f"threads: got {threads}, expected at least 1.")
+        self.env = base
+        self.spec: DynamicsSpec = base.dynamics
+        self.discount = discount
+        self._low, self._high = (
+            np.asarray(v, np.float64) for v in (base.action_space.low, base.action_space.high)
+        )
+        self._pool = Rollout(nthread=threads if threads > 1 else 0)
+        self._scratch = [mujoco.MjData(base.model) for _ in range(threads)]
+
+    def rollout(
+        self, plans: Float[np.ndarray, "samples horizon act"]
+    ) -> Float[np.ndarray, "samples horizon+1 obs"]:
+        """The observations along every plan, the present one first; NaN from where a simulation fails.
+
+        Args:
+            plans: commands; they are clipped to the action space, as the environment clips them.
+
+        Raises:
+            ValueError: if the plans have another shape than ``[samples, horizon, act]``.
+        """
+        plans = np.asarray(plans, np.float64)
+        if plans.ndim != 3 or plans.shape[2] != self.spec.act_dim:
+            raise ValueError(
+                f"plans: got shape {plans.shape}, expected [samples, horizon, act] with act = {self.spec.act_dim}."
+            )
+        model, data, skip = self.env.model, self.env.data, self.env.frame_skip
+        samples, horizon, _ = plans.shape
+        inputs, names = self._inputs(plans)
+        physics = _vector(model, data, _STATE.mjSTATE_FULLPHYSICS.value)
+        states, _ = self._pool.rollout(
+            model,
+            self._scratch,
+            np.broadcast_to(physics[None], (samples, physics.size)),
+            inputs,
+            control_spec=names,
+            initial_warmstart=np.broadcast_to(data.qacc_warmstart[None], (samples, model.nv)),
+        )
+        ends = np.asarray(states)[:, skip - 1 :: skip]
+        # MuJoCo starts a simulation that diverged anew and stops there: its clock tells.
+        due = data.time + model.opt.timestep * skip * np.arange(1, horizon + 1)
+        late = np.abs(ends[:, :, 0] - due[None]) > 0.5 * model.opt.timestep
+        failed = np.maximum.accumulate(late, axis=1)
+        qpos, qvel = ends[:, :, 1 : 1 + model.nq], ends[:, :, 1 + model.nq : 1 + model.nq + model.nv]
+        following = np.where(failed[:, :, None], np.nan, self.env.observe_states(qpos, qvel))
+        now = self.env.observe_states(data.qpos.copy(), data.qvel.copy())
+        return np.concatenate([np.broadcast_to(now[None, None], (samples, 1, now.size)), following], axis=1)
+
+    def score(self, plans: Float[np.ndarray, "samples horizon act"]) -> Float[np.ndarray, " samples"]:
+        """Discounted return of every plan by the reward of ``dynamics``; NaN where a simulation fails.
+
+        This is the ``score`` of `mole.planning.host.plan_on_host`.
+        """
+        obs = self.rollout(plans)
+        return np.asarray(
+            _returns(self.spec, self.discount, obs.astype(np.float32), plans.astype(np.float32))
+        )
+
+    def close(self) -> None:
+        """Ends MuJoCo's pool."""
+        self._pool.close()
+
+    def _inputs(self, plans: np.ndarray) -> tuple[np.ndarray, int]:
+        """What MuJoCo is given at every substep ``[samples, substeps, inputs]``, and the names of its parts as bits."""
+        model, data, skip = self.env.model, self.env.data, self.env.frame_skip
+        # Everything that is not named is reset to the model's default by MuJoCo's rollout.
+        present = {
+            _STATE.mjSTATE_QFRC_APPLIED: data.qfrc_applied.any(),
+            _STATE.mjSTATE_XFRC_APPLIED: data.xfrc_applied.any(),
+            _STATE.mjSTATE_EQ_ACTIVE: model.neq > 0,
+            _STATE.mjSTATE_MOCAP_POS: model.nmocap > 0,
+            _STATE.mjSTATE_MOCAP_QUAT: model.nmocap > 0,
+        }
+        names = _STATE.mjSTATE_CTRL.value | sum(name.value for name, there in present.items() if there)
+        held = _vector(model, data, names)
+        controls = self.env.controls(np.clip(plans, self._low[None, None], self._high[None, None]))
+        samples, horizon, _ = plans.shape
+        inputs = np.empty((samples, horizon, skip, held.size))
+        inputs[:] = held[None, None, None]
+        inputs[..., : model.nu] = controls[:, :, None]  # the controls come first
+        return inputs.reshape(samples, horizon * skip, held.size), names
+
+
+def _vector(model: Any, data: Any, names: int) -> np.ndarray:
+    values = np.empty(mujoco.mj_stateSize(model, names))
+    mujoco.mj_getState(model, data, values, names)
+    return values
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _returns(spec: DynamicsSpec, discount: float, obs: ArrayLike, plans: ArrayLike) -> Array:
+    obs, plans = jnp.asarray(obs), jnp.asarray(plans)
+    rewards = jax.vmap(jax.vmap(spec.reward))(obs[:, :-1], plans, obs[:, 1:])
+    return rewards @ jnp.asarray(discount ** np.arange(plans.shape[1]), rewards.dtype)
