@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -10,19 +9,22 @@ from pathlib import Path
 from typing import Any, cast
 
 import jax
-import numpy as np
 import pytest
 
 from helpers import tiny_prior
 from mole import cli
 from mole.cli import main
+from mole.commands import common, demo
+from mole.commands import tune as tuning
 from mole.control.episode import EpisodeError
-from mole.control.records import EpisodeRecord
 from mole.envs.half_cheetah import DYNAMICS
 from mole.experiment.config import EvalConfig
+from mole.experiment.evaluate import Job, WorkerLost
+from mole.experiment.families import FAMILIES
 from mole.experiment.methods import METHODS
-from mole.experiment.tune import VALIDATION_SCHEDULE, VALIDATION_SEEDS, VALIDATION_STEPS, Trial
+from mole.experiment.tune import VALIDATION_SEEDS, VALIDATION_STEPS, Trial
 from mole.prior_file import load_prior, save_prior
+from stand_in_runs import stand_in_jobs
 
 ENV = "mole/HalfCheetahMotors-v0"
 Run = Callable[..., tuple[int, str, str]]
@@ -57,50 +59,21 @@ def prior(tmp_path: Path) -> Path:
     return folder / "prior.mole"
 
 
-def fake_runs(config: EvalConfig, steps: int = 60) -> list[EpisodeRecord]:
-    """A record for every cell, without a simulator."""
-    rng, zeros = np.random.default_rng(0), np.zeros(steps, int)
-    return [
-        EpisodeRecord(
-            reward=rng.normal(size=steps),
-            loss=rng.uniform(size=steps),
-            responsibilities=np.ones((steps, 1)),
-            task=zeros,
-            n_tasks=zeros + 1,
-            spawned=zeros > 0,
-            at_capacity=zeros > 0,
-            rejected=zeros > 0,
-            true_task=np.arange(steps) // 20 % 2,
-            position=np.zeros(steps),
-            upright=np.ones(steps),
-            seconds=np.full(steps, 0.01),
-            meta={
-                "env": config.env,
-                **dataclasses.asdict(cell),
-                "step_seconds": 0.05,
-                "complete": True,
-                "error": None,
-            },
-        )
-        for cell in config.cells()
-    ]
-
-
 # --- help
 
 
-@pytest.mark.parametrize("command", ["", *cli._COMMANDS])
+@pytest.mark.parametrize("command", ["", *cli._commands(None)])
 def test_every_command_and_every_option_is_explained(
     mole: Run, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("COLUMNS", "110")
     status, out, err = mole(*command.split(), "--help")
     assert (status, err) == (0, "")
     if not command:
-        assert all(f"• {name}" in out for name in cli._COMMANDS)
+        assert all(f"• {name}" in out for name in cli._commands(None))
         assert "Deep models that keep learning online" in out
         return
-    summary = (cli._COMMANDS[command].__doc__ or "").splitlines()[0]
+    summary = (cli._commands(None)[command].__doc__ or "").splitlines()[0]
     assert summary
     assert summary in out
     entries = re.split(r" (?=--[a-z])", out)[1:]
@@ -114,7 +87,7 @@ def test_every_command_and_every_option_is_explained(
 
 def test_a_wrong_option_or_command_ends_with_status_2(mole: Run) -> None:
     for args, message in (
-        (("evaluate",), "Available subcommands: demo, train, eval, tune, envs"),
+        (("evaluate",), "Available subcommands: demo, train, eval, tune, report, envs"),
         (("eval", ENV, "--stepz", "3"), "--stepz"),
         (("eval", ENV, "--steps", "many"), "many"),
     ):
@@ -127,7 +100,7 @@ def test_envs_lists_the_environments_and_the_words_of_their_schedules(mole: Run)
     status, out, _ = mole("envs")
     assert status == 0
     assert f"{ENV} A half-cheetah whose motors fail" in out
-    assert "identity, negative, A, B, magnitudes, random:STEPS" in out
+    assert "identity, negative, A, B, magnitudes, weak, random:STEPS" in out
     assert "alternate:VALUE,VALUE[,…]:STEPS" in out
 
 
@@ -143,7 +116,7 @@ def test_unknown_names_are_answered_with_the_nearest_known(mole: Run, prior: Pat
         (("tune", ENV, *at, "--methods", "moel"), "unknown method 'moel': did you mean 'mole'?"),
         (("eval", ENV, *at, "--schedule", "alternat:A,B:9"), "schedule 'alternat:A,B:9': did you mean 'alternate'?"),
         (("eval", ENV, *at, "--schedule", "negativ"), "unknown value 'negativ' in schedule 'negativ': did you mean"),
-        (("train", ENV, "--tasks", "sings"), "unknown tasks 'sings': did you mean 'signs'?"),
+        (("train", ENV, "--tasks", "sings"), "'sings'"),
         (("eval", ENV, *at, "--seeds", "0"), "0 seeds; expected at least one of each"),
         (("eval", ENV, *at, "--workers", "0"), "got workers=0; expected at least 1"),
         (("train", ENV, "--meta.rate", "scalar", "--rounds", "-1"), "rounds=-1"),
@@ -186,6 +159,7 @@ def test_a_file_that_is_no_prior_is_refused(mole: Run, prior: Path) -> None:
         (FloatingPointError("training diverged"), 2, "error: training diverged"),
         (FileExistsError("runs is a file"), 2, "error: runs is a file"),
         (EpisodeError("stopped in [step 3]", cast("Any", None)), 2, "error: stopped in [step 3]"),
+        (WorkerLost("a worker process ended"), 2, "error: a worker process ended"),
     ],
 )  # fmt: skip
 def test_an_interrupted_or_failed_run_has_its_own_status(
@@ -194,7 +168,7 @@ def test_an_interrupted_or_failed_run_has_its_own_status(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "evaluate", fail)
+    monkeypatch.setattr(common, "run_jobs", fail)
     got, _, err = mole("eval", ENV, "--prior", prior)
     assert got == status
     assert err.strip() == message
@@ -203,7 +177,7 @@ def test_an_interrupted_or_failed_run_has_its_own_status(
 def test_a_bug_is_not_passed_off_as_wrong_input(
     mole: Run, prior: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "evaluate", lambda *_, **__: {}["bug"])
+    monkeypatch.setattr(common, "run_jobs", lambda *_, **__: {}["bug"])
     with pytest.raises(KeyError, match="bug"):
         mole("eval", ENV, "--prior", prior)
 
@@ -224,6 +198,7 @@ def test_train_then_eval_writes_priors_records_tables_and_a_report(mole: Run, tm
         assert (header.width, header.depth, header.window, header.rate) == (8, 1, 4, rate)
         command = header.provenance["command"]
         assert command.startswith(f"mole train {ENV} --tasks few-signs --random-rollouts 3 ")
+        assert "--meta.rate scalar" in command
         assert "--meta.window 4" in command
         assert command.endswith(" --seed 3")
         assert (header.provenance["env"], header.provenance["steps"]) == (ENV, 60)
@@ -247,8 +222,8 @@ def test_train_then_eval_writes_priors_records_tables_and_a_report(mole: Run, tm
     amounts = ("--schedule", "alternate:A,B:10", "negative", "--seeds", 1, "--first-seed", 5, "--steps", 25)
     status, out, err = mole(*evaluation, *amounts, "--probe-steps", 20, *planner.split())
     assert (status, err) == (0, "")
-    assert "1/2 supervised · alternate:A,B:10 · seed 5" in out
-    assert "2/2 supervised · negative · seed 5" in out
+    assert "1/2 motors · supervised · alternate:A,B:10 · seed 5 · about " in out
+    assert "2/2 motors · supervised · negative · seed 5" in out
     assert re.search(r"alternate:A,B:10 .* method .* supervised -?\d+ .* negative .* supervised -?\d+", out)
     assert out.strip().endswith("report: e/report.html")
     folder = tmp_path / "e"
@@ -278,19 +253,14 @@ def test_train_then_eval_writes_priors_records_tables_and_a_report(mole: Run, tm
 def test_demo_compares_four_methods_and_says_once_why_there_is_no_video(
     mole: Run, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[EvalConfig] = []
-
-    def evaluate(config: EvalConfig, folder: Path, **_: Any) -> list[EpisodeRecord]:
-        seen.append(config)
-        folder.mkdir(parents=True)
-        return fake_runs(config)
-
-    monkeypatch.setattr(cli, "shipped_priors", lambda env: (prior, prior.with_name("supervised.mole")))
-    monkeypatch.setattr(cli, "evaluate", evaluate)
-    monkeypatch.setattr(cli, "demo_video", lambda *_: ({}, "MuJoCo cannot render"))
+    seen: list[Job] = []
+    monkeypatch.setattr(common, "run_jobs", stand_in_jobs(seen))
+    monkeypatch.setattr(demo, "shipped_priors", lambda env: (prior, prior.with_name("supervised.mole")))
+    monkeypatch.setattr(demo, "demo_video", lambda *_: ({}, "MuJoCo cannot render"))
     status, out, err = mole("demo", "--seed", 2, "--steps", 60, "--out", "d")
     assert (status, err) == (0, "")
-    (config,) = seen
+    config = seen[0].config
+    assert len(seen) == 4
     assert (config.env, config.methods) == (ENV, ("mole", "kshot", "continuous", "supervised"))
     assert (config.seeds, config.steps, config.keep_actions) == ((2,), 60, True)
     assert out.count("no video: MuJoCo cannot render") == 1
@@ -314,10 +284,22 @@ def test_tune_runs_the_validation_schedule_and_prints_every_trial(
         seen.append(config)
         return [Trial("mole", {"margin": 40.0}, (612.4, 590.0)), Trial("mole", {"margin": 5.0}, (1.0, 2.0))]
 
-    monkeypatch.setattr(cli, "tune", tune)
+    monkeypatch.setattr(tuning, "tune", tune)
     status, out, _ = mole("tune", ENV, "--prior", prior)
     assert status == 0
     assert re.search(r"mole margin=40\.0 612 590 mole margin=5\.0 1 2", out)
     (config,) = seen
-    assert (config.methods, config.schedules) == (METHODS, (VALIDATION_SCHEDULE,))
+    assert (config.methods, config.schedules) == (METHODS, FAMILIES["motors"].validation)
     assert (config.seeds, config.steps) == (VALIDATION_SEEDS, VALIDATION_STEPS)
+
+    status, _, _ = mole("tune", "crawler", "--prior", prior, "--methods", "mole")
+    assert status == 0
+    crawler = FAMILIES["crawler"]
+    assert (seen[1].env, seen[1].schedules, seen[1].planner) == (
+        crawler.env,
+        crawler.validation,
+        crawler.planner,
+    )
+    status, _, err = mole("tune", "Pendulum-v1", "--parameter", "gravity", "--prior", prior)
+    assert status == 2
+    assert "Pendulum-v1 has no validation schedule; give one that no test uses" in err

@@ -16,16 +16,15 @@ import pytest
 from helpers import tiny_prior
 from mole.control.claim import claim_folder
 from mole.control.data import load_stretches
-from mole.control.episode import EpisodeError
 from mole.control.records import EpisodeRecord
-from mole.envs.half_cheetah import DYNAMICS, SCHEDULES
-from mole.envs.schedule_text import parse_schedule
+from mole.envs.half_cheetah import DYNAMICS
+from mole.experiment import evaluate as evaluating
 from mole.experiment import tune as tuning
-from mole.experiment.cell import load_priors, run_cell
+from mole.experiment.cell import failed_cell, load_priors, run_cell
 from mole.experiment.config import Cell, EvalConfig, PlannerConfig
-from mole.experiment.evaluate import Job, Tick, evaluate, run_jobs
-from mole.experiment.methods import METHODS, TUNED, Priors, learner_for
-from mole.experiment.tune import TRIALS, VALIDATION_SCHEDULE, VALIDATION_SEEDS, tune
+from mole.experiment.evaluate import Done, Job, Tick, evaluate, run_jobs
+from mole.experiment.methods import METHODS, SIMULATOR, TUNED, Priors, learner_for
+from mole.experiment.tune import TRIALS, trials_of, tune
 from mole.experiment.worlds import make_world
 from mole.online import Continuous, KShot, Mixture, Oracle, Static
 from mole.prior_file import save_prior
@@ -128,15 +127,13 @@ def test_every_method_with_settings_gets_the_same_number_of_trials_and_takes_the
                 assert float(getattr(learner, name)) == pytest.approx(value)
 
 
-def test_tuning_never_sees_what_the_tests_use(config: EvalConfig) -> None:
-    values = VALIDATION_SCHEDULE.removeprefix("alternate:").rsplit(":", 1)[0].split(",")
-    schedule = parse_schedule(VALIDATION_SCHEDULE, SCHEDULES)
-    seen = [tuple(schedule.value(step)) for step in (0, 150, 300)]
-    assert len(set(seen)) == len(values) == 3
-    assert not set(seen) & {tuple(value) for value in SCHEDULES.values.values()}
-    (seeds,) = (field.default for field in dataclasses.fields(EvalConfig) if field.name == "seeds")
-    assert isinstance(seeds, tuple)
-    assert not set(VALIDATION_SEEDS) & set(seeds)
+def test_evidence_and_with_it_the_margin_of_a_trial_grows_with_the_dimensions() -> None:
+    assert trials_of("mole", 18) == TRIALS["mole"]
+    assert [t["margin"] for t in trials_of("mole", 0)] == [
+        round(t["margin"] * 5 / 41, 1) for t in TRIALS["mole"]
+    ]
+    assert trials_of("kshot", 40) == TRIALS["kshot"]
+    assert trials_of("supervised", 18) == ()
 
 
 # --- configurations
@@ -158,6 +155,7 @@ def test_cell_names_are_safe_and_tell_schedules_apart() -> None:
     safe = set(string.ascii_letters + string.digits + "-+._")
     assert all(set(name) <= safe and not name.startswith((".", "-")) for name in names)
     assert Cell("mole", "alternate:A,B:100", 7).name == "mole--alternate_A_B_100--7"
+    assert Cell("mole/window=8", "negative", 7, "motors", "far").name == "mole_window_8--negative--7"
 
 
 def test_wrong_configurations_say_what_is_wrong(config: EvalConfig, tmp_path: Path) -> None:
@@ -190,6 +188,57 @@ def test_cells_are_all_combinations_once_those_that_share_code_together(config: 
     assert len(cells) == len(set(cells)) == 8
     assert [cell.method for cell in cells] == ["mole"] * 4 + ["kshot"] * 4
     assert cells[:2] == [Cell("mole", SCHEDULE, 0), Cell("mole", SCHEDULE, 1)]
+
+
+def test_the_oracle_has_no_run_without_a_task_and_the_simulator_has_fewer_and_shorter_ones(
+    config: EvalConfig,
+) -> None:
+    drift = "drift:identity,negative:100"
+    some = dataclasses.replace(
+        config,
+        methods=("mole", "oracle", SIMULATOR),
+        schedules=(SCHEDULE, drift),
+        seeds=(3, 4, 5),
+        truthless=(drift,),
+        simulator_steps=10,
+        simulator_seeds=1,
+        family="motors",
+        names={drift: "drift"},
+        kept_seeds=1,
+    )
+    cells = some.cells()
+    assert len(cells) == 6 + 3 + 2
+    assert not [cell for cell in cells if cell.method == "oracle" and cell.schedule == drift]
+    assert {cell.seed for cell in cells if cell.method == SIMULATOR} == {3}
+    assert {cell.setting for cell in cells if cell.schedule == drift} == {"drift"}
+    assert {cell.setting for cell in cells if cell.schedule == SCHEDULE} == {""}
+    assert {cell.family for cell in cells} == {"motors"}
+    assert [some.steps_of(method) for method in ("mole", SIMULATOR)] == [STEPS, 10]
+    assert dataclasses.replace(some, simulator_steps=None).steps_of(SIMULATOR) == STEPS
+    assert {cell.seed for cell in cells if some.keeps_actions(cell)} == {3}
+    with pytest.raises(ValueError, match="simulator_steps=0, simulator_seeds=1; expected at least 1 step"):
+        dataclasses.replace(some, simulator_steps=0)
+
+
+def test_a_run_is_described_with_all_that_made_it(config: EvalConfig, tmp_path: Path) -> None:
+    cell = Cell("mole", SCHEDULE, 0)
+    assert config.described_cell(cell) == {**config.described(), "settings": TUNED["mole"]}
+    family = dataclasses.replace(config, tuned={"mole": {"step_scale": 0.7}})
+    assert family.described_cell(cell)["settings"] == {"step_scale": 0.7}
+    knob = family.described_cell(dataclasses.replace(cell, method="mole/margin=3"))
+    assert knob["settings"] == {"step_scale": 0.7, "margin": 3}
+    shooting = config.described_cell(dataclasses.replace(cell, method="mole/planner=shooting"))
+    assert shooting["planner"] == {**config.described()["planner"], "kind": "shooting"}
+    for first_order in (None, tmp_path / "none.mole"):
+        with pytest.raises(
+            FileNotFoundError, match=r"ablation first-order got no prior \(.*--meta\.first-order"
+        ):
+            dataclasses.replace(config, methods=("mole/first-order",), first_order=first_order)
+    other = write_prior(tmp_path / "first.mole", 3)
+    made = dataclasses.replace(config, methods=("mole/first-order",), first_order=other)
+    described = made.described_cell(dataclasses.replace(cell, method="mole/first-order"))
+    assert described["prior"].startswith("first.mole sha256:")
+    assert made.described_cell(cell) == config.described_cell(cell)
 
 
 def test_a_description_holds_what_makes_results_comparable(config: EvalConfig, tmp_path: Path) -> None:
@@ -244,6 +293,7 @@ def test_a_run_is_recorded_whole_with_all_that_made_it(
     meta = record.meta
     assert (meta["complete"], meta["error"], meta["step_seconds"]) == (True, None, pytest.approx(0.05))
     assert (meta["env"], meta["method"], meta["schedule"], meta["seed"]) == (ENV, "mole", SCHEDULE, 0)
+    assert (meta["family"], meta["setting"], meta["ablation"]) == ("", "", None)
     assert meta["configuration"] == {**config.described(), "settings": TUNED["mole"]}
     assert meta["versions"]["jax"] == jax.__version__
     assert 0.0 < meta["random_action_error"] < np.inf
@@ -322,19 +372,24 @@ def test_evaluations_run_in_processes_resume_and_keep_what_other_runs_made(
         config, methods=("supervised",), schedules=(SCHEDULE, unstable), probe_steps=0, keep_actions=False
     )
     good, bad = config.cells()
-    folder, ticks, done = tmp_path / "eval", [], []
+    folder, ticks = tmp_path / "eval", []
+    done: list[Done] = []
 
     def go(config: EvalConfig) -> Sequence[EpisodeRecord]:
-        note = lambda cell, number, total: done.append((cell, number, total))  # noqa: E731
-        return evaluate(config, folder, workers=1, on_tick=ticks.append, on_done=note)
+        return evaluate(config, folder, workers=1, on_tick=ticks.append, on_done=done.append)
 
-    with pytest.raises(
-        EpisodeError, match=rf"{bad.name}: episode stopped at step \d+ of {STEPS}: FloatingPointErr"
-    ):
-        go(config)
-    assert done == [(good, 1, 2)]
-    assert [(tick.cell, tick.step, tick.n_tasks) for tick in ticks if tick.cell == good] == [(good, 25, 1)]
-    assert all(isinstance(tick, Tick) and np.isfinite(tick.error) for tick in ticks)
+    record, failed = go(dataclasses.replace(config, schedules=(unstable, SCHEDULE)))[::-1]
+    assert [(event.cell, event.number, event.total) for event in done] == [(bad, 1, 2), (good, 2, 2)]
+    reason = done[0].failure
+    assert done[1].failure is None
+    assert reason is not None
+    assert reason.startswith("FloatingPointError: the simulation became unstable at step 0")
+    assert (failed.meta["complete"], failed.meta["error"]) == (False, reason)
+    assert [(tick.cell, tick.step, tick.n_tasks) for tick in ticks if tick.cell == good] == [
+        (good, 0, 1),
+        (good, 25, 1),
+    ]
+    assert all(isinstance(tick, Tick) and np.isfinite(tick.error) for tick in ticks if tick.step)
 
     path = folder / f"{good.name}.npz"
     before = path.stat().st_mtime_ns
@@ -343,9 +398,48 @@ def test_evaluations_run_in_processes_resume_and_keep_what_other_runs_made(
     assert record.true_task.tolist() == TRUE_TASK
     assert record.reward.sum() == pytest.approx(EpisodeRecord.load(path).reward.sum())
     assert path.stat().st_mtime_ns == before
-    assert len(done) == 1, "a finished run was made again"
+    assert len(done) == 2, "a finished run was made again"
     with pytest.raises(ValueError, match=r"another configuration: eval\.json differs in planner, steps\."):
         go(dataclasses.replace(config, steps=40, planner=PlannerConfig(samples=5, elites=2)))
+
+
+def test_what_fails_before_its_first_step_leaves_a_record_too(config: EvalConfig, tmp_path: Path) -> None:
+    cell = Cell("mole", SCHEDULE, 0, "motors", "there and back")
+    assert failed_cell(config, cell, tmp_path, MemoryError("no room")) == "MemoryError: no room"
+    (record,) = evaluating.read_records(tmp_path, [cell])
+    assert len(record) == 0
+    assert (record.meta["complete"], record.meta["error"]) == (False, "MemoryError: no room")
+    assert (record.meta["family"], record.meta["setting"]) == ("motors", "there and back")
+    assert not Job(config, cell, tmp_path).complete
+
+
+def test_a_complete_run_of_another_configuration_is_refused(
+    config: EvalConfig, mole_run: tuple[EpisodeRecord, Path]
+) -> None:
+    _, folder = mole_run
+    cell = Cell("mole", SCHEDULE, 0)
+    assert Job(config, cell, folder).complete
+    tuned = dataclasses.replace(config, tuned={"mole": {"margin": 1.0}})
+    with pytest.raises(
+        ValueError, match=r"--0\.npz was made with another configuration: it differs in settings\. Ch"
+    ):
+        run_jobs([Job(tuned, cell, folder)], workers=1)
+
+
+def test_a_worker_ends_when_its_evaluation_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(Exception): ...
+
+    def leave(status: int) -> None:
+        raise Gone(status)
+
+    parents = iter([7, 7, 1])
+    naps: list[float] = []
+    monkeypatch.setattr(evaluating.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(evaluating.os, "_exit", leave)
+    monkeypatch.setattr(evaluating.time, "sleep", naps.append)
+    with pytest.raises(Gone):
+        evaluating._end_with(7)
+    assert len(naps) == 2
 
 
 def test_an_evaluation_needs_a_process() -> None:

@@ -148,6 +148,42 @@ def test_adjusted_rand_known_values():
         metrics.adjusted_rand(np.zeros(2), np.zeros(3))
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 2)), min_size=1, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_purity_against_counting(rows):
+    known = [(slot, task) for slot, task in rows if task >= 0]
+    found = metrics.purity(*np.array(rows).T)
+    if not known:
+        assert math.isnan(found)
+        return
+    best = 0
+    for slot in range(4):
+        tasks = [task for where, task in known if where == slot]
+        best += max((tasks.count(task) for task in tasks), default=0)
+    assert found == pytest.approx(best / len(known))
+
+
+def test_purity_forgives_a_split_task_and_the_rand_index_does_not():
+    truth = visits((0, 10), (1, 10))
+    split = visits((0, 10), (1, 5), (2, 5))
+    assert metrics.purity(split, truth) == 1.0 > metrics.adjusted_rand(split, truth)
+    assert metrics.purity(np.zeros(20, int), truth) == 0.5
+
+
+def test_the_settled_index_leaves_out_the_steps_after_a_switch_alone():
+    truth = visits((0, 30), (1, 30), (0, 30))
+    np.testing.assert_array_equal(np.flatnonzero(~metrics.settled(truth)), [*range(30, 35), *range(60, 65)])
+    late = np.r_[truth[:1], truth[:-1]]  # always right, one step late
+    wrong = truth.copy()
+    wrong[10:15] = 1  # confused in the middle of a visit
+    a, b = metrics.summarise(record(truth, late)), metrics.summarise(record(truth, wrong))
+    assert a["adjusted_rand"] < a["adjusted_rand_settled"] == 1.0
+    assert b["adjusted_rand_settled"] < 1.0
+    assert (a["recall_delay"], a["purity"]) == (2.0, pytest.approx(88 / 90))
+    alone = metrics.summarise(record(truth, slots=1))
+    assert all(math.isnan(alone[name]) for name in ("adjusted_rand", "adjusted_rand_settled", "purity"))
+
+
 def test_summary():
     truth = visits((0, 30), (1, 30), (0, 30))
     run = record(

@@ -119,3 +119,49 @@ def test_bad_settings_are_refused():
         stats.bootstrap([[1.0, 2.0]], rng=rng(), statistic="median")
     with pytest.raises(ValueError, match="got 1 cells and 2, expected as many"):
         stats.probability_of_improvement([[1.0, 2.0]], [[1.0, 2.0]] * 2, rng=rng())
+
+
+def test_profile_against_counting_and_its_band_against_binomial_theory():
+    cells = [rng(8).normal(0.0, 1.0, 200), rng(9).normal(1.0, 1.0, 100)]
+    at = np.array([-1.0, 0.0, 0.5, 9.0])
+    got = stats.performance_profile(cells, at, rng=rng())
+    everything = np.concatenate(cells)
+    np.testing.assert_allclose(got.value, [(everything > tau).mean() for tau in at])
+    shares = [np.array([(cell > tau).mean() for tau in at]) for cell in cells]
+    # strata: the variance within the cells alone
+    variance = sum((len(c) / 300) ** 2 * s * (1 - s) / len(c) for c, s in zip(cells, shares, strict=True))
+    np.testing.assert_allclose(got.high - got.low, 2 * 1.96 * np.sqrt(variance), atol=0.012)
+    assert (got.value[-1], got.low[-1], got.high[-1]) == (0.0, 0.0, 0.0)
+    # a score at the threshold is not above it
+    assert stats.performance_profile([[1.0, 1.0]], [1.0], rng=rng()).value[0] == 0.0
+    with pytest.raises(ValueError, match=r"thresholds have shape \(0,\), expected \[points\]"):
+        stats.performance_profile([[1.0, 2.0]], [], rng=rng())
+
+
+def test_curve_band_is_the_bootstrap_at_every_point():
+    curves = rng(10).normal(2.0, 1.0, (12, 3)) + np.array([0.0, 10.0, 20.0])[None]
+    got = stats.curve_band(curves, rng=rng(), resamples=20_000)
+    for point in range(3):
+        one = stats.bootstrap([curves[:, point]], rng=rng(3), resamples=20_000)
+        assert (got.value[point], got.low[point], got.high[point]) == pytest.approx(tuple(one), abs=0.04)
+
+
+def test_curve_band_leaves_out_what_few_runs_know():
+    curves = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan], [2.0, 7.0, 4.0]])
+    got = stats.curve_band(curves, rng=rng())
+    np.testing.assert_allclose(got.value, [2.0, 6.0, np.nan])
+    assert got.low[0] <= 2.0 <= got.high[0]
+    assert 5.0 <= got.low[1] <= got.high[1] <= 7.0
+    alone = stats.curve_band(curves[2:], rng=rng())
+    assert alone.value.tolist() == [2.0, 7.0, 4.0]
+    assert np.isnan(alone.low).all()
+    with pytest.raises(ValueError, match=r"curves have shape \(3,\), expected \[runs, points\]"):
+        stats.curve_band(np.ones(3), rng=rng())
+    with pytest.raises(ValueError, match="infinite values: leave diverged runs out"):
+        stats.curve_band(np.array([[np.inf]]), rng=rng())
+
+
+def test_normalised_scores():
+    np.testing.assert_allclose(stats.normalised([10.0, 30.0, 40.0], 10.0, 30.0), [0.0, 1.0, 1.5])
+    with pytest.raises(ValueError, match="got floor 3 and ceiling 3, expected a ceiling above the floor"):
+        stats.normalised([1.0], 3.0, 3.0)

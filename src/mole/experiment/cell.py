@@ -15,23 +15,25 @@ import numpy as np
 
 from mole.control.agent import Agent
 from mole.control.data import random_rollout, save_stretches, to_trajectories
-from mole.control.episode import run_episode
+from mole.control.episode import EpisodeError, run_episode
 from mole.control.records import EpisodeRecord, Recorder
 from mole.envs import spec_for
+from mole.experiment.ablations import ablation
 from mole.experiment.config import Cell, EvalConfig
-from mole.experiment.methods import TUNED, Priors, learner_for
+from mole.experiment.methods import SIMULATOR, Priors, learner_for
+from mole.experiment.planners import planner_for
+from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world
 from mole.online import OnlineLearner
-from mole.planning import CEM
 from mole.prior_file import load_prior
 
-__all__ = ["load_priors", "random_action_error", "run_cell"]
+__all__ = ["cell_meta", "failed_cell", "load_priors", "random_action_error", "run_cell"]
 
 
 @functools.cache
-def load_priors(meta: Path, supervised: Path) -> Priors:
-    """Both priors, read once per process."""
-    return Priors(load_prior(meta)[0], load_prior(supervised)[0])
+def load_priors(meta: Path, supervised: Path, first_order: Path | None = None) -> Priors:
+    """The priors, read once per process."""
+    return Priors(*(path and load_prior(path)[0] for path in (meta, supervised, first_order)))  # pyright: ignore
 
 
 def run_cell(
@@ -51,36 +53,45 @@ def run_cell(
         if record.meta["complete"]:
             return record
     env = make_world(config.env, schedule=cell.schedule)
-    learner = learner_for(cell.method, load_priors(config.prior, config.supervised), config.settings)
-    spec, space = spec_for(env), env.action_space
-    shape = config.planner
-    planner = CEM(
-        space.low,  # pyright: ignore[reportAttributeAccessIssue]
-        space.high,  # pyright: ignore[reportAttributeAccessIssue]
-        horizon=shape.horizon,
-        samples=shape.samples,
-        iterations=shape.iterations,
-        elites=shape.elites,
-        keep_elites=shape.keep_elites,
-        init_std=shape.init_std,
-        noise_correlation=shape.noise_correlation,
-    )
-    probe = random_action_error(config, cell, learner) if config.probe_steps else None
-    episode = run_episode(
-        env,
-        Agent(learner, planner, spec),
-        steps=config.steps,
-        seed=cell.seed,
-        key=jax.random.key(cell.seed),
-        meta=_meta(config, cell, probe, env),
-        truth=KnownTask(env),
-        record_to=path,
-        on_step=on_step,
-    )
-    if config.keep_actions:
+    priors = load_priors(config.prior, config.supervised, config.first_order)
+    change = ablation(cell.method)
+    planner = planner_for(config.planner, env.action_space, "cem" if change is None else change.planner)
+    common: dict[str, Any] = {
+        "steps": config.steps_of(cell.method),
+        "seed": cell.seed,
+        "key": jax.random.key(cell.seed),
+        "truth": KnownTask(env),
+        "record_to": path,
+        "on_step": on_step,
+    }
+    if cell.method == SIMULATOR:
+        meta = cell_meta(config, cell, env)
+        episode = run_simulated_episode(env, planner, priors.meta.y_norm, meta=meta, **common)
+    else:
+        learner = learner_for(cell.method, priors, config.settings_of(cell.method))
+        probe = random_action_error(config, cell, learner) if config.probe_steps else None
+        agent = Agent(learner, planner, spec_for(env), config.planner.precision)
+        episode = run_episode(env, agent, meta=cell_meta(config, cell, env, probe), **common)
+    if config.keeps_actions(cell):
         save_stretches(folder / f"{cell.name}.actions.npz", episode.stretches)
     env.close()
     return episode.record
+
+
+def failed_cell(config: EvalConfig, cell: Cell, folder: Path, error: Exception) -> str:
+    """Make sure that a record says what stopped a cell, and return it.
+
+    A run that failed between its steps has recorded them and the reason; whatever failed before that has not.
+    """
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, EpisodeError):
+        reason = str(error.episode.record.meta["error"])
+        if len(error.episode.record):
+            return reason
+    recorder = Recorder(cell_meta(config, cell))
+    recorder.finish(error=reason)
+    recorder.record().save(folder / f"{cell.name}.npz")
+    return reason
 
 
 def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) -> float | None:
@@ -123,17 +134,28 @@ def _stream_losses(learner: OnlineLearner, x: Any, y: Any, tasks: Any) -> jax.Ar
     return jax.lax.scan(step, learner.init(), (x, y, tasks))[1]
 
 
-def _meta(config: EvalConfig, cell: Cell, probe: float | None, env: Any) -> dict[str, Any]:
+def cell_meta(config: EvalConfig, cell: Cell, env: Any = None, probe: float | None = None) -> dict[str, Any]:
+    """The header of a cell's record.
+
+    Args:
+        config: the evaluation.
+        cell: which run.
+        env: its environment, for the simulated time of a step; 1 s if unknown.
+        probe: one-step error under random actions, if it was measured.
+    """
     packages = ("mole-online", "jax", "equinox", "gymnasium", "mujoco", "numpy")
-    settings = TUNED.get(cell.method, {}) if config.settings is None else config.settings
+    change = ablation(cell.method)
     return {
         "env": config.env,
+        "family": cell.family,
+        "setting": cell.setting,
         "method": cell.method,
+        "ablation": None if change is None else change.text,
         "schedule": cell.schedule,
         "seed": cell.seed,
-        "step_seconds": float(getattr(env.unwrapped, "dt", float("nan"))),
+        "step_seconds": float(getattr(getattr(env, "unwrapped", None), "dt", 1.0)),
         "prior": Path(config.prior).name,
-        "configuration": {**config.described(), "settings": settings},
+        "configuration": config.described_cell(cell),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "random_action_error": probe,

@@ -5,19 +5,26 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mole.control.claim import claim_folder
-from mole.control.episode import EpisodeError
-from mole.control.records import EpisodeRecord, Recorder
+from mole.control.records import EpisodeRecord, Recorder, read_meta
+from mole.experiment.cell import failed_cell, load_priors, run_cell
 from mole.experiment.config import Cell, EvalConfig
 
-__all__ = ["Job", "Tick", "evaluate", "read_records", "run_jobs"]
+__all__ = ["Done", "Job", "Tick", "WorkerLost", "evaluate", "read_records", "run_jobs"]
 
 _TICK_EVERY = 25
+
+
+class WorkerLost(RuntimeError):
+    """A worker process ended without a word."""
 
 
 class Tick(NamedTuple):
@@ -38,6 +45,22 @@ class Tick(NamedTuple):
     n_tasks: int
 
 
+class Done(NamedTuple):
+    """One cell has ended.
+
+    Attributes:
+        cell: which.
+        number: cells that have ended, those of earlier evaluations included.
+        total: cells in all.
+        failure: why it failed; None if it is complete.
+    """
+
+    cell: Cell
+    number: int
+    total: int
+    failure: str | None
+
+
 class Job(NamedTuple):
     """One cell of one evaluation, and the folder of its record."""
 
@@ -52,8 +75,24 @@ class Job(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether the record is there and whole."""
-        return self.path.exists() and bool(EpisodeRecord.load(self.path).meta["complete"])
+        """Whether the record is there and whole.
+
+        Raises:
+            ValueError: if it is, and something else made it than this job would.
+        """
+        if not self.path.exists():
+            return False
+        meta = read_meta(self.path)
+        if not meta["complete"]:
+            return False
+        made, asked = meta.get("configuration"), self.config.described_cell(self.cell)
+        if made != asked:
+            names = sorted(k for k in asked if not isinstance(made, dict) or made.get(k) != asked[k])
+            raise ValueError(
+                f"{self.path} was made with another configuration: it differs in {', '.join(names) or 'a name'}. "
+                "Choose another folder, or delete this file."
+            )
+        return True
 
 
 def evaluate(
@@ -62,20 +101,22 @@ def evaluate(
     *,
     workers: int = 2,
     on_tick: Callable[[Tick], None] | None = None,
-    on_done: Callable[[Cell, int, int], None] | None = None,
+    on_done: Callable[[Done], None] | None = None,
 ) -> list[EpisodeRecord]:
     """Run every cell that has no complete record yet, and return all records.
+
+    A run that fails (a diverged simulation) does not end the evaluation: its record is not complete and says why.
 
     Args:
         config: the evaluation.
         folder: for the records and ``eval.json``; it belongs to one configuration.
         workers: processes, each pinned to one core.
         on_tick: called with the progress of running cells.
-        on_done: called with (cell, cells done, cells in all).
+        on_done: called after every cell.
 
     Raises:
         ValueError: if the folder holds results of another configuration.
-        mole.control.episode.EpisodeError: if a run fails; the records of the others are kept.
+        WorkerLost: if a worker process is killed; finished runs are kept.
     """
     claim_folder(folder, "eval.json", config.described())
     jobs = [Job(config, cell, folder) for cell in config.cells()]
@@ -88,35 +129,50 @@ def run_jobs(
     *,
     workers: int,
     on_tick: Callable[[Tick], None] | None = None,
-    on_done: Callable[[Cell, int, int], None] | None = None,
+    on_done: Callable[[Done], None] | None = None,
 ) -> None:
-    """Run the jobs that are not complete, in order, on ``workers`` processes; see `evaluate`."""
+    """Run the jobs that are not complete, in order, on ``workers`` processes; see `evaluate`.
+
+    Raises:
+        ValueError: if there is no worker, a prior's file is damaged, or a record there was made otherwise.
+        WorkerLost: as `evaluate`.
+    """
     if workers < 1:
         raise ValueError(f"got workers={workers}; expected at least 1.")
     missing = [job for job in jobs if not job.complete]
     if not missing:
         return
+    for files in {(job.config.prior, job.config.supervised, job.config.first_order) for job in missing}:
+        load_priors(*files)  # a damaged file is wrong input, not the failure of every run
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        ticks, cores = manager.Queue(), manager.Queue()
-        for core in range(workers):
-            cores.put(core)
-        with ProcessPoolExecutor(
-            min(workers, len(missing)), mp_context=context, initializer=_pin, initargs=(cores, ticks)
-        ) as pool:
-            futures = {pool.submit(_work, job): job.cell for job in missing}
-            try:
-                _watch(futures, ticks, on_tick, on_done, len(jobs))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    # No manager: its process would outlive an evaluation that is killed.
+    ticks, cores = context.Queue(), context.Queue()
+    for core in range(workers):
+        cores.put(core)
+    with ProcessPoolExecutor(
+        min(workers, len(missing)),
+        mp_context=context,
+        initializer=_begin,
+        initargs=(cores, ticks, os.getpid()),
+    ) as pool:
+        futures = {pool.submit(_work, job): job.cell for job in missing}
+        try:
+            _watch(futures, ticks, on_tick, on_done, len(jobs))
+        except BrokenProcessPool as error:
+            raise WorkerLost(
+                "a worker process ended without a word: it was killed, perhaps for want of memory. Finished runs are "
+                "kept: run it again to go on, with fewer workers if memory was short."
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _watch(
-    futures: Mapping[Future[None], Cell],
+    futures: Mapping[Future[str | None], Cell],
     ticks: Any,
     on_tick: Callable[[Tick], None] | None,
-    on_done: Callable[[Cell, int, int], None] | None,
+    on_done: Callable[[Done], None] | None,
     total: int,
 ) -> None:
     done = total - len(futures)
@@ -130,12 +186,13 @@ def _watch(
                 break
             if on_tick is not None:
                 on_tick(tick)
-        # Those that succeeded are counted first: the failure of one ends the watch.
-        for future in sorted(finished, key=lambda one: one.exception() is not None):
-            future.result()
+        # In the order of the jobs; a lost worker ends the watch only after those that ended.
+        ended = [future for future in futures if future in finished]
+        for future in sorted(ended, key=lambda one: one.exception() is not None):
+            failure = future.result()
             done += 1
             if on_done is not None:
-                on_done(futures[future], done, total)
+                on_done(Done(futures[future], done, total, failure))
 
 
 def read_records(folder: Path, cells: Sequence[Cell]) -> list[EpisodeRecord]:
@@ -145,35 +202,39 @@ def read_records(folder: Path, cells: Sequence[Cell]) -> list[EpisodeRecord]:
 
 
 _TICKS: Any = None
-_PARENT = os.getppid()
 
 
-def _pin(cores: Any, ticks: Any) -> None:
+def _begin(cores: Any, ticks: Any, parent: int) -> None:
     """One core for this worker: two XLA thread pools on the same cores slow each other down."""
     global _TICKS
     _TICKS = ticks
+    ticks.cancel_join_thread()  # nobody may be left to read
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if available:
         os.sched_setaffinity(0, {available[cores.get() % len(available)]})
 
 
-def _work(job: Job) -> None:
-    from mole.experiment.cell import run_cell
+def _end_with(parent: int) -> None:
+    """End this process when the evaluation is gone, even if it was killed and could not say so."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _work(job: Job) -> str | None:
+    """Run one cell; what stopped it, if it failed."""
 
     def on_step(recorder: Recorder) -> None:
         if len(recorder) % _TICK_EVERY == 0:
-            if os.getppid() != _PARENT:
-                os._exit(
-                    1
-                )  # the evaluation was killed: nobody waits for this run, or would stop this process
             _TICKS.put(_tick(job.cell, recorder))
 
+    _TICKS.put(Tick(job.cell, 0, 0.0, float("nan"), 1))
     try:
         run_cell(*job, on_step)
-    except EpisodeError as error:
-        # Exceptions reach the parent through their args, which must therefore be those of the constructor.
-        error.args = (f"{job.cell.name}: {error}", error.episode)
-        raise
+    except Exception as error:  # whatever it is, the other runs go on; the record keeps the reason
+        return failed_cell(*job, error)
+    return None
 
 
 def _tick(cell: Cell, recorder: Recorder) -> Tick:

@@ -21,8 +21,10 @@ __all__ = [
     "fraction_upright",
     "one_step_error",
     "progress",
+    "purity",
     "recall",
     "return_per",
+    "settled",
     "steps_since_switch",
     "summarise",
     "switches",
@@ -178,6 +180,24 @@ def adjusted_rand(labels: np.ndarray, truth: np.ndarray) -> float:
     return 1.0 if most == expected else float((together - expected) / (most - expected))
 
 
+def purity(labels: np.ndarray, truth: np.ndarray) -> float:
+    """Share of the steps whose true task is the commonest of their slot (Manning et al. 2008, section 16.3).
+
+    1 if every slot serves one true task; splitting a task over slots costs nothing, unlike in `adjusted_rand`. Steps
+    whose truth is unknown (negative) are left out; NaN without any step.
+    """
+    labels, truth = np.asarray(labels), np.asarray(truth)
+    known = truth >= 0
+    commonest = [np.bincount(truth[known & (labels == slot)]).max() for slot in np.unique(labels[known])]
+    return float(sum(commonest) / known.sum()) if commonest else float("nan")
+
+
+def settled(true_task: np.ndarray, steps: int = STAY) -> np.ndarray:
+    """[time] bool: not among the first ``steps`` of a visit that a switch began."""
+    since = steps_since_switch(true_task)
+    return (since < 0) | (since >= steps)
+
+
 def summarise(record: EpisodeRecord) -> dict[str, float]:
     """All figures of one run under stable names; NaN where undefined (no switch, no mixture, no posture).
 
@@ -188,6 +208,9 @@ def summarise(record: EpisodeRecord) -> dict[str, float]:
     found = recall(record)
     mixture = record.has_mixture
     delays = found.delay[np.isfinite(found.delay)]
+    agree: dict[str, float] = dict.fromkeys(_AGREEMENT, float("nan"))
+    if mixture:
+        agree = _agreement(record)
     known_seconds = record.seconds[np.isfinite(record.seconds)]
     return {
         "return_per_1000": return_per(record),
@@ -200,13 +223,30 @@ def summarise(record: EpisodeRecord) -> dict[str, float]:
         "recalled": float(found.recalled.sum()) if mixture else float("nan"),
         "recall": _mean(found.recalled.astype(float)) if mixture else float("nan"),
         "recall_delay": float(np.median(delays)) if delays.size and mixture else float("nan"),
-        "adjusted_rand": adjusted_rand(record.task, record.true_task) if mixture else float("nan"),
+        **agree,
         "tasks_at_end": float(record.n_tasks[-1]),
         "spawned": float(record.spawned.sum()),
         "at_capacity": float(record.at_capacity.sum()),
         "rejected": float(record.rejected.sum()),
         "seconds_per_step": float(np.median(known_seconds)) if known_seconds.size else float("nan"),
         "steps": float(len(record)),
+    }
+
+
+_AGREEMENT = ("adjusted_rand", "adjusted_rand_settled", "purity")
+
+
+def _agreement(record: EpisodeRecord) -> dict[str, float]:
+    """How the chosen slots agree with the true tasks: the standard index over all steps comes first.
+
+    The settled index leaves out the 5 steps from each switch on, so that it tells confused tasks from a late
+    recognition, which the recall delay measures.
+    """
+    calm = settled(record.true_task)
+    return {
+        "adjusted_rand": adjusted_rand(record.task, record.true_task),
+        "adjusted_rand_settled": adjusted_rand(record.task[calm], record.true_task[calm]),
+        "purity": purity(record.task, record.true_task),
     }
 
 

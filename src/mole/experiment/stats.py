@@ -16,7 +16,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-__all__ = ["Interval", "bootstrap", "iqm", "mean", "paired_difference", "probability_of_improvement"]
+__all__ = [
+    "Band",
+    "Interval",
+    "bootstrap",
+    "curve_band",
+    "iqm",
+    "mean",
+    "normalised",
+    "paired_difference",
+    "performance_profile",
+    "probability_of_improvement",
+]
 
 Cells = Sequence[ArrayLike] | np.ndarray
 
@@ -27,6 +38,14 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+class Band(NamedTuple):
+    """A curve and the pointwise ends of its interval: [points] each."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 def mean(cells: Cells) -> float:
@@ -114,6 +133,83 @@ def probability_of_improvement(
     return _interval(float(np.mean([won.mean() for won in wins])), np.mean(draws, axis=0), level)
 
 
+def performance_profile(
+    cells: Cells,
+    thresholds: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> Band:
+    """The run-score distribution: the share of all runs with a score above each threshold, with a band.
+
+    Args:
+        cells: one array of scores per cell, on a scale that all cells share (see `normalised`).
+        thresholds: [points].
+        rng: the generator to draw from.
+        resamples: bootstrap draws, of runs within each cell.
+        level: coverage of the band at each threshold.
+
+    Raises:
+        ValueError: as `bootstrap`, and if the thresholds are no finite vector.
+    """
+    runs, at = _checked(cells, least=2), np.asarray(thresholds, float)
+    if at.ndim != 1 or not at.size or not np.isfinite(at).all():
+        raise ValueError(f"thresholds have shape {at.shape}, expected [points] of finite numbers")
+    above = [(values[:, None] > at[None, :]).astype(float) for values in runs]
+    total = sum(len(values) for values in runs)
+    # weighted by runs, as the pooled mean and IQM are
+    draws = sum(_shares(len(one), rng, resamples) @ one * (len(one) / total) for one in above)
+    return _band(np.concatenate(above).mean(axis=0), np.asarray(draws), level)
+
+
+def curve_band(
+    curves: np.ndarray, *, rng: np.random.Generator, resamples: int = 1000, level: float = 0.95
+) -> Band:
+    """The mean of runs' curves with its pointwise interval; NaN where fewer than half of the runs have a value.
+
+    Args:
+        curves: [runs, points] float, NaN where a run has no value. The band is NaN with a single run.
+        rng: the generator to draw from.
+        resamples: bootstrap draws of whole runs.
+        level: coverage at each point.
+
+    Raises:
+        ValueError: if `curves` is not [runs, points] with at least one run, or has infinite values.
+    """
+    array = np.asarray(curves, float)
+    if array.ndim != 2 or not array.size:
+        raise ValueError(f"curves have shape {array.shape}, expected [runs, points] with at least one run")
+    if np.isinf(array).any():
+        raise ValueError("curves hold infinite values: leave diverged runs out and report them apart")
+    known = np.isfinite(array)
+    filled, few = np.where(known, array, 0.0), known.sum(axis=0) * 2 < len(array)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where no run has a value
+        value = filled.sum(axis=0) / known.sum(axis=0)
+        shares = _shares(len(array), rng, resamples)
+        draws = (shares @ filled) / (shares @ known)
+    value[few] = np.nan
+    # a draw may miss all the runs that reach a point: it says nothing there, and takes the mean
+    draws = np.where(np.isfinite(draws), draws, value[None])
+    if len(array) == 1:
+        return Band(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
+    return _band(value, draws, level)
+
+
+def normalised(values: ArrayLike, floor: float, ceiling: float) -> np.ndarray:
+    """Scores on a scale where `floor` is 0 and `ceiling` is 1, so that settings can be pooled.
+
+    Raises:
+        ValueError: if the ceiling is not above the floor: such a setting separates nothing, leave it out.
+    """
+    if not ceiling > floor:
+        raise ValueError(
+            f"got floor {floor:g} and ceiling {ceiling:g}, expected a ceiling above the floor: where the upper "
+            "bound is no better than the lower, leave the setting out"
+        )
+    return (np.asarray(values, float) - floor) / (ceiling - floor)
+
+
 def _shares(runs: int, rng: np.random.Generator, resamples: int) -> np.ndarray:
     """[draws, runs]: the share of every run in each draw. Far smaller than all pairs of all draws."""
     return rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples) / runs
@@ -123,9 +219,19 @@ def _resampled(values: np.ndarray, rng: np.random.Generator, resamples: int) -> 
     return values[rng.integers(len(values), size=(resamples, len(values)))]
 
 
-def _interval(value: float, draws: np.ndarray, level: float) -> Interval:
+def _band(value: np.ndarray, draws: np.ndarray, level: float) -> Band:
+    _check_level(level)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Band(value, low, high)
+
+
+def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise ValueError(f"level is {level}, expected a coverage between 0 and 1 such as 0.95")
+
+
+def _interval(value: float, draws: np.ndarray, level: float) -> Interval:
+    _check_level(level)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
 

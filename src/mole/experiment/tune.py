@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mole.control.claim import claim_folder
-from mole.experiment.config import Cell, EvalConfig
-from mole.experiment.evaluate import Job, read_records, run_jobs
+from mole.control.records import EpisodeRecord
+from mole.experiment.config import EvalConfig
+from mole.experiment.evaluate import Done, Job, read_records, run_jobs
 from mole.experiment.metrics import return_per
+from mole.prior_file import load_prior
 
-__all__ = ["TRIALS", "VALIDATION_SCHEDULE", "VALIDATION_SEEDS", "Trial", "tune"]
+__all__ = ["TRIALS", "VALIDATION_SEEDS", "VALIDATION_STEPS", "Trial", "trials_of", "tune"]
 
-VALIDATION_SCHEDULE = "alternate:1/-1/1/1/-1/1,-1/-1/1/-1/1/1,1/1/1/-1/-1/-1:150"
-"""Three tasks in turn, 150 steps each: none of them, nor their rhythm, is in a test."""
 VALIDATION_SEEDS = (1000, 1001)
 VALIDATION_STEPS = 1500
 
@@ -30,6 +30,8 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"step_scale": 0.1, "margin": 25.0},
         {"step_scale": 0.1, "margin": 60.0},
         {"step_scale": 0.2, "margin": 60.0},
+        {"step_scale": 0.1, "margin": 20.0},
+        {"step_scale": 0.1, "margin": 10.0},
     ),
     "mole-paper": (
         {"step_scale": 0.1, "temperature": 0.02},
@@ -38,6 +40,8 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"step_scale": 1.0, "temperature": 0.02},
         {"step_scale": 0.1, "temperature": 0.1},
         {"step_scale": 0.1, "temperature": 0.005},
+        {"step_scale": 0.03, "temperature": 0.1},
+        {"step_scale": 0.3, "temperature": 0.1},
     ),
     "kshot": (
         {"window": 32},
@@ -46,6 +50,8 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"window": 24},
         {"window": 32, "steps": 2, "step_scale": 0.5},
         {"window": 16, "steps": 2, "step_scale": 0.5},
+        {"window": 12},
+        {"window": 8, "step_scale": 0.5},
     ),
     "continuous": (
         {"step_scale": 0.1},
@@ -54,11 +60,22 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"step_scale": 1.0},
         {"step_scale": 0.1, "window": 32},
         {"step_scale": 0.3, "window": 32},
+        {"step_scale": 0.3, "window": 8},
+        {"step_scale": 0.6},
     ),
-    "supervised-sgd": tuple({"step_scale": scale} for scale in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),
-    "oracle": tuple({"step_scale": scale} for scale in (0.1, 0.03, 0.05, 0.2, 0.3, 0.5)),
+    "supervised-sgd": tuple({"step_scale": scale} for scale in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 0.01, 0.2)),
+    "oracle": tuple({"step_scale": scale} for scale in (0.1, 0.03, 0.05, 0.2, 0.3, 0.5, 0.01, 1.0)),
 }
-"""Six trials for every method that has settings."""
+"""Eight trials for every method that has settings; the margins are those for the 18 dimensions of the half-cheetah."""
+
+
+def trials_of(method: str, dimensions: int) -> tuple[dict[str, Any], ...]:
+    """The trials of a method where targets have so many dimensions: evidence, and so the margin, adds up over them."""
+    scale = (5 + 2 * dimensions) / (5 + 2 * 18)
+    return tuple(
+        {name: round(value * scale, 1) if name == "margin" else value for name, value in trial.items()}
+        for trial in TRIALS.get(method, ())
+    )
 
 
 class Trial(NamedTuple):
@@ -67,7 +84,7 @@ class Trial(NamedTuple):
     Attributes:
         method: its name.
         settings: what was tried.
-        returns: return per 1,000 steps of every validation seed.
+        returns: return per 1,000 steps of every validation seed; NaN where the run failed.
     """
 
     method: str
@@ -80,7 +97,7 @@ def tune(
     folder: Path,
     *,
     workers: int = 2,
-    on_done: Callable[[Cell, int, int], None] | None = None,
+    on_done: Callable[[Done], None] | None = None,
 ) -> list[Trial]:
     """Run all trials of the methods of ``config`` that have settings; resumable.
 
@@ -97,8 +114,9 @@ def tune(
         ValueError: if a trial's folder holds results of another configuration.
     """
     jobs: list[Job] = []
+    dimensions = load_prior(config.prior)[0].target_size
     for method in config.methods:
-        for number, settings in enumerate(TRIALS.get(method, ())):
+        for number, settings in enumerate(trials_of(method, dimensions)):
             trial = dataclasses.replace(config, methods=(method,), settings=settings)
             place = folder / f"{method}-{number}"
             claim_folder(place, "eval.json", trial.described())
@@ -108,9 +126,23 @@ def tune(
     for place in dict.fromkeys(job.folder for job in jobs):
         own = [job for job in jobs if job.folder == place]
         records = read_records(place, [job.cell for job in own])
-        returns = tuple(round(return_per(record), 1) for record in records)
+        returns = tuple(_score(record) for record in records)
         trials.append(Trial(own[0].cell.method, own[0].config.settings or {}, returns))
     order = {method: place for place, method in enumerate(config.methods)}
-    trials.sort(key=lambda trial: (order[trial.method], -float(np.mean(trial.returns))))
-    (folder / "tune.json").write_text(json.dumps([trial._asdict() for trial in trials], indent=1) + "\n")
+    trials.sort(key=lambda trial: (order[trial.method], -_mean(trial.returns)))
+    scores = [
+        {**trial._asdict(), "returns": [r if np.isfinite(r) else None for r in trial.returns]}
+        for trial in trials
+    ]
+    (folder / "tune.json").write_text(json.dumps(scores, indent=1) + "\n")
     return trials
+
+
+def _score(record: EpisodeRecord) -> float:
+    """Return per 1,000 steps; NaN for a run that failed."""
+    return round(return_per(record), 1) if record.meta["complete"] else float("nan")
+
+
+def _mean(returns: tuple[float, ...]) -> float:
+    """A setting with a run that failed comes last."""
+    return float(np.mean(returns)) if np.isfinite(returns).all() else -np.inf

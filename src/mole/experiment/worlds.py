@@ -1,18 +1,48 @@
-"""Environments by name, for training and for evaluation; and what the evaluator knows of them."""
+"""Worlds by name, for training and for evaluation; and what the evaluator knows of them.
+
+    WORLD := ID              mole/HalfCheetahMotors-v0     an environment of this package
+                             Pendulum-v1                   any other Gymnasium id, as it is
+           | MODULE:ID       my_package.envs:Cart-v0       the module that registers it is imported first
+           | WORLD[NAME]     Pendulum-v1[gravity]          a parameter of it follows the schedule
+
+Episodes have no time limit here: a run goes on until its last step, and is reset only where an episode terminates.
+"""
 
 from __future__ import annotations
 
+import importlib
+import re
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.error import Error as GymnasiumError
 
+from mole.envs.generic import agent_env
+from mole.envs.spec import DynamicsSpec, spec_for
 from mole.envs.suggest import did_you_mean
+from mole.envs.switching import parameter_by_name, switching_by_name
 
-__all__ = ["KnownTask", "describe_environments", "environments", "make_world", "training_world"]
+__all__ = [
+    "UNCHANGED",
+    "KnownTask",
+    "describe_environments",
+    "environments",
+    "make_world",
+    "training_world",
+    "world_name",
+    "world_settings",
+    "world_spec",
+]
+
+UNCHANGED = "unchanged"
+"""The schedule of a world in which nothing is switched."""
+
+_WORLD = re.compile(r"(?P<id>[^\[\]]+)(?:\[(?P<parameter>[^\[\]]+)\])?")
+_UNIFORM = re.compile(r"uniform:[^:]+")
 
 
 def environments() -> list[str]:
@@ -21,61 +51,177 @@ def environments() -> list[str]:
 
 
 def describe_environments() -> dict[str, str]:
-    """Id → first line of its documentation, training distributions and the words of its schedules."""
+    """Id → first line of its documentation, training distributions, settings and the words of its schedules."""
     texts = {}
     for name in environments():
-        entry: Any = load_env_creator(str(gymnasium.spec(name).entry_point))
-        words = sys.modules[entry.__module__].SCHEDULES
+        entry = _entry(name)
+        words = _constants(entry).SCHEDULES
         texts[name] = (
             f"  {(entry.__doc__ or '').strip().splitlines()[0]}\n"
-            f"  schedules: {', '.join([*words.values, *(f'{s}:STEPS' for s in words.samplers)])}, "
-            "fixed:VALUE, alternate:VALUE,VALUE[,…]:STEPS"
+            f"  tasks: {', '.join(entry.TASKS)}\n"
+            f"  schedules: {', '.join([*words.values, *words.courses, *(f'{s}:STEPS' for s in words.samplers)])}, "
+            "fixed:VALUE, alternate:VALUE,VALUE[,…]:STEPS\n"
+            f"  settings: {', '.join(f'{key} ({text})' for key, text in world_settings(name).items())}"
         )
     return texts
 
 
-def make_world(env_id: str, **settings: Any) -> gymnasium.Env[Any, Any]:
-    """Make an environment that is never truncated.
+def world_name(env_id: str, parameter: str | None = None) -> str:
+    """The world that `make_world` knows: ``Pendulum-v1[gravity]`` for an id and a parameter that is to change.
 
     Raises:
-        ValueError: for an unknown id, with the nearest known one, or settings that it does not take.
+        ValueError: for an unknown parameter.
     """
-    if env_id not in gymnasium.registry:
-        raise ValueError(f"unknown environment {env_id!r}: {did_you_mean(env_id, environments())}")
-    try:
-        return gymnasium.make(env_id, disable_env_checker=True, episode_steps=None, **settings)
-    except (TypeError, GymnasiumError) as error:
-        raise ValueError(f"{env_id} cannot be made with {settings}: {error}") from error
+    if parameter is None:
+        return env_id
+    parameter_by_name(parameter)
+    return f"{env_id}[{parameter}]"
 
 
-def training_world(env_id: str, phase: str, tasks: str, switch_every: int) -> gymnasium.Env[Any, Any]:
-    """The environment of a phase of training.
+def world_spec(world: str) -> DynamicsSpec:
+    """The `DynamicsSpec` of a world. Errors as `make_world`."""
+    env = agent_env(_made(_parts(world)[0], {}))
+    env.close()
+    return spec_for(env)
+
+
+def world_settings(world: str) -> dict[str, str]:
+    """Test settings by name, as schedules: those of the environment's class, none for a parameter's world."""
+    env_id, parameter = _parts(world)
+    if parameter is not None:
+        return {}
+    entry = _entry(env_id)
+    return dict(_constants(entry).SETTINGS) if _own(entry) else {UNCHANGED: UNCHANGED}
+
+
+def make_world(world: str, *, schedule: Any = None, **settings: Any) -> gymnasium.Env[Any, Any]:
+    """Make a world that is never truncated, with observations, actions and reward as an agent wants them.
 
     Args:
-        env_id: one of `environments`.
-        phase: "explore" (one hidden task per episode) or "control" (it changes within the episode, untold).
-        tasks: the training distribution of hidden tasks.
-        switch_every: steps between changes in the control phase.
+        world: its name, see above.
+        schedule: how the hidden task changes (`mole.envs.schedule_text`); None for the environment's default.
+        settings: passed on to the environment.
+
+    Raises:
+        ValueError: for an unknown world, with the nearest known one, settings or a schedule that it does not take,
+            and spaces that are not supported.
     """
-    if phase == "explore":
-        return make_world(env_id, tasks=tasks)
-    samplers = {"signs": "random", "magnitudes": "random-magnitudes", "few-signs": "random-few-signs"}
-    if tasks not in samplers:
-        raise ValueError(f"got tasks={tasks!r}; {did_you_mean(tasks, samplers)}")
-    return make_world(env_id, schedule=f"{samplers[tasks]}:{switch_every}")
+    env_id, parameter = _parts(world)
+    if parameter is not None:
+        text = "original" if schedule is None else schedule
+        return agent_env(switching_by_name(_made(env_id, settings), parameter, text, through_resets=True))
+    if _own(_entry(env_id)):
+        return _made(env_id, settings if schedule is None else {"schedule": schedule, **settings})
+    if schedule not in (None, UNCHANGED):
+        raise ValueError(
+            f"{env_id} got schedule={schedule!r}, but nothing in it is switched; expected {UNCHANGED!r}, or a "
+            "parameter that the schedule changes (--parameter gravity)."
+        )
+    return agent_env(_made(env_id, settings))
+
+
+def training_world(world: str, phase: str, tasks: str | None, switch_every: int) -> gymnasium.Env[Any, Any]:
+    """The world of a phase of training.
+
+    Args:
+        world: its name, see above.
+        phase: "explore" (one hidden task per rollout) or "control" (it changes within the episode, untold).
+        tasks: the distribution of hidden tasks: a name of the environment's (its first if None), or for a parameter
+            ``uniform:LOW,HIGH``.
+        switch_every: steps between changes in the control phase.
+
+    Raises:
+        ValueError: for an unknown world, phase or distribution.
+    """
+    env_id, parameter = _parts(world)
+    entry = _entry(env_id)
+    if parameter is None and _own(entry):
+        return _made(env_id, entry.training_settings(phase, tasks, switch_every))
+    if phase not in ("explore", "control"):
+        raise ValueError(f"unknown phase {phase!r} of training; expected 'explore' or 'control'.")
+    if parameter is None:
+        if tasks is not None:
+            raise ValueError(
+                f"got tasks={tasks!r} for {env_id}, which has no hidden tasks of its own. Leave them out to train on "
+                "it as it is, or say what changes: --parameter gravity --tasks uniform:4,15."
+            )
+        return agent_env(_made(env_id, {}))
+    if tasks is None or not _UNIFORM.fullmatch(tasks):
+        raise ValueError(
+            f"got tasks={tasks!r} for {parameter} of {env_id}; expected the range to train on, uniform:LOW,HIGH, for "
+            "example --tasks uniform:4,15."
+        )
+    schedule = tasks if phase == "explore" else f"{tasks}:{switch_every}"
+    return agent_env(switching_by_name(_made(env_id, {}), parameter, schedule, through_resets=True))
 
 
 class KnownTask:
-    """What an evaluator knows of an environment of this package (`mole.control.episode.Truth`)."""
+    """What an evaluator knows of an environment that says which task governs it (`mole.control.episode.Truth`)."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        """Look behind the wrappers."""
-        self._env: Any = env.unwrapped
+        """Look through the wrappers; an environment without `upcoming_task` has no task that anybody knows."""
+        known = env.has_wrapper_attr("upcoming_task")
+        self._upcoming: Any = env.get_wrapper_attr("upcoming_task") if known else None
 
     def governing(self, info: Mapping[str, Any]) -> int:
-        """The task of the transition that gave ``info``; -1 if the environment does not say."""
-        return int(info.get("task", -1))
+        """The task of the transition that gave ``info``; -1 if unknown."""
+        return -1 if self._upcoming is None else int(info.get("task", -1))
 
     def upcoming(self) -> int:
-        """The task of the next transition."""
-        return int(self._env.upcoming_task())
+        """The task of the next transition; -1 if unknown."""
+        return -1 if self._upcoming is None else int(self._upcoming())
+
+
+def _parts(world: str) -> tuple[str, str | None]:
+    """The id, its module imported, and the parameter."""
+    match = _WORLD.fullmatch(world)
+    if match is None:
+        raise ValueError(f"got the world {world!r}; expected ID, MODULE:ID or ID[PARAMETER].")
+    module, _, env_id = match["id"].rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(
+                f"cannot import {module!r} of {match['id']!r}: {error}. Expected a module that registers the "
+                "environment; install it, or put its folder on PYTHONPATH."
+            ) from error
+    if env_id not in gymnasium.registry:
+        raise ValueError(f"unknown environment {env_id!r}: {_hint(env_id)}")
+    return env_id, match["parameter"]
+
+
+def _hint(env_id: str) -> str:
+    ours = environments()
+    if env_id.startswith("mole/"):
+        return did_you_mean(env_id, ours)
+    near = get_close_matches(env_id, gymnasium.registry, n=1)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return (
+        f"{guess}Expected one of {', '.join(ours)}, or any other Gymnasium id with a continuous action space "
+        "(module:id if a module has to be imported first)."
+    )
+
+
+def _entry(env_id: str) -> Any:
+    """The class, or the function, that makes an environment."""
+    point: Any = gymnasium.spec(env_id).entry_point
+    return load_env_creator(point) if isinstance(point, str) else point
+
+
+def _own(entry: Any) -> bool:
+    """Whether an environment's class has hidden tasks, schedules and training distributions of its own."""
+    return hasattr(entry, "training_settings")
+
+
+def _made(env_id: str, settings: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    limit: dict[str, Any] = {"episode_steps": None} if _own(_entry(env_id)) else {"max_episode_steps": -1}
+    try:
+        return gymnasium.make(env_id, disable_env_checker=True, **limit, **settings)
+    except (TypeError, GymnasiumError) as error:
+        raise ValueError(f"{env_id} cannot be made with {dict(settings)}: {error}") from error
+
+
+def _constants(entry: Any) -> Any:
+    """The module of an environment's class, which holds its words and test settings."""
+    return sys.modules[entry.__module__]

@@ -12,7 +12,7 @@ from mole.report.style import INK, MUTED, TASKS
 __all__ = ["draw_band", "slot_colours"]
 
 _UNKNOWN = MUTED
-_BINS = 300
+_BINS = 200
 
 
 def draw_band(axes: Axes, run: EpisodeRecord) -> None:
@@ -22,14 +22,14 @@ def draw_band(axes: Axes, run: EpisodeRecord) -> None:
     colour of its own. Triangles mark the steps at which a task was added.
     """
     starts, shares = _shares(run.responsibilities)
-    edges = np.append(starts, len(run))
     below = np.zeros(len(starts))
     for slot, colour in slot_colours(run).items():
         above = below + shares[:, slot]
+        at, low, high = _outline(starts, below, above)
         axes.fill_between(
-            edges,
-            np.append(below, below[-1]),
-            np.append(above, above[-1]),
+            np.append(at, len(run)),
+            np.append(low, low[-1]),
+            np.append(high, high[-1]),
             step="post",
             color=colour,
             linewidth=0,
@@ -47,6 +47,15 @@ def draw_band(axes: Axes, run: EpisodeRecord) -> None:
     axes.set_ylim(-0.02, 1.4)
     axes.grid(False)
     axes.set_yticks([0.5, 1.25], ["learner", "truth"], fontsize=SMALL)
+
+
+def _outline(starts: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Starts, lower and upper edge of a slot, without the stretches over which it is absent or stays the same."""
+    present = high > low
+    last = np.maximum.accumulate(np.where(present, np.arange(len(starts)), 0))
+    low, high = low[last], np.where(present, high, low[last])
+    kept = np.append(True, (np.diff(low) != 0) | (np.diff(high) != 0))
+    return starts[kept], low[kept], high[kept]
 
 
 def _shares(responsibilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

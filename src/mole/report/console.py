@@ -35,7 +35,7 @@ LEGEND = (
 )
 
 
-def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def summary(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
     """The rows as plain JSON: ``schedule``, ``method``, ``seeds``, and for each figure ``[mean, low, high]``.
 
     ``low`` and ``high`` are the ends of the 95 % bootstrap interval over the seeds; what has no meaning is None.
@@ -51,7 +51,7 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def runs_csv(rows: Sequence[Row]) -> str:
+def runs_csv(rows: Sequence[Row[Any]]) -> str:
     """Every figure of every run as comma-separated values, one run per line; empty where it has no meaning."""
     lines = [",".join(["schedule", "method", "seed", *rows[0].figures])]
     for row in rows:
@@ -68,7 +68,7 @@ def _plain(interval: Interval | None) -> list[float | None] | None:
     return [round(value, 6) if np.isfinite(value) else None for value in interval]
 
 
-def results_table(rows: Sequence[Row]) -> Table:
+def results_table(rows: Sequence[Row[Any]]) -> Table:
     """The rows of one schedule as a table."""
     table = Table(title=rows[0].schedule, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("method", no_wrap=True)

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, YAxis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from mole.control.records import EpisodeRecord
 from mole.experiment.metrics import switches
+from mole.experiment.stats import Interval
 from mole.report.style import GRID, INK, MUTED, ordered
 from mole.report.tables import number
 
@@ -19,11 +22,14 @@ __all__ = [
     "SMALL",
     "TEXT",
     "WIDE",
+    "beside",
     "binned",
     "by_method",
     "clean",
     "common_switches",
     "end_labels",
+    "log_axis",
+    "mark_interval",
     "new_figure",
 ]
 
@@ -60,6 +66,53 @@ def clean(axes: Axes, *, title: str = "", x: str = "", y: str = "", colour: str 
         axes.set_ylabel(y, color=MUTED, fontsize=SMALL)
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
     return axes
+
+
+def log_axis(axis: Axis) -> None:
+    """A log scale with plain numbers: .01, .03, .1."""
+    if isinstance(axis, YAxis):
+        axis.axes.set_yscale("log")
+    else:
+        axis.axes.set_xscale("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_locator(NullLocator())
+
+
+def mark_interval(
+    axes: Axes, place: float, values: np.ndarray, found: Interval | None, colour: str, *, size: float = 1.0
+) -> None:
+    """Runs as dots, an interval as a band and its value as a tick, at height `place`."""
+    if len(values):
+        axes.scatter(values, np.full(len(values), place), s=9 * size, color=colour, linewidths=0, zorder=3)
+    if found is None:
+        return
+    if np.isfinite(found.low):
+        axes.plot(
+            [found.low, found.high],
+            [place, place],
+            color=colour,
+            linewidth=6 * size,
+            alpha=0.3,
+            solid_capstyle="butt",
+        )
+    axes.plot(found.value, place, "|", color=colour, markersize=13 * size, markeredgewidth=2.4 * size)
+
+
+def beside(axes: Axes, place: float, text: str, size: float) -> None:
+    """A short text right of the axes, at height `place`."""
+    axes.annotate(
+        text,
+        (1.0, place),
+        xycoords=("axes fraction", "data"),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=size,
+        color=INK,
+        annotation_clip=False,
+        parse_math=False,
+    )
 
 
 def by_method(runs: Sequence[EpisodeRecord]) -> dict[str, list[EpisodeRecord]]:

@@ -9,43 +9,59 @@ not know have the same colour in several figures.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from mole.control.records import EpisodeRecord
 from mole.experiment.metrics import switches
 from mole.report.bands import draw_band
+from mole.report.digest import AFTER, BEFORE, around
 from mole.report.drawing import (
     BREAK,
     SMALL,
     TEXT,
     WIDE,
+    beside,
     binned,
     by_method,
     clean,
     common_switches,
     end_labels,
+    log_axis,
+    mark_interval,
     new_figure,
 )
-from mole.report.style import GRID, INK, MUTED, dashes, method_colours, ordered
+from mole.report.style import GRID, MUTED, dashes, method_colours, ordered
 from mole.report.tables import Row, number
 
 __all__ = ["errors", "posture", "return_over_time", "returns_overview", "task_bands"]
 
 Colours = Mapping[str, str]
 _BINS = 240
-_AFTER = 50  # steps shown after a switch
 _UPRIGHT = LinearSegmentedColormap.from_list(
     "upright", ["#d0673f", "#e7b592", "#dfe3e8", "#8fc0c0", "#3b918f"]
 )
 
 
-def returns_overview(rows: Sequence[Row], *, width: float = WIDE, colours: Colours | None = None) -> Figure:
-    """Return per 1,000 steps: a dot per run, the mean and its 95 % interval, one panel per schedule."""
+def returns_overview(
+    rows: Sequence[Row[Any]],
+    *,
+    width: float = WIDE,
+    colours: Colours | None = None,
+    metric: str = "return_per_1000",
+) -> Figure:
+    """A figure of every run: a dot per run, the rows' statistic and its 95 % interval, one panel per schedule.
+
+    Args:
+        rows: of any schedules and methods.
+        width: inches.
+        colours: by method.
+        metric: which figure of `mole.experiment.metrics.summarise`; errors are on a log scale.
+    """
     colours = colours or method_colours(row.method for row in rows)
     schedules = list(dict.fromkeys(row.schedule for row in rows))
     most = max(sum(row.schedule == schedule for row in rows) for schedule in schedules)
@@ -53,46 +69,29 @@ def returns_overview(rows: Sequence[Row], *, width: float = WIDE, colours: Colou
     lines = -(-len(schedules) // columns)
     figure = new_figure(width, lines * (0.75 + 0.27 * most))
     grid = figure.subplots(lines, columns, squeeze=False)
+    log = metric.startswith("error")
     for axes, schedule in zip(grid.flat, schedules, strict=False):
         here = [row for row in rows if row.schedule == schedule]
         clean(axes, title=schedule)
         axes.grid(False)
-        axes.axvline(0.0, color=GRID, linewidth=1.0)
+        if log and any((row.figures[metric] > 0).any() for row in here):
+            log_axis(axes.xaxis)
+        elif not log:
+            axes.axvline(0.0, color=GRID, linewidth=1.0)
         axes.set_ylim(len(here) - 0.5, -0.6)
         axes.set_yticks(range(len(here)), [row.method for row in here], parse_math=False)
         for place, (row, label) in enumerate(zip(here, axes.get_yticklabels(), strict=True)):
             colour = colours[row.method]
             label.set(color=colour, fontsize=TEXT, fontweight="bold")
-            _dots(axes, row, place, colour)
+            axes.axhline(place, color=GRID, linewidth=0.6, zorder=0)
+            values = row.figures[metric]
+            found, digits = row.interval(metric), 3 if log else 0
+            mark_interval(axes, place, values[np.isfinite(values)], found, colour)
+            beside(axes, place, number(found.value, digits) if found else "not finite", TEXT)
         axes.margins(x=0.06)
     for axes in grid.flat[len(schedules) :]:
         axes.set_visible(False)
     return figure
-
-
-def _dots(axes: Axes, row: Row, place: int, colour: str) -> None:
-    values = row.figures["return_per_1000"]
-    values = values[np.isfinite(values)]
-    axes.axhline(place, color=GRID, linewidth=0.6, zorder=0)
-    axes.scatter(values, np.full(len(values), place), s=9, color=colour, linewidths=0, zorder=3)
-    found = row.interval("return_per_1000")
-    text = "not finite"
-    if found is not None:
-        text = number(found.value)
-        if np.isfinite(found.low):
-            axes.plot([found.low, found.high], [place, place], color=colour, linewidth=6, alpha=0.3)
-        axes.plot(found.value, place, "|", color=colour, markersize=13, markeredgewidth=2.4)
-    axes.annotate(
-        text,
-        (1.0, place),
-        xycoords=("axes fraction", "data"),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=TEXT,
-        color=INK,
-        annotation_clip=False,
-    )
 
 
 def return_over_time(
@@ -143,10 +142,7 @@ def errors(runs: Sequence[EpisodeRecord], *, width: float = WIDE, colours: Colou
             last = values[-1] if len(values) else np.nan
         labels.append((float(last), method, colours[method]))
     for axes in grid.flat:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_locator(NullLocator())
+        log_axis(axes.yaxis)
     over.set_xlim(0, max(len(run) for run in runs))
     if panels == 2:
         after = clean(grid.flat[1], title="After a switch, mean of all", x="steps since the switch")
@@ -160,18 +156,11 @@ def errors(runs: Sequence[EpisodeRecord], *, width: float = WIDE, colours: Colou
 
 
 def _around_switches(runs: Sequence[EpisodeRecord]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean error at −5 to 50 steps from a switch, over the switches and runs whose visits reach that far."""
-    total, count = np.zeros(_AFTER + 5), np.zeros(_AFTER + 5)
-    for run in runs:
-        edges = [0, *switches(run.true_task).tolist(), len(run)]
-        for before, at, following in zip(edges, edges[1:], edges[2:], strict=False):
-            steps = np.arange(max(before, at - 5), min(following, at + _AFTER))
-            steps = steps[np.isfinite(run.loss[steps])]
-            np.add.at(total, steps - at + 5, run.loss[steps])
-            np.add.at(count, steps - at + 5, 1)
+    """Mean error at −5 to 49 steps from a switch, over the switches and runs whose visits reach that far."""
+    total, count = np.sum([around(run, switches(run.true_task).tolist()) for run in runs], axis=0)
     # an offset that few visits reach would not be comparable with its neighbours
     kept = count > 0.5 * count.max()
-    return (np.arange(_AFTER + 5) - 5)[kept], total[kept] / count[kept]
+    return (np.arange(BEFORE + AFTER) - BEFORE)[kept], total[kept] / count[kept]
 
 
 def task_bands(
@@ -221,17 +210,7 @@ def posture(runs: Sequence[EpisodeRecord], *, width: float = WIDE, colours: Colo
             strip[None], cmap=_UPRIGHT, vmin=-1, vmax=1, aspect="auto", extent=extent, interpolation="nearest"
         )
         fraction = np.mean([np.mean(run.upright[np.isfinite(run.upright)] > 0) for run in mine])
-        axes.annotate(
-            f"{100 * fraction:.0f} % upright",
-            (1.0, place),
-            xycoords=("axes fraction", "data"),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=SMALL,
-            color=INK,
-            annotation_clip=False,
-        )
+        beside(axes, place, f"{100 * fraction:.0f} % upright", SMALL)
     axes.set_xlim(0, longest)
     axes.set_ylim(len(known) - 0.5, -0.5)
     axes.set_yticks(range(len(known)), list(known), parse_math=False)

@@ -21,13 +21,14 @@ def replay_frames(
 
     Args:
         record: the run; its header names environment, schedule and seed.
-        actions: its actions (`mole.control.data.save_stretches`), without a reset in between.
+        actions: its actions (`mole.control.data.save_stretches`).
         steps: which steps to show.
         width: pixels.
         height: pixels.
 
     Raises:
-        ValueError: if the replay does not follow the record (another version of the simulator, say).
+        ValueError: if the replay does not follow the record (another version of the simulator, say), or there are
+            fewer actions than steps.
     """
     meta = record.meta
     env = make_world(
@@ -38,10 +39,18 @@ def replay_frames(
         height=height,
     )
     try:
-        (stretch,) = load_stretches(actions)
+        commands = np.concatenate([stretch.actions for stretch in load_stretches(actions)])
+        if len(commands) < steps.stop:
+            raise ValueError(
+                f"{actions.name} has {len(commands)} actions, expected at least {steps.stop}: show earlier steps"
+            )
         env.reset(seed=int(meta["seed"]))
+        ended = False
         for step in range(steps.stop):
-            _, reward, *_ = env.step(stretch.actions[step])
+            if ended:
+                env.reset()
+            _, reward, terminated, truncated, _ = env.step(commands[step])
+            ended = terminated or truncated
             if abs(float(reward) - record.reward[step]) > 1e-6 * max(1.0, abs(record.reward[step])):
                 raise ValueError(
                     f"the replay left the record at step {step}: reward {float(reward)}, recorded "

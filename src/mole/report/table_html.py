@@ -1,9 +1,10 @@
-"""The table of results: one row per method and schedule, one column per question."""
+"""Tables of a page: one row per method and setting, one column per question."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -11,81 +12,107 @@ from mole.experiment.metrics import AFTER
 from mole.report.style import css_variables
 from mole.report.tables import PRIVILEGED, Row, number
 
-__all__ = ["results_table"]
+__all__ = ["delays_cell", "interval_cell", "results_table", "swatch", "table_card"]
 
+Lines = Mapping[str, Sequence[tuple[str, Sequence[str]]]]
+"""Group → lines, each the HTML of its head and of its cells."""
+
+_RECALL = ("returns recalled", "delay, steps", "tasks at the end")
 _HEADS = (
     "return per 1,000 steps",
     "one-step error, all",
     f"first {AFTER} after a switch",
     "all later",
     "error, random actions",
-    "returns recalled",
-    "delay, steps",
-    "tasks at the end",
+    *_RECALL,
     "forward, m",
     "upright",
     "ms per step",
 )
 
 
-def results_table(rows: Sequence[Row], colours: Mapping[str, str]) -> str:
-    """The table as an HTML card, with a note that explains its columns."""
-    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in ("method", *_HEADS))
+def table_card(heading: str, note: str, heads: Sequence[str], groups: Lines, *, first: str = "method") -> str:
+    """A table in a card that scrolls sideways where it must. Heads and cells are HTML; the rest is escaped."""
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in (first, *heads))
     body = []
+    for group, lines in groups.items():
+        span = f'<th scope="rowgroup" colspan="{len(heads) + 1}">{escape(group)}</th>'
+        body.append(f'<tr class="group">{span}</tr>')
+        for name, cells in lines:
+            marked = [cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in cells]
+            body.append(f'<tr><th scope="row">{name}</th>{"".join(marked)}</tr>')
+    return (
+        f'<div class="card"><h3>{escape(heading)}</h3><p class="note">{escape(note)}</p><div class="scroll">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div></div>"
+    )
+
+
+def results_table(rows: Sequence[Row[Any]], colours: Mapping[str, str], *, recall: bool = True) -> str:
+    """The table as an HTML card, with a note that explains its columns; without those on recall if they stand apart."""
+    groups: dict[str, list[tuple[str, list[str]]]] = {}
     for schedule in dict.fromkeys(row.schedule for row in rows):
         here = [row for row in rows if row.schedule == schedule]
         ranked = [row for row in here if row.method not in PRIVILEGED and row.interval("return_per_1000")]
-        best = max(ranked, key=lambda row: row.figures["return_per_1000"].mean(), default=None)
-        body.append(
-            f'<tr class="group"><th scope="rowgroup" colspan="{len(_HEADS) + 1}">{escape(schedule)}</th></tr>'
-        )
-        body += [_line(row, colours[row.method], best=row is best) for row in here]
+        best = max(ranked, key=lambda row: row.interval("return_per_1000").value, default=None)  # pyright: ignore
+        groups[schedule] = [_line(row, colours[row.method], best=row is best) for row in here]
     note = (
         f"{_about_runs(rows)} One-step error: mean squared error of the normalised prediction, made before "
         "learning; random actions: the same on the same schedule, where no planner chooses what is seen. "
-        "A returning task counts as recalled if its earlier model takes over again; delay: steps "
-        "until it does, median and range. Bold: highest return among the methods that are not told the task."
     )
-    return (
-        f'<div class="card"><h3>Results</h3><p class="note">{escape(note)}</p><div class="scroll"><table>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table></div></div>"
-    )
+    if recall:
+        note += (
+            "A returning task counts as recalled if its earlier model takes over again; delay: steps "
+            "until it does, median and range. "
+        )
+    note += "Bold: highest return among the methods that are not told the task."
+    kept = [place for place, head in enumerate(_HEADS) if recall or head not in _RECALL]
+    for lines in groups.values():
+        lines[:] = [(name, [cells[place] for place in kept]) for name, cells in lines]
+    return table_card("Results", note, [_HEADS[place] for place in kept], groups)
 
 
-def _about_runs(rows: Sequence[Row]) -> str:
+def _about_runs(rows: Sequence[Row[Any]]) -> str:
     """How many runs a figure stands for, and how far its interval can be trusted."""
     counts = sorted({len(row.runs) for row in rows})
     if counts[-1] == 1:
         return "One run per method and schedule: no intervals."
     many = str(counts[-1]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     caution = " With so few runs they are too narrow." if counts[0] < 10 else ""
-    return f"Mean of {many} runs per method and schedule, with 95 % bootstrap intervals in brackets.{caution}"
+    what = "Interquartile mean" if rows[0].statistic == "iqm" else "Mean"
+    return (
+        f"{what} of {many} runs per method and schedule, with 95 % bootstrap intervals in brackets.{caution}"
+    )
 
 
-def _line(row: Row, colour: str, *, best: bool) -> str:
-    swatch = f'<span class="swatch" style="background:{css_variables()[0][colour]}"></span>'
+def _line(row: Row[Any], colour: str, *, best: bool) -> tuple[str, list[str]]:
     mark = "" if row.finished else " †"
     hits, returns, delays = row.recalls
     upright = row.interval("upright")
     cells = [
-        _figure(row, "return_per_1000", 0),
-        _figure(row, "error_all", 3),
-        _figure(row, "error_first_20", 3),
-        _figure(row, "error_rest", 3),
-        _figure(row, "error_random_actions", 3),
+        interval_cell(row, "return_per_1000", 0),
+        interval_cell(row, "error_all", 3),
+        interval_cell(row, "error_first_20", 3),
+        interval_cell(row, "error_rest", 3),
+        interval_cell(row, "error_random_actions", 3),
         f"{hits} of {returns}" if returns else "–",
-        _delays(delays),
-        _figure(row, "tasks_at_end", 1, span=False),
-        _figure(row, "progress", 1, span=False),
+        delays_cell(delays),
+        interval_cell(row, "tasks_at_end", 1, span=False),
+        interval_cell(row, "progress", 1, span=False),
         f"{100 * upright.value:.0f} %" if upright else "–",
         number(1000 * float(np.median(row.figures["seconds_per_step"])), 1),
     ]
-    marked = [f'<td class="best">{cells[0]}</td>' if best else f"<td>{cells[0]}</td>"]
-    marked += [f"<td>{cell}</td>" for cell in cells[1:]]
-    return f'<tr><th scope="row">{swatch}{escape(row.method)}{mark}</th>{"".join(marked)}</tr>'
+    if best:
+        cells[0] = f'<td class="best">{cells[0]}</td>'
+    return f"{swatch(colour)}{escape(row.method)}{mark}", cells
 
 
-def _figure(row: Row, name: str, digits: int, *, span: bool = True) -> str:
+def swatch(colour: str) -> str:
+    """A small square in a colour of the palette."""
+    return f'<span class="swatch" style="background:{css_variables()[0][colour]}"></span>'
+
+
+def interval_cell(row: Row[Any], name: str, digits: int, *, span: bool = True) -> str:
+    """A figure of a row, with its interval below; a dash where it has no meaning."""
     found = row.interval(name)
     if found is None:
         # infinite or NaN where it is always defined: the learner diverged; else there was nothing to measure
@@ -96,7 +123,8 @@ def _figure(row: Row, name: str, digits: int, *, span: bool = True) -> str:
     return text
 
 
-def _delays(delays: np.ndarray) -> str:
+def delays_cell(delays: np.ndarray) -> str:
+    """Median and range of the delays of recall."""
     if not delays.size:
         return "–"
     low, high = delays.min(), delays.max()

@@ -5,33 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from mole.control.records import EpisodeRecord
 from mole.experiment import stats
 from mole.experiment.metrics import recall, summarise
+from mole.report.digest import Digest, setting_of
 from mole.report.style import ordered
 
 __all__ = ["Row", "headline", "number", "rows_of", "usable"]
 
-PRIVILEGED = ("oracle",)
-"""Methods that are told the true task: shown, but not ranked."""
+PRIVILEGED = ("oracle", "simulator")
+"""Methods that are told the true task, or that plan with the true system: shown, but not ranked."""
 _SEED = 0  # of the bootstrap: the same records always give the same page
+R = TypeVar("R", EpisodeRecord, Digest)
 
 
 @dataclass(frozen=True)
-class Row:
-    """The runs of one method on one schedule, and what they amount to."""
+class Row(Generic[R]):
+    """The runs of one method on one schedule (or named setting), and what they amount to.
+
+    Attributes:
+        schedule: the schedule, or the name of the setting.
+        method: its name.
+        runs: records or their digests.
+        statistic: what intervals are of: "mean" or "iqm".
+    """
 
     schedule: str
     method: str
-    runs: tuple[EpisodeRecord, ...]
+    runs: tuple[R, ...]
+    statistic: str = "mean"
 
     @cached_property
     def figures(self) -> dict[str, np.ndarray]:
         """Metric → [runs] float, in the order of `runs`."""
-        each = [summarise(run) for run in self.runs]
+        each = [run.figures if isinstance(run, Digest) else summarise(run) for run in self.runs]
         return {name: np.array([figures[name] for figures in each]) for name in each[0]}
 
     @property
@@ -45,42 +56,56 @@ class Row:
         return all(run.meta["complete"] for run in self.runs)
 
     def interval(self, name: str) -> stats.Interval | None:
-        """Mean over the runs with its 95 % bootstrap interval; None if a run's figure is not finite.
+        """The statistic over the runs with its 95 % bootstrap interval; None if a run's figure is not finite.
 
         With a single run the ends are NaN: there is no interval.
         """
-        values = self.figures[name]
+        if name not in self._intervals:
+            self._intervals[name] = self._bootstrapped(self.figures.get(name, np.full(1, np.nan)))
+        return self._intervals[name]
+
+    @cached_property
+    def _intervals(self) -> dict[str, stats.Interval | None]:
+        return {}
+
+    def _bootstrapped(self, values: np.ndarray) -> stats.Interval | None:
         if not np.isfinite(values).all():
             return None
         if len(values) == 1:
             return stats.Interval(float(values[0]), float("nan"), float("nan"))
-        return stats.bootstrap([values], rng=np.random.default_rng(_SEED))
+        return stats.bootstrap([values], rng=np.random.default_rng(_SEED), statistic=self.statistic)
 
     @cached_property
     def recalls(self) -> tuple[int, int, np.ndarray]:
         """Returns recalled, returns in all, and the delays of the recalled, over runs with a mixture."""
-        found = [recall(run) for run in self.runs if run.has_mixture]
+        mixtures = [run for run in self.runs if run.has_mixture]
+        found = [run.recall if isinstance(run, Digest) else recall(run) for run in mixtures]
         delays = np.concatenate([f.delay for f in found]) if found else np.zeros(0)
         hits = sum(int(f.recalled.sum()) for f in found)
         return hits, sum(len(f.recalled) for f in found), delays[np.isfinite(delays)]
 
 
-def usable(runs: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+def usable(runs: Sequence[R]) -> list[R]:
     """The runs to judge a method by: the complete ones, or those cut short if there is no other."""
     some = [run for run in runs if len(run)]
     return [run for run in some if run.meta["complete"]] or some
 
 
-def rows_of(runs: Sequence[EpisodeRecord]) -> list[Row]:
-    """One row per schedule (in order of appearance) and method (in the palette's order) with any step."""
+def rows_of(runs: Sequence[R], *, statistic: str = "mean") -> list[Row[R]]:
+    """One row per schedule or setting (in order of appearance) and method (in the palette's order) with any step.
+
+    Args:
+        runs: records, or their digests.
+        statistic: of the rows' intervals, "mean" or "iqm".
+    """
     rows = []
-    for schedule in dict.fromkeys(str(run.meta["schedule"]) for run in runs):
-        here = [run for run in runs if str(run.meta["schedule"]) == schedule]
+    for schedule in dict.fromkeys(setting_of(run) for run in runs):
+        here = [run for run in runs if setting_of(run) == schedule]
         for method in ordered(str(run.meta["method"]) for run in here):
             chosen = usable([run for run in here if str(run.meta["method"]) == method])
             if chosen:
                 chosen.sort(key=lambda run: str(run.meta["seed"]).zfill(9))
-                rows.append(Row(schedule, method, tuple(chosen)))
+                rows.append(Row(schedule, method, tuple(chosen), statistic))
     return rows
 
 
@@ -93,7 +118,7 @@ def number(value: float, digits: int = 0) -> str:
     return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
 
-def headline(rows: Sequence[Row]) -> list[str]:
+def headline(rows: Sequence[Row[Any]]) -> list[str]:
     """Plain sentences, the most important first: who earns most where, by how much, and what it recalls."""
     by_schedule = {
         schedule: [r for r in rows if r.schedule == schedule]
@@ -110,13 +135,13 @@ def headline(rows: Sequence[Row]) -> list[str]:
     return sentences or ["No run has a finite return: there is nothing to compare."]
 
 
-def _ranked(rows: Sequence[Row]) -> list[Row]:
+def _ranked(rows: Sequence[Row[Any]]) -> list[Row[Any]]:
     judged = [row for row in rows if row.interval("return_per_1000")]
     ranked = [row for row in judged if row.method not in PRIVILEGED] or judged
     return sorted(ranked, key=lambda row: -row.figures["return_per_1000"].mean())
 
 
-def _sentence(schedule: str, ranked: Sequence[Row], rows: Sequence[Row]) -> str:
+def _sentence(schedule: str, ranked: Sequence[Row[Any]], rows: Sequence[Row[Any]]) -> str:
     best = ranked[0]
     value = best.figures["return_per_1000"].mean()
     text = f"On {schedule}, {best.method} earns {number(value)} per 1,000 steps"
@@ -135,7 +160,7 @@ def _sentence(schedule: str, ranked: Sequence[Row], rows: Sequence[Row]) -> str:
     return text + "."
 
 
-def _lead(best: Row, second: Row) -> str:
+def _lead(best: Row[Any], second: Row[Any]) -> str:
     """How far the first is ahead of the second, judged on the seeds that both ran."""
     first = dict(zip(best.seeds, best.figures["return_per_1000"], strict=True))
     other = dict(zip(second.seeds, second.figures["return_per_1000"], strict=True))

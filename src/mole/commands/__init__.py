@@ -1,0 +1,1 @@
+"""The commands of ``mole``, one file each; `mole.cli` puts them together."""

@@ -1,0 +1,132 @@
+"""``mole fit-prior``: recorded history into a prior for the streams to come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from mole import estimators
+from mole._types import Trajectory
+from mole.commands.common import console, invocation
+from mole.commands.stream import check_columns, task_of
+from mole.streams._checks import RowChecks
+from mole.streams._values import TIME
+from mole.streams.encoding import Schema
+from mole.streams.sources import open_source
+
+__all__ = ["fit_prior"]
+
+
+def fit_prior(
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    target: str,
+    out: Path = Path("prior.mole"),
+    features: str | None = None,
+    task: Literal["regression", "classification"] | None = None,
+    width: int = 32,
+    seed: int = 0,
+) -> None:
+    """Meta-train a prior on windows of recorded history, for mole stream --prior.
+
+    Args:
+        files: CSV, JSON Lines or Parquet files with the same columns; each one unbroken stretch of time.
+        target: the column to predict.
+        out: file for the prior.
+        features: the columns to predict it from, with commas between them; all others if not given.
+        task: whether the target is a number or a label; if not given, the first target decides.
+        width: units in each of the two layers of the network.
+        seed: of its first weights and of the training.
+    """
+    if not files:
+        raise ValueError(
+            "mole fit-prior got no file; expected one or more: mole fit-prior history.csv --target y"
+        )
+    if not out.resolve().parent.is_dir():
+        raise FileNotFoundError(f"cannot write {out}: its folder does not exist; create it first")
+    chosen = None if features is None else tuple(name.strip() for name in features.split(","))
+    kind: Any = task
+    if kind is None:
+        with open_source(files[0]) as source:
+            check_columns(source, target, chosen)
+            kind, _ = task_of(source, target)
+    schema, counts = _observed(files, target, chosen, kind)
+    # the same checks in the same order leave out the same rows
+    checks = RowChecks(target, chosen, classify=kind == "classification")
+    histories = [_history(path, target, chosen, checks, schema) for path in files]
+    labels = list(dict.fromkeys(y for _, ys in histories for y in ys)) if kind == "classification" else []
+    if len(labels) == 1:
+        raise ValueError(f"every row has the label {labels[0]!r}; expected two labels or more")
+    trajectories = [Trajectory(x, _targets(ys, labels)) for x, ys in histories]
+    for path, (good, bad) in zip(files, counts, strict=True):
+        console.print(f"{path}: {good:,} rows" + (f", and {bad:,} bad ones left out" if bad else ""))
+    clocks = ", ".join(column.name for column in schema.columns if column.kind == TIME)
+    if clocks:
+        console.print(
+            f"{clocks}: later times are beyond those of the history; leave it out with --features unless the hour or "
+            "the day matters",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+    with console.status("training"):
+        prior = estimators.fit_prior(
+            trajectories, kind=kind, width=width, seed=seed, schema=schema, labels=labels
+        )
+    provenance = {
+        "command": invocation.get(),
+        "target": target,
+        "rows": sum(good for good, _ in counts),
+    }
+    estimators.save_stream_prior(out, prior, provenance)
+    console.print(f"prior: {out}")
+    console.print(f"try it: mole stream {files[-1]} --target {target} --prior {out}", soft_wrap=True)
+
+
+def _good_rows(
+    path: Path, target: str, features: tuple[str, ...] | None, checks: RowChecks
+) -> Iterator[tuple[dict[str, Any], Any] | None]:
+    """Inputs and target of every row; None for a bad one."""
+    with open_source(path) as source:
+        check_columns(source, target, features)
+        for row in source:
+            checked = None if row.values is None else checks.check(row.values)
+            yield (
+                None if checked is None or checked.x is None or checked.y is None else (checked.x, checked.y)
+            )
+
+
+def _observed(
+    files: tuple[Path, ...], target: str, features: tuple[str, ...] | None, task: str
+) -> tuple[Schema, list[tuple[int, int]]]:
+    """What all files hold, and how many good and bad rows each has."""
+    checks = RowChecks(target, features, classify=task == "classification")
+    counts = []
+    for path in files:
+        good = bad = 0
+        for pair in _good_rows(path, target, features, checks):
+            good, bad = good + (pair is not None), bad + (pair is None)
+        if not good:
+            raise ValueError(
+                f"{path} has {bad:,} rows and none to learn from; check its columns and --target"
+            )
+        counts.append((good, bad))
+    return checks.seen.schema(), counts
+
+
+def _history(
+    path: Path, target: str, features: tuple[str, ...] | None, checks: RowChecks, schema: Schema
+) -> tuple[np.ndarray, list[Any]]:
+    """Inputs ``[time, dx]`` and targets of one file."""
+    pairs = [pair for pair in _good_rows(path, target, features, checks) if pair is not None]
+    return np.stack([schema.encode(x) for x, _ in pairs]), [y for _, y in pairs]
+
+
+def _targets(ys: list[Any], labels: list[Any]) -> np.ndarray:
+    """Numbers ``[time, 1]``, or one-hot ``[time, labels]``."""
+    if not labels:
+        return np.asarray(ys, np.float32)[:, None]
+    return np.eye(len(labels), dtype=np.float32)[[labels.index(y) for y in ys]]

@@ -1,0 +1,281 @@
+"""``mole stream``: predict and learn the rows of a file or of a pipe, one by one."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+
+from mole import checkpoint as checkpoints
+from mole import estimators
+from mole.commands.common import invocation
+from mole.commands.interrupts import Interrupts
+from mole.commands.stream_prior import GivenPrior, columns_of, given_prior
+from mole.commands.stream_view import StreamView
+from mole.envs.suggest import did_you_mean
+from mole.report.stream import write_stream_report
+from mole.streams.predictions import CLASSIFICATION, REGRESSION, PredictionWriter, open_predictions
+from mole.streams.run_file import SavedRun, load_run, save_run
+from mole.streams.runner import StreamRun, StreamSettings, guess_task, task_importances
+from mole.streams.sources import Row, Source, open_source
+
+__all__ = ["check_columns", "stream", "task_of"]
+
+_LOOKED_AT = 1000  # rows in which the first target must be, where its kind is not given
+
+
+def stream(
+    source: Annotated[str, tyro.conf.Positional],
+    target: str,
+    features: str | None = None,
+    task: Literal["regression", "classification"] | None = None,
+    prior: Path | None = None,
+    out: str | None = None,
+    report: Path | None = None,
+    checkpoint: Path | None = None,
+    every: int = 1000,
+    resume: bool = False,
+    new_input: bool = False,
+    strict: bool = False,
+    level: float = 0.9,
+    seed: int = 0,
+    format: Literal["csv", "jsonl", "parquet"] | None = None,
+) -> None:
+    """Learn a stream of rows online: predict each row, then learn it; find regimes and recall them.
+
+    Args:
+        source: a CSV, JSON Lines or Parquet file, or - for standard input.
+        target: the column to predict.
+        features: the columns to predict it from, with commas between them; all others if not given.
+        task: whether the target is a number or a label; if not given, the first target decides.
+        prior: a prior made by mole fit-prior; without one the stream makes its own.
+        out: file for the predictions, .csv or .jsonl, or - for standard output, which is where they go if the rows
+            come from standard input or the output is no terminal.
+        report: file for a report (HTML).
+        checkpoint: file to go on from after an interruption.
+        every: rows between two checkpoints.
+        resume: go on from the checkpoint, if there is one.
+        new_input: with --resume: the rows of the source are new, none of them was learned yet.
+        strict: stop at the first bad row instead of counting it.
+        level: share of the targets that the intervals are to hold.
+        seed: of the first weights and of all training.
+        format: of the source, if its name does not tell.
+    """
+    saved_before = checkpoint is not None and checkpoint.exists()
+    _check_options(checkpoint, every, resume, new_input, saved_before)
+    with ExitStack() as stack:
+        to_stdout = out == "-" or (out is None and (source == "-" or not sys.stdout.isatty()))
+        console = Console(stderr=to_stdout)
+        config = checkpoints.read_header(checkpoint).config if checkpoint and saved_before else {}
+        position = None if new_input else config.get("position")
+        rows = stack.enter_context(open_source(source, form=format, position=position))
+        chosen = None if features is None else tuple(name.strip() for name in features.split(","))
+        check_columns(rows, target, chosen)
+        given: Iterable[Row] = rows
+        kind: str | None = task or config.get("settings", {}).get("task")
+        ready = None if prior is None else given_prior(prior)
+        if ready is not None:
+            columns, given = (chosen, rows) if chosen else columns_of(rows, rows, target)
+            for note in ready.check(task, target, columns):
+                console.print(escape(note), style="yellow", highlight=False, soft_wrap=True)
+            kind = ready.prior.kind
+        if kind is None:
+            kind, given = task_of(rows, target)
+        settings = _settings(target, kind, chosen, level, seed, ready)
+        if report is not None and not report.resolve().parent.is_dir():
+            raise FileNotFoundError(f"cannot write {report}: its folder does not exist; create it first")
+        name = None if to_stdout or out is None else out
+        saved = _begin(settings, ready, checkpoint if saved_before else None, name)
+        if saved_before:
+            console.print(f"going on after row {saved.run.rows:,}", style="dim")
+        writer = _writer(stack, settings.task, name, to_stdout, saved, saved_before, live=source == "-")
+        loop = _Loop(saved.run, writer, name, checkpoint, every, strict, saved.position)
+        try:
+            with _shown(console, loop.view):
+                interrupted = loop.run(given)
+        except BrokenPipeError:  # whoever read the predictions has enough of them
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            interrupted = False
+        loop.save()
+        _end(console, loop.run_, loop.view, source, report, checkpoint)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+class _Loop:
+    """Rows through the run, to the writer, and from time to time into the checkpoint."""
+
+    def __init__(
+        self,
+        run: StreamRun,
+        writer: PredictionWriter | None,
+        name: str | None,
+        checkpoint: Path | None,
+        every: int,
+        strict: bool,
+        position: dict[str, Any] | None,
+    ) -> None:
+        self.run_, self.view = run, StreamView(run)
+        self._writer, self._name, self._checkpoint = writer, name, checkpoint
+        self._every, self._strict, self._position = every, strict, position
+
+    def run(self, rows: Iterable[Row]) -> bool:
+        """Until the rows end; whether they were interrupted."""
+        with Interrupts() as interrupts:
+            for row in interrupts.until_asked(rows):
+                outcome = self.run_.step(row, strict=self._strict)
+                self._position = row.position
+                if self._writer is not None:
+                    self._writer.write(outcome)
+                self.view.update(outcome)
+                if self.run_.rows % self._every == 0:
+                    self.save()
+            return interrupts.asked
+
+    def save(self) -> None:
+        """Write the checkpoint, after the predictions that it counts are on disk."""
+        length = 0 if self._writer is None else self._writer.sync()
+        if self._checkpoint is not None:
+            save_run(self._checkpoint, SavedRun(self.run_, self._position, self._name, length))
+
+
+def _check_options(checkpoint: Path | None, every: int, resume: bool, new_input: bool, exists: bool) -> None:
+    if every < 1:
+        raise ValueError(f"got --every {every}, expected at least 1 row")
+    if (resume or new_input) and checkpoint is None:
+        raise ValueError(
+            "got --resume without --checkpoint FILE, expected both: say which file to go on from"
+        )
+    if new_input and not resume:
+        raise ValueError("got --new-input without --resume, expected both: it says how to go on")
+    if exists and not resume:
+        raise ValueError(
+            f"the checkpoint {checkpoint} is there already: add --resume to go on from it, or delete it to start again"
+        )
+    if checkpoint is not None and not checkpoint.resolve().parent.is_dir():
+        raise FileNotFoundError(f"cannot write {checkpoint}: its folder does not exist; create it first")
+
+
+def check_columns(source: Source, target: str, features: tuple[str, ...] | None) -> None:
+    """Raise ValueError for a column that the source is known to lack."""
+    for name in (target, *(features or ())):
+        if source.columns and name not in source.columns:
+            raise ValueError(f"{source.name} has no column {name!r}: {did_you_mean(name, source.columns)}")
+
+
+def task_of(rows: Iterator[Row], target: str) -> tuple[str, Iterator[Row]]:
+    """Regression if the first target is a number; the rows looked at come again."""
+    looked_at: list[Row] = []
+    for row in itertools.islice(rows, _LOOKED_AT):
+        looked_at.append(row)
+        found = guess_task((row.values or {}).get(target))
+        if found is not None:
+            return found, itertools.chain(looked_at, rows)
+    raise ValueError(
+        f"got {len(looked_at):,} rows and no value of the target {target!r} in them; check its name, or say what it is "
+        "with --task"
+    )
+
+
+def _settings(
+    target: str, task: str, chosen: tuple[str, ...] | None, level: float, seed: int, ready: GivenPrior | None
+) -> StreamSettings:
+    name = None if ready is None else ready.name
+    labels = ready.prior.labels if ready is not None and task == "classification" else None
+    return StreamSettings(target, task, chosen, level, seed, name, labels)
+
+
+def _estimator(task: str) -> Any:
+    return estimators.OnlineClassifier if task == "classification" else estimators.OnlineRegressor
+
+
+def _begin(
+    settings: StreamSettings, ready: GivenPrior | None, checkpoint: Path | None, name: str | None
+) -> SavedRun:
+    """The run of the checkpoint, or a new one."""
+    made = _estimator(settings.task)
+    if checkpoint is None:
+        prior = None if ready is None else ready.prior
+        estimator = made(prior, level=settings.level, seed=settings.seed)
+        return SavedRun(StreamRun(settings, estimator), None, name, 0)
+    saved = load_run(checkpoint, settings, made.load)
+    if saved.output != name:
+        raise ValueError(
+            f"{checkpoint} was written with --out {saved.output}, now {name}; give the same, so that no row is lost"
+        )
+    return saved
+
+
+def _writer(
+    stack: ExitStack,
+    task: str,
+    name: str | None,
+    to_stdout: bool,
+    saved: SavedRun,
+    again: bool,
+    *,
+    live: bool,
+) -> PredictionWriter | None:
+    columns = CLASSIFICATION if task == "classification" else REGRESSION
+    if to_stdout:
+        return PredictionWriter(sys.stdout.buffer, columns, jsonl=False, live=live, header=not again)
+    if name is None:
+        return None
+    file = stack.enter_context(open_predictions(name, saved.length if again else None))
+    jsonl = Path(name).suffix.lower() in (".jsonl", ".ndjson")
+    return PredictionWriter(file, columns, jsonl=jsonl, live=live, header=not again, length=saved.length)
+
+
+def _shown(console: Console, view: StreamView) -> Any:
+    if not console.is_terminal:
+        return nullcontext()
+    return Live(view, console=console, refresh_per_second=4, transient=True)
+
+
+def _end(
+    console: Console,
+    run: StreamRun,
+    view: StreamView,
+    source: str,
+    report: Path | None,
+    checkpoint: Path | None,
+) -> None:
+    """Say how it went, and write the report."""
+    bad = sum(run.digest.bad.values())
+    if run.rows and not run.learned:
+        reasons = "; ".join(f"{problem}: {count:,}" for problem, count in run.digest.bad.items())
+        raise ValueError(
+            f"none of {run.rows:,} rows could be learned ({reasons}); check the columns and --task"
+        )
+    if report is not None:  # before anything is said: whoever reads it may have gone
+        shown = "standard input" if source == "-" else source
+        importances = task_importances(run.estimator, list(run.digest.visited))
+        write_stream_report(report, run, source=shown, commands=[invocation.get()], importances=importances)
+    console.print(
+        f"{run.rows:,} rows, {run.learned:,} learned, {bad:,} bad; {_counted(len(run.digest.visited), 'task')}"
+    )
+    if view.error() != "no error yet":
+        console.print(view.error(), highlight=False, soft_wrap=True)
+    for problem, count in sorted(run.digest.bad.items(), key=lambda item: -item[1]):
+        console.print(f"  {count:,} × {escape(problem)}", style="yellow", highlight=False)
+    for row, line, detail in run.digest.bad_rows[:5]:
+        console.print(
+            f"  row {row}, line {line} {escape(detail)}", style="dim", highlight=False, soft_wrap=True
+        )
+    if report is not None:
+        console.print(f"report: {report}")
+    if checkpoint is not None:
+        console.print(f"checkpoint: {checkpoint}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,94 @@
+"""The live view of a stream: speed, running error, the current task and a band of task probabilities."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import numpy as np
+from rich.console import Group
+from rich.text import Text
+
+from mole.report.style import TASKS
+from mole.streams.runner import Outcome, StreamRun
+
+__all__ = ["StreamView", "task_colour"]
+
+_RECENT = 200
+_BAND = 60
+
+
+def task_colour(task: int) -> str:
+    """The same colour for the same task, here and in the report."""
+    return TASKS[task % len(TASKS)]
+
+
+class StreamView:
+    """Shows a run; give every outcome to `update`, and this object to `rich.live.Live`."""
+
+    def __init__(self, run: StreamRun) -> None:
+        """Start the clock."""
+        self._run, self._last = run, Outcome(run.rows)
+        self._losses: deque[float] = deque(maxlen=_RECENT)
+        self._hits: deque[bool] = deque(maxlen=_RECENT)
+        self._times: deque[float] = deque(maxlen=_RECENT)
+        self._tasks: deque[int] = deque(maxlen=_BAND)
+
+    def update(self, outcome: Outcome) -> None:
+        """Take in one row."""
+        self._times.append(time.monotonic())
+        if outcome.loss is not None:
+            self._losses.append(outcome.loss)
+            self._hits.append(outcome.prediction == outcome.target)
+        if outcome.task is not None:
+            self._last = outcome
+            self._tasks.append(outcome.task)
+
+    def __rich__(self) -> Group:
+        """Four lines."""
+        digest, last = self._run.digest, self._last
+        bad = sum(digest.bad.values())
+        head = Text(f"{self._run.rows:,} rows · {self.speed():,.0f} a second · ")
+        head.append(f"{bad:,} bad", style="red" if bad else "dim")
+        task = Text("no task yet", style="dim")
+        if last.task is not None:
+            task = Text.assemble(
+                ("■ ", task_colour(last.task)),
+                f"task {last.task}, probability {last.probability or 0.0:.2f} · {len(digest.visited)} tasks so far",
+            )
+        return Group(head, Text(self.error()), task, self._band(), self._past())
+
+    def speed(self) -> float:
+        """Rows a second over the last 200 of them."""
+        span = self._times[-1] - self._times[0] if len(self._times) > 1 else 0.0
+        return (len(self._times) - 1) / span if span > 0 else 0.0
+
+    def error(self) -> str:
+        """Running error: over the last 200 rows, and over all."""
+        if not self._losses:
+            return "no error yet"
+        total = self._run.digest.total
+        if self._run.settings.task == "classification":
+            now, ever = np.mean(self._hits), total.hits / total.scored
+            return f"right: {100 * now:.1f} % of the last {len(self._hits)}, {100 * ever:.1f} % of all"
+        now, ever = np.sqrt(np.mean(self._losses)), np.sqrt(total.loss / total.scored)
+        text = f"root-mean-square error: {now:.4g} over the last {len(self._losses)}, {ever:.4g} over all"
+        if total.judged:
+            text += f" · {100 * total.covered / total.judged:.1f} % inside of the interval"
+        return text
+
+    def _band(self) -> Text:
+        """Probabilities of the tasks now, the most probable first; grey is none of them."""
+        band, done, end = Text(), 0.0, 0
+        for task, share in sorted((self._last.shares or {}).items(), key=lambda item: -item[1]):
+            done, begin = done + share, end
+            end = round(done * _BAND)
+            band.append("█" * (end - begin), style="bright_black" if task < 0 else task_colour(task))
+        return band
+
+    def _past(self) -> Text:
+        """The tasks of the last rows."""
+        past = Text()
+        for task in self._tasks:
+            past.append("▄", style=task_colour(task))
+        return past

@@ -1,0 +1,73 @@
+"""``mole train``: a prior and its supervised twin, from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mole.commands.common import console, same_defaults, world_for
+from mole.control.training import TrainingConfig, train_priors
+from mole.experiment.commandline import train_command
+from mole.experiment.families import Family
+from mole.experiment.worlds import training_world, world_spec
+
+__all__ = ["train_with"]
+
+_SWITCH_EVERY = 200
+
+
+def train_with(family: Family | None) -> Callable[..., None]:
+    """The command with the defaults of a family."""
+    default = TrainingConfig() if family is None else family.training
+    usual_tasks = None if family is None else family.tasks
+    usual_switch = _SWITCH_EVERY if family is None else family.switch_every
+
+    def train(
+        env: Annotated[str, tyro.conf.Positional],
+        tasks: str | None = usual_tasks,
+        parameter: str | None = None,
+        switch_every: int = usual_switch,
+        seed: int = 0,
+        out: Path | None = None,
+        config: Annotated[TrainingConfig, tyro.conf.arg(name="")] = default,
+    ) -> None:
+        """Train a prior and its supervised twin from nothing; go on where an interrupted training stopped.
+
+        Args:
+            env: Gymnasium id, or a family (`mole envs` lists both); first, since it decides the defaults.
+            tasks: distribution of hidden tasks; the environment's first if not given.
+            parameter: a parameter of any Gymnasium environment that is to change: gravity, mass, friction, …
+            switch_every: steps between untold changes of the task while the agent controls.
+            seed: of everything.
+            out: folder for data and priors; runs/train-<seed> if not given.
+            config: amounts of data and training.
+        """
+        same_defaults(env, family)
+        world = world_for(env, parameter)
+        folder = Path(f"runs/train-{seed}") if out is None else out
+        training_world(world, "explore", tasks, switch_every).close()
+        command = train_command(
+            env,
+            seed,
+            config,
+            default,
+            tasks=(tasks, usual_tasks),
+            parameter=(parameter, None),
+            switch_every=(switch_every, usual_switch),
+        )
+        train_priors(
+            lambda phase: training_world(world, phase, tasks, switch_every),
+            world_spec(world),
+            config,
+            folder=folder,
+            seed=seed,
+            provenance={"env": world, "command": command},
+        )
+        given = env if parameter is None else f"{env} --parameter {parameter}"
+        console.print(f"priors: {folder / 'prior.mole'} and {folder / 'supervised.mole'}")
+        console.print(f"try them: mole eval {given} --prior {folder / 'prior.mole'}")
+
+    return train

@@ -1,0 +1,170 @@
+"""Families of broken worlds: an environment with its tests, its training and its planner, by one name.
+
+`mole train terrain` and `mole eval terrain` mean the same as with the environment's id; where two families share an
+environment, the id means the first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mole.control.training import TrainingConfig
+from mole.envs.suggest import did_you_mean
+from mole.experiment.planners import PlannerConfig
+from mole.experiment.worlds import KnownTask, make_world, world_settings
+
+__all__ = ["FAMILIES", "Family", "family_named", "family_of", "has_tasks", "world_of"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """What belongs to one kind of broken world.
+
+    Attributes:
+        name: in commands, folders and records.
+        env: Gymnasium id.
+        title: for tables and the report.
+        prior: stem of the files of its priors.
+        tasks: distribution of hidden tasks in training; the environment's first if None.
+        switch_every: steps between untold changes while the agent controls, in training.
+        training: amounts of data and training.
+        planner: the planner of all methods.
+        tuned: tuned settings by method, where they are not `mole.experiment.methods.TUNED`.
+        chosen: names of its test settings; all of the environment's if None.
+        returning: names of settings in which tasks return: the first is the one for quick looks and ablations.
+        validation: schedules that settings are tuned on; no test uses them.
+        steps: steps of a test run.
+    """
+
+    name: str
+    env: str
+    title: str
+    prior: str
+    returning: tuple[str, ...]
+    validation: tuple[str, ...]
+    tasks: str | None = None
+    switch_every: int = 200
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    planner: PlannerConfig = dataclasses.field(default_factory=PlannerConfig)
+    tuned: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    chosen: tuple[str, ...] | None = None
+    steps: int = 2000
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Test settings: name → schedule.
+
+        Raises:
+            ValueError: if a chosen one is not a setting of the environment.
+        """
+        known = world_settings(self.env)
+        for name in self.chosen or ():
+            if name not in known:
+                raise ValueError(
+                    f"the family {self.name!r} has the setting {name!r}: {did_you_mean(name, known)}"
+                )
+        return {name: known[name] for name in self.chosen or known}
+
+
+_MOTORS_VALIDATION = ("alternate:1/-1/1/1/-1/1,-1/-1/1/-1/1/1,1/1/1/-1/-1/-1:150",)
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            name="motors",
+            env="mole/HalfCheetahMotors-v0",
+            title="Half-cheetah, failing motors",
+            prior="half_cheetah_motors",
+            returning=("alternate",),
+            validation=_MOTORS_VALIDATION,
+        ),
+        Family(
+            name="motors-few",
+            env="mole/HalfCheetahMotors-v0",
+            title="Half-cheetah, trained on at most one reversed motor",
+            prior="half_cheetah_motors_few",
+            tasks="few-signs",
+            chosen=("negative",),
+            returning=(),
+            validation=_MOTORS_VALIDATION,
+        ),
+        Family(
+            name="terrain",
+            env="mole/HalfCheetahTerrain-v0",
+            title="Half-cheetah, hills and valleys",
+            prior="half_cheetah_terrain",
+            returning=("course",),
+            validation=("alternate:0.12,-0.15,0.05:45",),
+            planner=PlannerConfig(init_std=0.4),
+            training=TrainingConfig(init_std=0.4),
+            chosen=("basin", "hill", "gentle", "steep", "course"),
+            # By one-step error: the return has two peaks, one for each gait that a run may find.
+            tuned={
+                "mole": {"step_scale": 0.1, "margin": 25.0},
+                "mole-paper": {"step_scale": 0.3, "temperature": 0.02},
+                "kshot": {"window": 16, "steps": 2, "step_scale": 0.5},
+                "continuous": {"step_scale": 0.3},
+                "supervised-sgd": {"step_scale": 0.3},
+                "oracle": {"step_scale": 0.1},
+            },
+        ),
+        Family(
+            name="crawler",
+            env="mole/CrawlerLegs-v0",
+            title="Six-legged crawler, failing legs",
+            prior="crawler_legs",
+            returning=("returning",),
+            validation=("alternate:healthy,down-3,invert-4,down-1:110",),
+            planner=PlannerConfig(horizon=12, init_std=0.35, noise_correlation=0.6),
+            training=TrainingConfig(horizon=12, samples=100, init_std=0.35, noise_correlation=0.6),
+            tuned={
+                "mole": {"step_scale": 0.1, "margin": 37.6},
+                "mole-paper": {"step_scale": 0.03, "temperature": 0.02},
+                "kshot": {"window": 8},
+                "continuous": {"step_scale": 0.3},
+                "supervised-sgd": {"step_scale": 0.1},
+                "oracle": {"step_scale": 0.03},
+            },
+        ),
+    )
+}
+"""All families by name."""
+
+
+def family_named(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in FAMILIES:
+        raise ValueError(f"unknown family {name!r}: {did_you_mean(name, FAMILIES)}")
+    return FAMILIES[name]
+
+
+def family_of(name: str) -> Family | None:
+    """The family that a command's argument means: by its name, or by its environment's id; None for another world."""
+    return FAMILIES.get(name) or next((family for family in FAMILIES.values() if family.env == name), None)
+
+
+def world_of(name: str) -> str:
+    """The world that a command's argument means: a family's environment, or whatever else it names."""
+    family = family_of(name)
+    return name if family is None else family.env
+
+
+def has_tasks(world: str, schedule: str) -> bool:
+    """Whether a discrete task rules the world under this schedule, so that an oracle can be told it.
+
+    Raises:
+        ValueError: for a schedule that the world does not take.
+    """
+    env = make_world(world, schedule=schedule)
+    try:
+        env.reset(seed=0)
+        return KnownTask(env).upcoming() >= 0
+    finally:
+        env.close()

@@ -1,0 +1,107 @@
+"""The video of a group: mole beside a baseline at the same moments, around the return of a task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from mole.control.records import EpisodeRecord
+from mole.experiment.metrics import recall, switches
+from mole.report.digest import Digest
+from mole.report.groups import Group
+from mole.report.page import video_cards
+from mole.report.replay import replay_frames
+from mole.report.video import render_webp, rendering_available, side_by_side
+
+__all__ = ["film"]
+
+_BASELINES = ("kshot", "continuous", "supervised")
+_BEFORE, _AFTER = 40, 120  # steps shown around the moment
+_SIZE = (400, 225)  # pixels of one run
+_BYTES_PER_SECOND = 80_000  # several videos share a page that should stay small
+
+
+def film(group: Group, target: Path, *, wanted: bool) -> str:
+    """A card with the video of a group, or one line that says why there is none.
+
+    Args:
+        group: its runs; those with actions beside their records can be shown.
+        target: the page; the video is kept beside it, and not made again while it is newer than its runs.
+        wanted: whether there should be one.
+    """
+    if not wanted:
+        return _none("not asked for")
+    pair = _pair(group)
+    if pair is None:
+        return _none(
+            f"no setting has mole and one of {', '.join(_BASELINES)} with the same seed and their actions kept"
+        )
+    able, reason = rendering_available()
+    if not able:
+        return _none(reason.removeprefix("no video: "))
+    try:
+        return video_cards(_video(group, pair, target))
+    except (ValueError, RuntimeError, OSError, ArithmeticError) as error:
+        return _none(f"{type(error).__name__}: {error}")
+
+
+def _none(reason: str) -> str:
+    return f'<p class="note">No video: {escape(reason.rstrip("."))}.</p>'
+
+
+def _actions(run: Digest) -> Path | None:
+    """The file of the actions of a complete run, if they were kept."""
+    if run.source is None or not run.meta["complete"]:
+        return None
+    path = run.source.with_name(f"{run.source.stem}.actions.npz")
+    return path if path.is_file() else None
+
+
+def _pair(group: Group) -> tuple[Digest, Digest] | None:
+    """Runs of mole and of a baseline with the same seed; where tasks return, if possible."""
+    shown = {
+        (run.setting, str(run.meta["method"]), str(run.meta["seed"])): run
+        for run in sorted(group.runs, key=lambda run: str(run.meta["seed"]).zfill(9))
+        if _actions(run) is not None
+    }
+    pairs = [
+        (run, shown[setting, other, seed])
+        for (setting, method, seed), run in shown.items()
+        if method == "mole"
+        for other in _BASELINES
+        if (setting, other, seed) in shown
+    ]
+    return max(pairs, key=lambda pair: len(pair[0].recall.step) > 0, default=None)  # the first of equals
+
+
+def _video(group: Group, pair: Sequence[Digest], target: Path) -> dict[str, Path]:
+    records = [EpisodeRecord.load(run.source) for run in pair if run.source is not None]
+    steps, moment = _shown(records[0], min(len(record) for record in records))
+    names = tuple(str(run.meta["method"]) for run in pair)
+    setting, seed = pair[0].setting, pair[0].meta["seed"]
+    caption = f"{' beside '.join(names)}: {setting}, seed {seed}, steps {steps.start} to {steps.stop}{moment}"
+    stem = "-".join([target.stem, group.name, setting, *names, str(seed), str(steps.start)])
+    path = target.with_name(re.sub(r"[^\w.+-]+", "-", stem) + ".webp")
+    actions = [found for run in pair if (found := _actions(run)) is not None]
+    if not path.is_file() or path.stat().st_mtime < max(file.stat().st_mtime for file in actions):
+        frames = [
+            replay_frames(record, file, steps=steps, width=_SIZE[0], height=_SIZE[1])
+            for record, file in zip(records, actions, strict=True)
+        ]
+        both = side_by_side(frames[0], frames[1], (names[0], names[1]))
+        fps = min(1.0 / float(pair[0].meta["step_seconds"]), 50.0)
+        render_webp(both, path, fps=fps, bytes_per_second=_BYTES_PER_SECOND)
+    return {caption: path}
+
+
+def _shown(record: EpisodeRecord, length: int) -> tuple[range, str]:
+    """Steps around the first return of a task, or the first switch, or from the start; and what is to be seen."""
+    returns, at = recall(record).step, switches(record.true_task)
+    for found, what in ((returns, "a known task returns"), (at, "the task switches")):
+        early = [int(step) for step in found if step + _AFTER // 2 <= length]
+        if early:
+            start = max(0, early[0] - _BEFORE)
+            return range(start, min(early[0] + _AFTER, length)), f"; {what} at step {early[0]}"
+    return range(min(_BEFORE + _AFTER, length)), ""
