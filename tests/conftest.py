@@ -56,3 +56,10 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_what_was_compiled() -> Iterator[None]:
+    """Whether a module passes depends on no other; and the programs of all of them are gigabytes."""
+    yield
+    jax.clear_caches()

@@ -145,7 +145,6 @@ def test_settings_out_of_range(make, error):
         ({"candidate_window": 3}, r"candidate_window=3; expected an even number from 2 to 2k = 8, or None"),
         ({"candidate_window": 10}, r"candidate_window=10; expected an even number from 2 to 2k = 8"),
         ({"refresh": 0}, r"refresh=0; expected a whole number of steps, or None for never"),
-        ({"assignment": "soft"}, r"memory='own' with assignment='soft'; a pair has one owner: use 'hard'"),
     ],
     ids=str,
 )

@@ -14,7 +14,8 @@ from helpers import tiny_prior
 from mole.inner import adapt
 from mole.models import Linear, Normalizer
 from mole.online import Mixture
-from mole.online.em import crp_log_prior, e_step, restarted, sticky_log_prior
+from mole.online.base import Pairs
+from mole.online.em import candidate_pairs, crp_log_prior, e_step, restarted, sticky_log_prior
 from mole.prior import MetaPrior
 
 DX, DY, K = 3, 6, 4
@@ -247,11 +248,23 @@ def test_the_crp_sums_to_one(counts, alpha):
 @settings(max_examples=25)
 def test_the_sticky_prior_sums_to_one_over_the_tasks_and_a_new_one(slots, used, stay):
     used = min(used, slots)
-    old, new = sticky_log_prior(jnp.int32(used - 1), jnp.int32(used), jnp.float32(stay), slots)
+    belief = jax.nn.one_hot(used - 1, slots)
+    old, new = sticky_log_prior(belief, jnp.int32(used), jnp.float32(stay))
     p = np.exp(np.asarray(old))[:used]
     assert p.sum() + np.exp(new) == pytest.approx(1.0, rel=1e-5)
     assert p[used - 1] == pytest.approx(stay, rel=1e-5)
     np.testing.assert_allclose(p[: used - 1], np.exp(new), rtol=1e-5)
+
+
+@given(belief=st.lists(st.floats(0.0, 1.0, width=32), min_size=1, max_size=5).filter(lambda b: sum(b) > 0.1))
+@settings(max_examples=25)
+def test_the_sticky_prior_of_a_soft_belief_is_one_step_of_a_markov_chain(belief):
+    belief = np.array(belief) / sum(belief)
+    n, stay = len(belief), 0.9
+    old, new = sticky_log_prior(jnp.array(belief, jnp.float32), jnp.int32(n), jnp.float32(stay))
+    moves = np.full((n, n + 1), (1 - stay) / n)
+    moves[np.arange(n), np.arange(n)] = stay
+    np.testing.assert_allclose(np.exp(np.append(old, new)), belief @ moves, rtol=1e-5)
 
 
 def test_counts_restart():
@@ -295,3 +308,47 @@ def test_a_young_task_is_the_prior_adapted_on_what_it_owns():
         model = step(model, x[: t + 1], y[: t + 1], scale=0.1)
         for a, b in zip(jax.tree.leaves(learner.model(state)), jax.tree.leaves(model), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_without_a_prior_over_tasks_is_the_crp_that_restarts_at_every_step():
+    x, y = stream(blocks(0, 1, 0))
+    rules = ({"task_prior": "uniform"}, {"refresh": 1}, {})
+    learners = [Mixture.paper(linear_prior(), temperature=1.0, **rule) for rule in rules]
+    uniform, restarting, crp = (
+        scan(learner, learner.init(), x, y)[1].responsibilities for learner in learners
+    )
+    np.testing.assert_allclose(uniform, restarting, atol=1e-6)
+    assert np.abs(uniform - crp).max() > 0.1
+
+
+def test_a_new_task_is_judged_on_held_out_pairs_or_by_choice_on_those_it_was_fitted_to():
+    recent = Pairs.empty(PRIOR, 2 * K)
+    for t in range(2 * K):
+        recent = recent.push(jnp.full(DX, float(t)), jnp.full(DY, float(t)))
+    for held_out, ours, papers in ((True, [2, 4, 6], [0, 1, 2, 3]), (False, [3, 5, 7], [4, 5, 6, 7])):
+        points = recent.last(7)
+        support, judge = candidate_pairs(recent, points, K, 6, held_out)
+        assert support.x[:, 0].tolist() == ours
+        assert points.x[judge, 0].tolist() == [3, 5, 7]
+        points = recent.last(K)
+        support, judge = candidate_pairs(recent, points, K, None, held_out)
+        assert support.y[:, 0].tolist() == papers
+        assert points.x[judge, 0].tolist() == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("rule", ["paper", "pointwise"])
+def test_judged_on_what_they_were_fitted_to_new_tasks_explain_noise(rule):
+    """Nothing ever changes and all is noise: whoever is judged on other pairs has no reason to join."""
+    prior = linear_prior(window=4)
+    x, _ = stream(blocks(0, steps=200))
+    y = jnp.asarray(np.random.default_rng(1).normal(size=(200, DY)), jnp.float32)
+    spawned = {}
+    for judge in ("held_out", "fitted"):
+        learner = (
+            Mixture.paper(prior, judge=judge, temperature=0.1)
+            if rule == "paper"
+            else Mixture(prior, judge=judge, margin=6.0)
+        )
+        _, info = scan(learner, learner.init(), x, y)
+        spawned[judge] = int(jnp.sum(info.spawned))
+    assert spawned["held_out"] < spawned["fitted"], spawned

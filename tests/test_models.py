@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mole.models import MLP, Linear, Normalizer
+from mole.models import MLP, Linear, Normalizer, narrow_weights
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
@@ -114,3 +114,15 @@ def test_fit_refuses_what_has_no_statistics(values, shape, finite):
     with pytest.raises(ValueError, match=expected) as error:
         Normalizer.fit(values)
     assert "Remove or impute missing rows first" in str(error.value)
+
+
+def test_narrow_weights_multiply_in_bfloat16_and_sum_in_float32():
+    layer = Linear(300, 5, key=jax.random.key(0))
+    narrow = narrow_weights(layer, jnp.bfloat16)
+    assert narrow.weight.dtype == jnp.bfloat16 and narrow.bias.dtype == jnp.float32
+    x = jax.random.normal(jax.random.key(1), (300,))
+    rounded = [np.asarray(v.astype(jnp.bfloat16), np.float64) for v in (x, layer.weight)]
+    out = narrow(x)
+    assert out.dtype == jnp.float32
+    # exact products of the rounded factors: a sum in bfloat16 would be off by 1e-2
+    np.testing.assert_allclose(out, rounded[0] @ rounded[1], rtol=1e-5, atol=1e-5)

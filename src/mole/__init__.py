@@ -7,7 +7,15 @@ Control (`mole.planning`, `mole.control`, `mole.envs`) is imported by its own na
 """
 
 from mole._types import Trajectory, Window
-from mole.estimators import OnlineRegressor
+from mole.estimators import (
+    Fleet,
+    OnlineClassifier,
+    OnlineRegressor,
+    StreamPrior,
+    fit_prior,
+    load_stream_prior,
+    save_stream_prior,
+)
 from mole.inner import LayerRate, Rank1Rate, ScalarRate, adapt
 from mole.likelihoods import Categorical, Gaussian, Prediction
 from mole.meta import MetaConfig, meta_train, supervised_train
@@ -15,6 +23,7 @@ from mole.models import MLP, Normalizer
 from mole.online import Continuous, Info, KShot, Mixture, OnlineLearner, Oracle, Static
 from mole.prior import MetaPrior
 from mole.prior_file import load_prior, save_prior
+from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
 
 __version__ = "0.1.0"
 
@@ -22,6 +31,7 @@ __all__ = [
     "MLP",
     "Categorical",
     "Continuous",
+    "Fleet",
     "Gaussian",
     "Info",
     "KShot",
@@ -30,18 +40,27 @@ __all__ = [
     "MetaPrior",
     "Mixture",
     "Normalizer",
+    "OnlineClassifier",
     "OnlineLearner",
     "OnlineRegressor",
     "Oracle",
     "Prediction",
     "Rank1Rate",
+    "ReadoutConfig",
+    "ReadoutMixture",
+    "ReadoutPrior",
     "ScalarRate",
     "Static",
+    "StreamPrior",
     "Trajectory",
     "Window",
     "adapt",
+    "fit_prior",
     "load_prior",
+    "load_stream_prior",
     "meta_train",
     "save_prior",
+    "save_stream_prior",
     "supervised_train",
+    "train_readout_prior",
 ]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole._types import Array, Float, Key
+from mole._types import Array, Float, Key, Model
 
-__all__ = ["MLP", "Linear", "Normalizer"]
+__all__ = ["MLP", "Linear", "Normalizer", "narrow_weights"]
 
 
 class Linear(eqx.Module):
@@ -33,8 +34,12 @@ class Linear(eqx.Module):
         self.bias = jnp.zeros((out_size,))
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
-        """Apply the map to one input ``[in]``; returns ``[out]``."""
-        return x @ self.weight + self.bias
+        """Apply the map to one input ``[in]``; returns ``[out]``.
+
+        The product is taken in the type of the weights and summed in that of the biases (see `narrow_weights`).
+        """
+        narrow = x.astype(self.weight.dtype)
+        return jax.lax.dot(narrow, self.weight, preferred_element_type=self.bias.dtype) + self.bias
 
 
 class MLP(eqx.Module):
@@ -82,6 +87,19 @@ class MLP(eqx.Module):
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
         return self.layers[-1](x)
+
+
+def narrow_weights(model: Model, dtype: jnp.dtype | type) -> Model:
+    """The model with its weight matrices (arrays of two or more axes) in another type, everything else as it is.
+
+    A `Linear` with bfloat16 weights takes bfloat16 inputs and sums in float32: about twice as fast where the hardware
+    multiplies bfloat16 matrices (AVX512-BF16, AMX, GPUs), slower where it does not. For prediction only.
+    """
+
+    def narrowed(leaf: Any) -> Any:
+        return leaf.astype(dtype) if eqx.is_inexact_array(leaf) and leaf.ndim >= 2 else leaf
+
+    return jax.tree.map(narrowed, model)
 
 
 class Normalizer(eqx.Module):

@@ -36,7 +36,8 @@ _RANGES = {
 }
 _CHOICES = {
     "score": ("log_prob", "loss"),
-    "task_prior": ("sticky", "crp"),
+    "task_prior": ("sticky", "crp", "uniform"),
+    "judge": ("held_out", "fitted"),
     "assignment": ("hard", "soft"),
     "memory": ("own", "shared"),
     "at_capacity": ("refuse", "evict"),
@@ -65,8 +66,6 @@ def check_mixture(settings: Mapping[str, Any]) -> None:
             f"Mixture got candidate_window={candidate}; expected an even number from 2 to 2k = {pairs}, or None for "
             "the paper's rule."
         )
-    if settings["memory"] == "own" and settings["assignment"] == "soft":
-        raise ValueError("Mixture got memory='own' with assignment='soft'; a pair has one owner: use 'hard'.")
     refresh = settings["refresh"]
     if refresh is not None and (not isinstance(refresh, int) or refresh < 1):
         raise ValueError(

@@ -32,6 +32,7 @@ __all__ = [
     "stack_models",
     "sticky_log_prior",
     "task_scores",
+    "uniform_log_prior",
 ]
 
 
@@ -102,11 +103,23 @@ def restarted(
 
 
 def sticky_log_prior(
-    task: Int[Array, ""], n_tasks: Int[Array, ""], stay: Float[Array, ""], slots: int
+    belief: Float[Array, " tasks"], n_tasks: Int[Array, ""], stay: Float[Array, ""]
 ) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
-    """The task stays with probability ``stay``; the others and a new one share the rest equally."""
-    leave = jnp.log1p(-stay) - jnp.log(n_tasks.astype(jnp.float32))
-    return jnp.where(jnp.arange(slots) == task, jnp.log(stay), leave), leave
+    """The task stays with probability ``stay``; the others and a new one share the rest equally.
+
+    Args:
+        belief: the responsibilities of the step before. Soft ones make the E-step the forward recursion of a hidden
+            Markov model, in which weak evidence adds up over steps; hard ones forget it at every step.
+        n_tasks: tasks in use.
+        stay: probability of staying.
+    """
+    leave = (1.0 - stay) / n_tasks.astype(jnp.float32)
+    return jnp.log(stay * belief + leave * (1.0 - belief)), jnp.log(leave)
+
+
+def uniform_log_prior(slots: int) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
+    """No prior: every task, and a new one, is as probable as any other."""
+    return jnp.zeros((slots,)), jnp.zeros(())
 
 
 def point_scores(
@@ -130,14 +143,19 @@ def task_scores(prior: MetaPrior, models: Model, points: Pairs, score: str) -> F
 
 
 def candidate_pairs(
-    recent: Pairs, points: Pairs, window: int, candidate_window: int | None
+    recent: Pairs, points: Pairs, window: int, candidate_window: int | None, held_out: bool = True
 ) -> tuple[Window, np.ndarray]:
-    """The pairs that a new task is fitted to, and the places in ``points`` of those that it is judged on."""
+    """The pairs that a new task is fitted to, and the places in ``points`` of those that it is judged on.
+
+    Without ``held_out`` (an ablation) it is judged on the same pairs, and fitted to them.
+    """
     n = points.x.shape[0]
     if candidate_window is None:
-        return Window(recent.x[:window], recent.y[:window]), np.arange(n)
-    fit = np.arange(n - candidate_window, n, 2)
-    return Window(points.x[fit], points.y[fit]), fit + 1
+        start = 0 if held_out else recent.x.shape[0] - window
+        return Window(recent.x[start : start + window], recent.y[start : start + window]), np.arange(n)
+    judge = np.arange(n - candidate_window + 1, n, 2)
+    fit = judge - 1 if held_out else judge
+    return Window(points.x[fit], points.y[fit]), judge
 
 
 def e_step(log_joint: Float[Array, " tasks"], hard: bool) -> Float[Array, " tasks"]:

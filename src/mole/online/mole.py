@@ -40,6 +40,7 @@ from mole.online.em import (
     restarted,
     sticky_log_prior,
     task_scores,
+    uniform_log_prior,
 )
 from mole.prior import MetaPrior
 
@@ -55,7 +56,7 @@ class Mixture(OnlineLearner):
         likelihood_window: newest pairs scored in the E-step.
         score: "log_prob" sums the likelihood's calibrated log density, "loss" takes minus the mean loss.
         temperature: τ, divides the score.
-        task_prior: "sticky" or "crp".
+        task_prior: "sticky", "crp", or "uniform" (none: an ablation).
         stay: probability of staying, for the sticky prior.
         alpha: α of the CRP, the weight of a new task.
         refresh: R, the CRP counts restart every R steps; None never.
@@ -63,6 +64,7 @@ class Mixture(OnlineLearner):
         memory: "own": a task learns from the pairs it owns; "shared": from the last k pairs of the stream.
         candidate_window: a new task is fitted on the even-aged and judged on the odd-aged of so many newest pairs;
             (age 1 is the newest); None: fitted on the older k, judged on the pairs of the E-step (the paper).
+        judge: a new task on "held_out" pairs, or on those that it was "fitted" to (an ablation).
         margin: nats (units of score over τ) by which a new task must beat every other; 5 + 2 dy if not given, since
             evidence adds up over the dy dimensions of a target.
         step_scale: M-step rate as a fraction of the inner rate.
@@ -83,11 +85,12 @@ class Mixture(OnlineLearner):
     window: int = eqx.field(static=True)
     likelihood_window: int = eqx.field(static=True)
     score: Literal["log_prob", "loss"] = eqx.field(static=True)
-    task_prior: Literal["sticky", "crp"] = eqx.field(static=True)
+    task_prior: Literal["sticky", "crp", "uniform"] = eqx.field(static=True)
     refresh: int | None = eqx.field(static=True)
     hard: bool = eqx.field(static=True)
     own_memory: bool = eqx.field(static=True)
     candidate_window: int | None = eqx.field(static=True)
+    held_out: bool = eqx.field(static=True)
     max_tasks: int = eqx.field(static=True)
     evict: bool = eqx.field(static=True)
     predict_with: Literal["most_probable", "best_scoring"] = eqx.field(static=True)
@@ -100,13 +103,14 @@ class Mixture(OnlineLearner):
         likelihood_window: int = 1,
         score: Literal["log_prob", "loss"] = "log_prob",
         temperature: float = 1.0,
-        task_prior: Literal["sticky", "crp"] = "sticky",
+        task_prior: Literal["sticky", "crp", "uniform"] = "sticky",
         stay: float = 0.99,
         alpha: float = 1.0,
         refresh: int | None = None,
         assignment: Literal["hard", "soft"] = "hard",
         memory: Literal["own", "shared"] = "own",
         candidate_window: int | None = 8,
+        judge: Literal["held_out", "fitted"] = "held_out",
         margin: float | None = None,
         step_scale: float = 0.1,
         max_tasks: int = 5,
@@ -120,10 +124,10 @@ class Mixture(OnlineLearner):
         self.prior, self.window, self.likelihood_window = prior, window, likelihood_window
         self.score, self.task_prior, self.refresh = score, task_prior, refresh
         self.hard, self.own_memory, self.evict = assignment == "hard", memory == "own", at_capacity == "evict"
-        self.candidate_window, self.max_tasks, self.predict_with = candidate_window, max_tasks, predict_with
-        self.temperature, self.stay = jnp.float32(temperature), jnp.float32(stay)
-        self.alpha, self.margin = jnp.float32(alpha), jnp.float32(margin)
-        self.step_scale = jnp.float32(step_scale)
+        self.candidate_window, self.held_out = candidate_window, judge == "held_out"
+        self.max_tasks, self.predict_with = max_tasks, predict_with
+        numbers = (jnp.float32(value) for value in (temperature, stay, alpha, margin, step_scale))
+        self.temperature, self.stay, self.alpha, self.margin, self.step_scale = numbers
 
     @classmethod
     def paper(cls, prior: MetaPrior, **settings: Any) -> Mixture:
@@ -188,7 +192,9 @@ class Mixture(OnlineLearner):
         without_new = e_step(log_likelihood + log_prior, self.hard)
 
         # The candidate is judged on pairs that it was not fitted to, and must win.
-        support, judge = candidate_pairs(state.recent, points, self.window, self.candidate_window)
+        support, judge = candidate_pairs(
+            state.recent, points, self.window, self.candidate_window, self.held_out
+        )
         adapted = adapted_outputs(prior.model, prior.inner_rate, prior.likelihood, support, points.x)
         scores_new = point_scores(prior, adapted, points, self.score)
         judged = self._log_likelihood(scores[:, judge]) + log_prior
@@ -231,10 +237,11 @@ class Mixture(OnlineLearner):
 
     def _log_prior(self, state: MixtureState, counts: Array, counted: Array) -> tuple[Array, Array]:
         """log P(T_i) of every slot and of a new task."""
+        if self.task_prior == "uniform":
+            return uniform_log_prior(self.max_tasks)
         if self.task_prior == "crp":
             return crp_log_prior(counts, counted, self.alpha)
-        inferred = jnp.argmax(state.responsibilities)  # state.task is for predicting, and may be another
-        return sticky_log_prior(inferred, state.n_tasks, self.stay, self.max_tasks)
+        return sticky_log_prior(state.responsibilities, state.n_tasks, self.stay)
 
     def _log_likelihood(self, scores: Array) -> Array:
         """Score of a window of pairs, over the temperature: a mean of losses, a sum of log densities."""

@@ -1,0 +1,252 @@
+"""Classification on a stream: a label from a row, with probabilities."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from mole.estimators.base import OnlineEstimator, Prior
+from mole.estimators.batches import rows_of, targets_of
+from mole.estimators.keeping import load_estimator, save_estimator
+from mole.estimators.priors import StreamPrior
+from mole.estimators.scaling import class_normalizer
+from mole.models import Normalizer
+
+__all__ = ["OnlineClassifier"]
+
+Label = int | str | bool
+_LEAST = 0.01
+_SHARPNESS_RATE = 0.02
+_SHARPNESS_RANGE = (0.25, 8.0)
+
+
+class OnlineClassifier(OnlineEstimator):
+    """Learns a label from a row one pair at a time, discovers regimes by itself and recalls them.
+
+    The indicators of the classes are regressed on the features, by the same mixture as in `OnlineRegressor`; their
+    expectations, kept positive, to a power that is learned from the losses, are the probabilities. Labels may appear at
+    any time.
+
+    Args:
+        prior: from `mole.fit_prior` with ``kind="classification"``, or None.
+        width: hidden units of the prior that it makes for itself.
+        seed: of random hidden units and training.
+        memory: newest pairs that are kept to make priors from.
+        history: newest pairs whose figures are kept in ``history_``.
+        mixture: settings of `mole.readout.ReadoutMixture`.
+
+    Attributes:
+        n_seen_: pairs learned.
+
+    Raises:
+        ValueError: for settings out of range.
+        TypeError: for a prior of another type.
+
+    Example:
+        >>> model = OnlineClassifier()
+        >>> for t in range(50):
+        ...     label = model.predict_one([t % 2, t])
+        ...     _ = model.learn_one([t % 2, t], "odd" if t % 2 else "even")
+        >>> model.predict_one([1, 51])
+        'odd'
+    """
+
+    _has_intervals = False
+
+    def __init__(
+        self,
+        prior: Prior | None = None,
+        *,
+        level: float = 0.9,
+        width: int = 32,
+        seed: int = 0,
+        memory: int = 4096,
+        history: int = 10_000,
+        mixture: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See the class."""
+        if prior is not None and not (isinstance(prior, StreamPrior) and prior.kind == "classification"):
+            raise ValueError(
+                "OnlineClassifier got a prior without labels; expected one from mole.fit_prior(..., "
+                "kind='classification', labels=...)."
+            )
+        self._labels: list[Label] = list(prior.labels) if isinstance(prior, StreamPrior) else []
+        self._counts: list[int] = [0] * len(self._labels)
+        self._sharpness = 1.0
+        super().__init__(
+            prior, level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture
+        )
+
+    @property
+    def classes_(self) -> list[Label]:
+        """The labels seen so far, in order of appearance (of the prior's, first)."""
+        return list(self._labels)
+
+    def learn_one(self, x: Any, y: Any) -> OnlineClassifier:
+        """Learn from one pair.
+
+        Args:
+            x: a row: a dict from column to value, or a sequence of numbers.
+            y: label: an int, a str or a bool.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: if the row or the label is of a wrong kind; nothing is learned then.
+        """
+        found = self._probabilities(x)
+        self._learn(x, y)
+        place = self._labels.index(_label(y))
+        self._counts[place] += 1
+        if found is not None and place < len(found) > 1:
+            self._sharpen(found, place)
+        return self
+
+    def predict_proba_one(self, x: Any) -> dict[Label, float]:
+        """Label → probability for one row; they sum to one. Empty before the first label."""
+        found = self._probabilities(x)
+        if found is None:
+            total = max(sum(self._counts), 1)
+            shares = [count / total for count in self._counts]
+            return dict(zip(self._labels, shares, strict=True))
+        return dict(zip(self._labels, self._powered(found).tolist(), strict=True))
+
+    def predict_one(self, x: Any) -> Label | None:
+        """The most probable label for one row; None before the first."""
+        chances = self.predict_proba_one(x)
+        return max(chances, key=chances.__getitem__) if chances else None
+
+    def learn_many(self, x: Any, y: Any) -> OnlineClassifier:
+        """Learn several pairs, in order: rows ``x`` (``[n, dx]`` or a sequence) and labels ``y[n]``.
+
+        Raises:
+            ValueError: if there are not as many of each.
+        """
+        rows, labels = rows_of(x), targets_of(y)
+        if len(rows) != len(labels):
+            raise ValueError(f"got {len(rows)} rows and {len(labels)} labels; expected as many of each.")
+        for row, label in zip(rows, labels, strict=True):
+            self.learn_one(row, label)
+        return self
+
+    def partial_fit(self, x: Any, y: Any) -> OnlineClassifier:
+        """`learn_many`, by scikit-learn's name."""
+        return self.learn_many(x, y)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The most probable label of several rows ``[n]``; none of them is learned."""
+        return np.asarray([self.predict_one(row) for row in rows_of(x)])
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Probabilities of several rows ``[n, classes]``, columns in the order of ``classes_``."""
+        return np.asarray([list(self.predict_proba_one(row).values()) for row in rows_of(x)], float)
+
+    def score(self, x: Any, y: Any) -> float:
+        """Share of rows whose label `predict` finds."""
+        return float(np.mean([a == b for a, b in zip(self.predict(x), targets_of(y), strict=True)]))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything that is needed to go on exactly here to one file, atomically."""
+        extra = {"labels": self._labels, "counts": self._counts, "sharpness": self._sharpness}
+        save_estimator(self, path, "online-classifier", extra)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> OnlineClassifier:
+        """Read what `save` wrote; predictions and learning go on bit for bit.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            mole.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
+        """
+        model, extra = load_estimator(cls, path, "online-classifier")
+        model._labels, model._counts = extra["labels"], extra["counts"]
+        model._sharpness = extra["sharpness"]
+        return model
+
+    def _probabilities(self, x: Any) -> np.ndarray | None:
+        """Expected indicators of the known labels ``[classes]``, kept positive; None while there is no mixture."""
+        found = self._forecast(x)
+        if found is None:
+            return None
+        mean = np.clip(np.asarray(found[0], float), _LEAST, 1.0)
+        if len(mean) == 1:  # at most two classes: the indicator of the second
+            mean = np.clip(np.array([1.0 - mean[0], mean[0]]), _LEAST, 1.0)[: len(self._labels)]
+        known = np.full(len(self._labels), _LEAST)
+        known[: len(mean)] = mean[: len(known)]
+        return known / known.sum()
+
+    def _powered(self, chances: np.ndarray) -> np.ndarray:
+        power = chances**self._sharpness
+        return power / power.sum()
+
+    def _sharpen(self, chances: np.ndarray, place: int) -> None:
+        """One step of the sharpness down the logarithmic loss of the label at ``place``."""
+        logs, now = np.log(chances), self._powered(chances)
+        slope = self._sharpness * (now @ logs - logs[place])
+        step = _SHARPNESS_RATE * float(np.clip(slope, -2.0, 2.0))
+        self._sharpness = float(np.clip(self._sharpness * np.exp(-step), *_SHARPNESS_RANGE))
+
+    def _target(self, y: Any) -> Label:
+        label = _label(y)
+        if self._given is not None and label not in self._labels:
+            raise ValueError(
+                f"OnlineClassifier got the label {y!r}; expected one of {self._labels}, which its prior knows. Nothing "
+                "was learned; without a prior labels may appear at any time."
+            )
+        return label
+
+    def _admitted(self, target: Label) -> tuple[int, bool]:
+        changed = False
+        if target not in self._labels:
+            self._labels.append(target)
+            self._counts.append(0)
+            changed = self._learner is not None and self._room() != self._learner.prior.target_size
+            if changed:
+                self._refresh()
+            elif self._learner is not None:
+                weights = jnp.asarray(self._output_weights(), jnp.float32)
+                learner = eqx.tree_at(lambda learner: learner.outputs, self._learner, weights)
+                self._start(learner, self._state)
+        return self._labels.index(target), changed
+
+    def _vectors(self, targets: list[Any]) -> np.ndarray:
+        places, room = np.asarray(targets, int), self._room()
+        if room == 1:
+            return (places == 1).astype(np.float32)[:, None]
+        return np.eye(room, dtype=np.float32)[places]
+
+    def _room(self) -> int:
+        """Outputs: one for two classes, or else a power of two, so that few numbers of classes compile anew."""
+        if self._given is not None:
+            return len(self._labels)
+        return 1 if len(self._labels) <= 2 else 1 << (len(self._labels) - 1).bit_length()
+
+    def _target_norm(self, vectors: np.ndarray) -> Normalizer:
+        return class_normalizer(vectors)
+
+    def _output_weights(self) -> list[float]:
+        classes, room = len(self._labels), self._room()
+        if room == 1:
+            return [1.0]
+        return [(classes - 1) / classes if place < classes else 0.0 for place in range(room)]
+
+    def _mixture_settings(self) -> dict[str, Any]:
+        return {**self._settings["mixture"], "outputs": self._output_weights(), "classes": True}
+
+
+def _label(y: Any) -> Label:
+    value = y.item() if isinstance(y, np.generic) else y
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int | str):
+        raise ValueError(  # noqa: TRY004  a wrong label is wrong data, as in scikit-learn
+            f"OnlineClassifier got the label {y!r} of type {type(y).__name__}; expected an int, a str or a bool. "
+            "Nothing was learned."
+        )
+    return value

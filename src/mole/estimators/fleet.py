@@ -1,0 +1,257 @@
+"""Thousands of independent streams in one call, with a shared prior and a mixture each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mole._types import Array
+from mole.checkpoint import CheckpointError
+from mole.estimators.priors import StreamPrior, learner_of
+from mole.estimators.saving import Parts, load_parts, prior_of, save_parts
+from mole.prior import MetaPrior
+from mole.readout import ReadoutMixture, ReadoutPrior
+
+__all__ = ["Fleet"]
+
+T = TypeVar("T")
+_KIND = "fleet"
+_BLOCK = 8
+"""Streams that learn together, in place: their states stay in the cache, where a vmap over all streams would take every
+state through memory once for each operation."""
+
+
+class Fleet:
+    """Many streams that learn side by side, each with its own mixture; the prior is shared.
+
+    The results are those of one learner each, to float precision. Streams may skip steps, join (a new stream takes the
+    place of one that has left) and leave.
+
+    Args:
+        prior: from `mole.fit_prior` or `mole.meta_train`.
+        size: number of streams.
+        mixture: settings of the mixture, as in `mole.OnlineRegressor`; few slots make it fast:
+            ``{"max_tasks": 4, "candidates": 4, "drift": (1e-6,)}``.
+
+    Raises:
+        ValueError: for a size below one.
+
+    Example:
+        >>> fleet = Fleet(prior, 1000)                       # doctest: +SKIP
+        >>> y_hat = fleet.predict(x)                          # x [1000, dx]; predict before you learn
+        >>> fleet.learn(x, y, there=arrived)                  # arrived [1000]: who has a pair at this step
+    """
+
+    def __init__(
+        self,
+        prior: StreamPrior | ReadoutPrior | MetaPrior,
+        size: int,
+        *,
+        mixture: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See the class."""
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"Fleet got size={size!r}; expected a whole number of streams from 1 on.")
+        self._given, self.size = prior, size
+        self._settings = dict(mixture or {})
+        self._learner = learner_of(prior, self._settings)
+        self._first = self._learner.init()
+        self._bounds = np.linspace(0, size, min(cores(), size) + 1).astype(int).tolist()
+        self._put(jax.tree.map(lambda a: jnp.repeat(a[None], size, axis=0), self._first))
+        self.tasks_ = np.zeros(size, int)
+        """Number of the task of every stream ``[size]``."""
+        self.n_tasks_ = np.ones(size, int)
+        """Tasks known to every stream ``[size]``."""
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Expected targets ``[size, dy]`` for one input per stream ``[size, dx]``."""
+        x = self._checked("x", x)
+        return np.concatenate(self._shared_out(lambda states, own: _predict(self._learner, states, x[own])))
+
+    def learn(self, x: Any, y: Any, there: Any = None) -> np.ndarray:
+        """One pair per stream.
+
+        Args:
+            x: inputs ``[size, dx]``; what it says for streams that skip this step does not matter.
+            y: targets ``[size, dy]``, or ``[size]`` if there is one.
+            there: which streams have a pair at this step ``[size]``; all if None.
+
+        Returns:
+            Standardised squared errors of the predictions made before ``[size]``; NaN for streams that skipped.
+
+        Raises:
+            ValueError: for wrong shapes; nothing is learned then.
+        """
+        x, y = self._checked("x", x), self._checked("y", y)
+        mask = np.ones(self.size, bool) if there is None else np.asarray(there)
+        if mask.shape != (self.size,) or mask.dtype != bool:
+            raise ValueError(
+                f"Fleet.learn got there of shape {mask.shape} and type {mask.dtype}; expected one truth value per "
+                f"stream, [{self.size}]."
+            )
+        _, loss = self._learned(x[:, None], y[:, None], mask)
+        return np.where(mask, loss[:, 0], np.nan)
+
+    def learn_many(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Several steps of every stream, faster than one by one.
+
+        Args:
+            x: inputs ``[size, n, dx]``.
+            y: targets ``[size, n, dy]``, or ``[size, n]``.
+
+        Returns:
+            Predictions made before each pair ``[size, n, dy]``, and their standardised squared errors ``[size, n]``.
+        """
+        x, y = self._checked("x", x, steps=True), self._checked("y", y, steps=True)
+        if x.shape[1] != y.shape[1] or not x.shape[1]:
+            raise ValueError(
+                f"Fleet.learn_many got {x.shape[1]} inputs and {y.shape[1]} targets; expected as many."
+            )
+        return self._learned(x, y, np.ones(self.size, bool))
+
+    def reset(self, streams: Sequence[int] | np.ndarray) -> None:
+        """Begin the streams with these places anew: others have left, these join.
+
+        Args:
+            streams: their places, or one truth value per stream ``[size]``.
+
+        Raises:
+            IndexError: for a place that is not there; nothing is changed then.
+        """
+        places = np.asarray(streams)
+        if places.dtype == bool:
+            if places.shape != (self.size,):
+                raise IndexError(f"Fleet.reset got truth values {places.shape}; expected [{self.size}].")
+            places = np.flatnonzero(places)
+        places = places.astype(int)
+        if places.size and (places.min() < 0 or places.max() >= self.size):
+            raise IndexError(f"Fleet.reset got {places.tolist()}; expected places from 0 to {self.size - 1}.")
+        for part, begin, end in zip(range(len(self._parts)), self._bounds, self._bounds[1:], strict=False):
+            own = places[(places >= begin) & (places < end)] - begin
+            fresh = jax.tree.map(
+                lambda many, one, own=own: many.at[own].set(one), self._parts[part], self._first
+            )
+            self._parts[part] = fresh
+        self.tasks_[places], self.n_tasks_[places] = 0, 1
+
+    def responsibilities(self, stream: int) -> np.ndarray:
+        """Probabilities of the slots of one stream's mixture."""
+        part = int(np.searchsorted(self._bounds, range(self.size)[stream], side="right")) - 1
+        state = jax.tree.map(lambda a: a[range(self.size)[stream] - self._bounds[part]], self._parts[part])
+        return np.asarray(
+            state.probability if isinstance(self._learner, ReadoutMixture) else state.responsibilities
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything that is needed to go on exactly here to one file, atomically."""
+        arrays = {"tasks": self.tasks_.astype(np.int32), "n_tasks": self.n_tasks_.astype(np.int32)}
+        config = {"settings": {"size": self.size, "mixture": self._settings}}
+        save_parts(path, _KIND, Parts(config, self._learner, self._whole(), arrays), self._given)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Fleet:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            mole.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
+        """
+        parts = load_parts(path, _KIND, frozenset({"settings"}), many=True)
+        settings = parts.config["settings"]
+        prior = prior_of(parts, path)
+        if prior is None:
+            raise CheckpointError(f"{path} has no prior; it is damaged.")
+        fleet = cls(prior, settings["size"], mixture=settings["mixture"])
+        fleet._put(parts.state)
+        fleet.tasks_, fleet.n_tasks_ = (parts.arrays[name].astype(int) for name in ("tasks", "n_tasks"))
+        return fleet
+
+    def _put(self, states: Any) -> None:
+        """Share the states ``[size, ...]`` out: each core has its own streams, and changes them in place."""
+        pairs = zip(self._bounds, self._bounds[1:], strict=False)
+        self._parts = [jax.tree.map(lambda a, own=slice(*pair): jnp.array(a[own]), states) for pair in pairs]
+
+    def _whole(self) -> Any:
+        return jax.tree.map(lambda *parts: jnp.concatenate(parts), *self._parts)
+
+    def _shared_out(self, run: Callable[[Any, slice], T]) -> list[T]:
+        """What ``run`` makes of every core's states and the places of its streams, each on a core."""
+        owns = [slice(*pair) for pair in zip(self._bounds, self._bounds[1:], strict=False)]
+        if len(owns) == 1:
+            return [run(self._parts[0], owns[0])]
+        with ThreadPoolExecutor(len(owns)) as pool:
+            return list(pool.map(lambda *given: jax.block_until_ready(run(*given)), self._parts, owns))
+
+    def _learned(self, x: np.ndarray, y: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means and losses of pairs ``[size, n, ...]``, after learning those of the streams that are there."""
+        done = self._shared_out(lambda states, own: _learn(self._learner, states, x[own], y[own], there[own]))
+        self._parts = [part for part, _ in done]
+        means, losses, tasks, counts = (
+            np.concatenate(found) for found in zip(*(f for _, f in done), strict=True)
+        )
+        self.tasks_ = np.where(there, tasks.astype(int), self.tasks_)
+        self.n_tasks_ = np.where(there, counts.astype(int), self.n_tasks_)
+        return means, losses
+
+    def _checked(self, name: str, values: Any, steps: bool = False) -> np.ndarray:
+        prior = self._learner.prior
+        size = prior.input_size if name == "x" else prior.target_size
+        array = np.asarray(values, np.float32)
+        axes = 3 if steps else 2
+        if array.ndim == axes - 1 and size == 1:
+            array = array[..., None]
+        if array.ndim != axes or array.shape[0] != self.size or array.shape[-1] != size:
+            shape = f"[{self.size}, n, {size}]" if steps else f"[{self.size}, {size}]"
+            raise ValueError(
+                f"Fleet got {name} of shape {np.shape(values)}; expected {shape}. Nothing was learned."
+            )
+        return array
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@eqx.filter_jit
+def _predict(learner: Any, states: Any, x: Any) -> Array:
+    return jax.vmap(lambda state, one: learner.predict(state, one).mean)(states, jnp.asarray(x))
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _learn(learner: Any, states: Any, x: Any, y: Any, there: Any) -> tuple[Any, Any]:
+    def step(state: Any, pair: tuple[Array, Array]) -> tuple[Any, Any]:
+        mean = learner.predict(state, pair[0]).mean
+        state, info = learner.update(state, *pair)
+        return state, (mean, info.loss, info.task, info.n_tasks)
+
+    def stream(state: Any, x: Array, y: Array, there: Array) -> tuple[Any, Any]:
+        # A pair that is not there is one that is not finite: the learner leaves its state as it is.
+        state, (means, losses, tasks, counts) = jax.lax.scan(step, state, (jnp.where(there, x, jnp.nan), y))
+        return state, (means, losses, tasks[-1], counts[-1])
+
+    def block(first: Array | int, size: int, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        states, figures = carry
+        given = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, first, size), (states, x, y, there))
+        return jax.tree.map(
+            lambda many, some: jax.lax.dynamic_update_slice_in_dim(many, some, first, 0),
+            (states, figures),
+            jax.vmap(stream)(*given),
+        )
+
+    x, y, there = (jnp.asarray(values) for values in (x, y, there))
+    streams, steps, dy = y.shape
+    number = jnp.zeros((streams,), jnp.int32)
+    figures = (jnp.zeros((streams, steps, dy)), jnp.zeros((streams, steps)), number, number)
+    blocks, rest = divmod(streams, _BLOCK)
+    carry = states, figures
+    if blocks:
+        carry = jax.lax.fori_loop(0, blocks, lambda i, carry: block(i * _BLOCK, _BLOCK, carry), carry)
+    return block(blocks * _BLOCK, rest, carry) if rest else carry

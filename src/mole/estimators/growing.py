@@ -1,0 +1,145 @@
+"""A prior that a stream makes for itself as its history grows.
+
+The first pairs are learned by Bayesian linear regression with random hidden units. Whenever the history has doubled,
+inputs are scaled anew, and once there is enough of it, the hidden units and a belief about tasks are meta-trained on
+windows of it. Then the history is learned again, in order, under the new prior: what was found is found again. All that
+costs a bounded number of steps, and the same stream gives the same learner.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mole._types import Trajectory
+from mole.estimators.scaling import padded_size
+from mole.estimators.steps import replay
+from mole.models import Normalizer
+from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
+
+__all__ = ["MARKS", "Grown", "grow", "pad", "refresh_due"]
+
+MARKS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+"""Pairs after which the prior is made anew."""
+_TRAIN_FROM = 128
+_SELF_TRAINING = ReadoutConfig(window=32, iterations=400, learn_mean=False)
+_SHORTEST = 48
+
+
+@dataclasses.dataclass(frozen=True)
+class Grown:
+    """What `grow` made.
+
+    Attributes:
+        learner: the mixture over the new prior.
+        state: after the whole history.
+        tasks: number of the task of every pair ``[n]``.
+        figures: of the last pair.
+    """
+
+    learner: ReadoutMixture
+    state: Any
+    tasks: np.ndarray
+
+
+def refresh_due(pairs: int, memory: int) -> bool:
+    """Whether the prior is to be made anew after so many pairs."""
+    return pairs in MARKS and pairs <= memory
+
+
+def pad(x: np.ndarray) -> np.ndarray:
+    """Inputs ``[..., dx]`` with zeros up to the next size for which things are compiled."""
+    extra = padded_size(x.shape[-1]) - x.shape[-1]
+    return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, extra)])
+
+
+def grow(
+    x: np.ndarray,
+    y: np.ndarray,
+    tasks: np.ndarray,
+    free: int,
+    *,
+    x_norm: Normalizer,
+    y_norm: Normalizer,
+    width: int,
+    seed: int,
+    settings: Mapping[str, Any],
+) -> Grown:
+    """A learner that has learned the history under a prior made from it.
+
+    Args:
+        x: padded inputs ``[n, dx]``.
+        y: targets ``[n, dy]``.
+        tasks: number of the task of every pair, as found before ``[n]``; new numbers continue them.
+        free: number that the next task was to get.
+        x_norm: normaliser of the inputs.
+        y_norm: normaliser of the targets.
+        width: hidden units.
+        seed: of random hidden units and training.
+        settings: of `ReadoutMixture`.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), len(x))
+    stretches = _stretches(x, y, tasks)
+    if len(x) >= _TRAIN_FROM and stretches:
+        prior = train_readout_prior(
+            stretches, x_norm=x_norm, y_norm=y_norm, width=width, config=_SELF_TRAINING, key=key
+        )
+    else:
+        untrained = ReadoutPrior.untrained(
+            width=width, x_norm=x_norm, y_norm=y_norm, key=jax.random.key(seed)
+        )
+        both = jax.tree.map(lambda a: jnp.concatenate([a, a]), untrained.beliefs)
+        prior = eqx.tree_at(lambda p: p.beliefs, untrained, both)
+    learner = ReadoutMixture(prior, **settings)
+    # The history made the learned belief: tasks of the history must not be drawn from it, or they count twice.
+    state, figures = replay(learner, learner.init(kinds=(1.0, 0.0)), x, y)
+    found = figures[:, 2 * y.shape[1] + 2].astype(int)
+    numbers, following = _renumbered(found, tasks, int(state.next_task), free)
+    trained = len(x) >= _TRAIN_FROM and bool(stretches)
+    state = eqx.tree_at(
+        lambda s: (s.task, s.next_task, s.kind_counts),
+        state,
+        (
+            jnp.asarray([numbers[n] if n >= 0 else -1 for n in np.asarray(state.task).tolist()], jnp.int32),
+            jnp.asarray(following, jnp.int32),
+            jnp.asarray((1.0, float(trained)), jnp.float32),
+        ),
+    )
+    return Grown(learner, state, np.asarray([numbers[n] for n in found.tolist()]))
+
+
+def _stretches(x: np.ndarray, y: np.ndarray, tasks: np.ndarray) -> list[Trajectory]:
+    """The pairs of each task in order: windows of one task have no switch in them."""
+    groups = [np.flatnonzero(tasks == task) for task in np.unique(tasks)]
+    return [Trajectory(x[group], y[group]) for group in groups if len(group) >= _SHORTEST]
+
+
+def _renumbered(
+    found: np.ndarray, before: np.ndarray, candidate: int, free: int
+) -> tuple[dict[int, int], int]:
+    """New number → the old number of the task that it shares most pairs with; and the next free number.
+
+    Args:
+        found: task of every pair now ``[n]``.
+        before: task of every pair as told before ``[n]``.
+        candidate: what a candidate is called now; it gets the next free number, as it would by being founded.
+        free: the next free number before.
+    """
+    pairs, counts = np.unique(np.stack([found, before]), axis=1, return_counts=True)
+    numbers: dict[int, int] = {}
+    for place in np.argsort(-counts, kind="stable"):
+        new, old = pairs[:, place].tolist()
+        if new != candidate and new not in numbers and old not in numbers.values():
+            numbers[new] = old
+    following = max(free, max(numbers.values(), default=-1) + 1)
+    for new in range(candidate):
+        if new not in numbers:
+            numbers[new], following = following, following + 1
+    numbers[candidate] = following
+    return numbers, following

@@ -1,0 +1,101 @@
+"""Prediction intervals that cover what they promise: the width is corrected by how often they missed.
+
+Adaptive conformal inference (Gibbs, Candes 2021) on standardised residuals: a quantile grows after a miss and shrinks
+after a hit so that in the long run the promised share is covered, whatever the data. There are two quantiles, one for
+the steps after a change of task and one for the rest, since errors are of another kind there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+__all__ = ["IntervalTracker"]
+
+_YOUNG = 20
+_RATES = (0.05, 0.02)
+"""Steps of the two quantiles: the steps after a change of task are few."""
+_RANGE = (0.05, 50.0)
+
+
+class IntervalTracker:
+    """Quantiles of |residual| / scale per output. Plain numbers: there are few, and a stream waits for them.
+
+    Args:
+        level: share that the intervals are to cover, in (0, 1).
+        dy: outputs.
+    """
+
+    def __init__(self, level: float, dy: int) -> None:
+        """Start with those of a normal distribution; after a change half of the misses are taken to be its own."""
+        self.level = level
+        young, normal = (float(norm.ppf(1.0 - share * (1.0 - level))) for share in (0.25, 0.5))
+        self.quantiles = [[young] * dy, [normal] * dy]
+        self.age = _YOUNG
+        self.task = 0
+        self._missed = [False] * dy
+        self._factors = [(math.exp(rate * (level - 1.0)), math.exp(rate * level)) for rate in _RATES]
+
+    @property
+    def settled(self) -> int:
+        """1 if the task has lasted for some steps, 0 just after a change."""
+        return int(self.age >= _YOUNG)
+
+    def half_width(self, scale: np.ndarray, level: float | None = None) -> np.ndarray:
+        """Half of the interval's width at a predictive scale ``[..., dy]``, for another level by the normal's ratio."""
+        ratio = 1.0
+        if level is not None and level != self.level:
+            ratio = float(norm.ppf(0.5 + 0.5 * level) / norm.ppf(0.5 + 0.5 * self.level))
+        return scale * np.asarray(self.quantiles[self.settled]) * ratio
+
+    def update(self, target: list[float], mean: list[float], scale: list[float], task: int) -> None:
+        """Take in one prediction.
+
+        Args:
+            target: what came, one number per output.
+            mean: what was expected.
+            scale: predictive standard deviations.
+            task: that the pair was attributed to.
+        """
+        place = self.settled
+        missed = [
+            abs(y - m) > q * s for y, m, s, q in zip(target, mean, scale, self.quantiles[place], strict=True)
+        ]
+        if task != self.task:
+            if place == 1:
+                # The miss that betrayed the switch belongs to it: the steps after must make up for it.
+                self._move(1, self._missed, undo=True)
+                self._move(0, self._missed)
+            place, self.age, self.task = 0, 0, task
+        self._move(place, missed)
+        self.age += 1
+        self._missed = missed
+
+    def _move(self, place: int, missed: list[bool], undo: bool = False) -> None:
+        quantiles = self.quantiles[place]
+        for output, miss in enumerate(missed):
+            factor = self._factors[place][miss]
+            moved = quantiles[output] / factor if undo else quantiles[output] * factor
+            quantiles[output] = min(max(moved, _RANGE[0]), _RANGE[1])
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON data."""
+        return {
+            "level": self.level,
+            "quantiles": self.quantiles,
+            "age": self.age,
+            "task": self.task,
+            "missed": self._missed,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> IntervalTracker:
+        """The inverse of `to_json`."""
+        made = cls(float(data["level"]), len(data["missed"]))
+        made.quantiles = [[float(q) for q in row] for row in data["quantiles"]]
+        made.age, made.task = int(data["age"]), int(data["task"])
+        made._missed = [bool(miss) for miss in data["missed"]]
+        return made

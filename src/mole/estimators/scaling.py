@@ -1,0 +1,48 @@
+"""Scales of inputs and targets from the first pairs of a stream, robust to wild values among them."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from mole.models import Normalizer
+
+__all__ = ["class_normalizer", "padded_size", "robust_normalizer"]
+
+_WILD = 6.0
+_TO_STD = 1.4826
+
+
+def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer:
+    """Mean and standard deviation per column, after values further than six robust deviations were drawn in.
+
+    Args:
+        values: ``[n, d]``, finite.
+        size: columns of the result; columns beyond d have mean 0 and scale 1.
+
+    Returns:
+        A constant column has the scale 1.
+    """
+    values = np.asarray(values, np.float64)
+    middle = np.median(values, axis=0)
+    spread = _TO_STD * np.median(np.abs(values - middle), axis=0)
+    reach = np.where(spread > 0, _WILD * spread, np.inf)
+    tame = np.clip(values, middle - reach, middle + reach)
+    mean, std = tame.mean(axis=0), tame.std(axis=0)
+    std = np.where(std <= 1e-6 * np.maximum(np.abs(mean), 1e-6), 1.0, std)
+    extra = (values.shape[1] if size is None else size) - values.shape[1]
+    mean, std = np.pad(mean, (0, extra)), np.pad(std, (0, extra), constant_values=1.0)
+    return Normalizer(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
+
+
+def class_normalizer(targets: np.ndarray) -> Normalizer:
+    """One scale for all indicators ``[n, classes]``: a rare class is no louder than a frequent one."""
+    mean = np.asarray(targets, np.float64).mean(axis=0)
+    scale = max(float(np.sqrt(np.mean(mean * (1.0 - mean)))), 0.05)
+    return Normalizer(jnp.asarray(mean, jnp.float32), jnp.full(mean.shape, scale, jnp.float32))
+
+
+def padded_size(size: int) -> int:
+    """The next size for which things are compiled: a column more or less seldom compiles anew."""
+    step = 4 if size <= 16 else 16
+    return -(-size // step) * step

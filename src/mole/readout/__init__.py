@@ -1,0 +1,26 @@
+"""Bayesian readouts: tasks that differ in a linear map on shared features, inferred in closed form.
+
+The inner step of MOLe adapts all weights by one gradient; here a task is a linear readout on features that are
+meta-trained so that a few points settle it, and adapting it is exact Bayesian linear regression (ALPaCA: Harrison,
+Sharma, Pavone 2018). A filter over tasks with a Chinese-restaurant prior finds new ones and recalls old ones.
+"""
+
+from mole.readout.belief import Belief
+from mole.readout.features import Features, Readout
+from mole.readout.file import load_readout_prior, save_readout_prior
+from mole.readout.mixture import ReadoutMixture, ReadoutState
+from mole.readout.prior import ReadoutPrior
+from mole.readout.training import ReadoutConfig, train_readout_prior
+
+__all__ = [
+    "Belief",
+    "Features",
+    "Readout",
+    "ReadoutConfig",
+    "ReadoutMixture",
+    "ReadoutPrior",
+    "ReadoutState",
+    "load_readout_prior",
+    "save_readout_prior",
+    "train_readout_prior",
+]

@@ -1,0 +1,138 @@
+"""Normal-inverse-gamma beliefs about linear readouts, and what one pair says about them.
+
+A target is y_j = zᵀ w_j + noise of variance σ²_j, for features z ``[d]`` and outputs j. The belief is σ²_j ~
+InvGamma(shape, rate_j) and w_j | σ²_j ~ N(mean_j, σ²_j cov), with one ``cov`` for all outputs, since all see the same
+features. Everything is exact (Bishop 2006, sections 3.3 and 3.5, exercise 3.12); any leading axes are many beliefs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+
+from mole._types import Array, Float
+
+__all__ = ["Belief", "Forecast", "absorb", "drifted", "forecast", "log_density"]
+
+_HUBER = 10.0
+_FAR = 1e15
+
+
+class Belief(NamedTuple):
+    """Beliefs about readouts; ``...`` are any leading axes.
+
+    Attributes:
+        mean: expected coefficients ``[..., d, dy]``.
+        cov: their covariance in units of the noise variance ``[..., d, d]``.
+        shape: of the inverse-gamma, half the pairs seen and more than one ``[...]``.
+        rate: of the inverse-gamma, half the squared residuals seen ``[..., dy]``.
+    """
+
+    mean: Float[Array, "*many d dy"]
+    cov: Float[Array, "*many d d"]
+    shape: Float[Array, "*many"]
+    rate: Float[Array, "*many dy"]
+
+
+class Forecast(NamedTuple):
+    """What beliefs expect of the target at one input: a Student-t of ``2 shape`` degrees of freedom per output.
+
+    Attributes:
+        mean: location ``[..., dy]``.
+        scale2: squared scale ``[..., dy]``.
+        shape: half the degrees of freedom ``[...]``.
+        direction: cov z ``[..., d]``, the direction in which a pair moves the coefficients.
+        doubt: zᵀ cov z ``[...]``, variance due to the coefficients in units of the noise.
+    """
+
+    mean: Float[Array, "*many dy"]
+    scale2: Float[Array, "*many dy"]
+    shape: Float[Array, "*many"]
+    direction: Float[Array, "*many d"]
+    doubt: Float[Array, "*many"]
+
+    @property
+    def variance(self) -> Float[Array, "*many dy"]:
+        """Variance of the Student-t."""
+        return self.scale2 * (self.shape / (self.shape - 1.0))[..., None]
+
+
+def forecast(belief: Belief, z: Float[Array, " d"]) -> Forecast:
+    """The predictive distribution at features ``z[d]``."""
+    direction = belief.cov @ z
+    doubt = jnp.maximum(direction @ z, 0.0)
+    mean = jnp.einsum("...dy,d->...y", belief.mean, z)
+    scale2 = belief.rate / belief.shape[..., None] * (1.0 + doubt)[..., None]
+    return Forecast(mean, scale2, belief.shape, direction, doubt)
+
+
+def log_density(
+    expected: Forecast, y: Float[Array, " dy"], most_freedom: float | Array = jnp.inf
+) -> Float[Array, "*many dy"]:
+    """Log density of each output of the target ``y[dy]``.
+
+    Args:
+        expected: what beliefs expect.
+        y: the target.
+        most_freedom: degrees of freedom above which they are cut, for heavier tails than the belief has by itself.
+    """
+    shape = jnp.minimum(expected.shape, 0.5 * most_freedom)[..., None]
+    constant = gammaln(shape + 0.5) - gammaln(shape) - 0.5 * jnp.log(2.0 * jnp.pi * shape * expected.scale2)
+    # So many scales off that the square would be infinite, every task is as improbable as any other.
+    standard = jnp.minimum(jnp.abs(_residual(expected, y)) / jnp.sqrt(expected.scale2), _FAR)
+    return constant - (shape + 0.5) * jnp.log1p(standard**2 / (2.0 * shape))
+
+
+def absorb(
+    belief: Belief, expected: Forecast, y: Float[Array, " dy"], weight: Float[Array, "*many"]
+) -> Belief:
+    """The posterior after ``weight`` of a pair whose forecast was ``expected``.
+
+    A target more than ten scales off (in root mean square over outputs) counts for less, in inverse proportion, so that
+    no single reading moves a task far: Huber's weights.
+
+    Args:
+        belief: before the pair.
+        expected: `forecast` of that belief.
+        y: the target ``[dy]``.
+        weight: responsibility in [0, 1] ``[...]``; zero changes nothing.
+    """
+    residual = _residual(expected, y)
+    squared = residual**2 / expected.scale2
+    surprise = jnp.sqrt(jnp.mean(squared, axis=-1))
+    weight = weight * jnp.minimum(1.0, _HUBER / jnp.maximum(surprise, 1e-6))
+    gain = weight / (1.0 + weight * expected.doubt)
+    step = gain[..., None] * expected.direction
+    seen = jnp.minimum(residual**2, _HUBER**2 * expected.scale2)
+    return Belief(
+        mean=belief.mean + step[..., :, None] * residual[..., None, :],
+        cov=belief.cov - step[..., :, None] * expected.direction[..., None, :],
+        shape=belief.shape + 0.5 * weight,
+        rate=belief.rate + 0.5 * gain[..., None] * seen,
+    )
+
+
+def drifted(belief: Belief, prior: Belief, forget: Float[Array, "*many"]) -> Belief:
+    """The belief after the readout has moved a little: an Ornstein-Uhlenbeck step around the prior.
+
+    Left alone the belief goes back to the prior, so that nothing grows without bound (unlike exponential forgetting).
+
+    Args:
+        belief: after the last pair.
+        prior: where it returns to; of as many axes as ``belief``, broadcast against it.
+        forget: q, the share of the prior's variance that is new ``[...]``; zero leaves the belief as it is.
+    """
+    keep = 1.0 - forget
+    root, matrix = jnp.sqrt(keep)[..., None, None], keep[..., None, None]
+    return Belief(
+        mean=root * belief.mean + (1.0 - root) * prior.mean,
+        cov=matrix * belief.cov + (1.0 - matrix) * prior.cov,
+        shape=keep * belief.shape + (1.0 - keep) * prior.shape,
+        rate=keep[..., None] * belief.rate + (1.0 - keep)[..., None] * prior.rate,
+    )
+
+
+def _residual(expected: Forecast, y: Array) -> Array:
+    return jnp.broadcast_to(y, expected.mean.shape) - expected.mean

@@ -1,0 +1,170 @@
+"""The slots of a mixture of readouts: where tasks begin, become known, and make room."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from mole._types import Array, Bool, Float, Int
+from mole.readout.belief import Belief
+from mole.readout.prior import ReadoutPrior
+
+__all__ = ["ReadoutState", "first_state", "founded", "placed"]
+
+_LEADS = 0.75
+"""The candidates together must be as probable as this for the step to count for the one that leads."""
+_NEVER = jnp.iinfo(jnp.int32).max
+
+
+class ReadoutState(eqx.Module):
+    """State of a `ReadoutMixture`; one slot is a task or a candidate.
+
+    Attributes:
+        beliefs: of every slot and rate of drift ``[slots, rates, ...]``.
+        rate_scores: discounted log-likelihood of each rate, normalised ``[slots, rates]``.
+        probability: of every slot, given all pairs seen ``[slots]``.
+        led: pairs for which the slot led, by how probable that was; counts of the Chinese restaurant ``[slots]``.
+        kind: the belief of the prior that the slot began from ``[slots]``.
+        task: number of the task, in order of discovery; −1 for a candidate or an unused slot ``[slots]``.
+        used: whether there is anything in the slot ``[slots]``.
+        last_led: step at which it last led ``[slots]``.
+        switches: expected number of switches so far, the hyperparameter included.
+        steps: pairs seen, likewise.
+        kind_counts: tasks begun from each belief of the prior, plus one; zero forbids it ``[K]``.
+        next_task: number of the next task.
+        step: pairs seen.
+        lead: slot of the most probable task.
+        spawned: whether a candidate became a task at the last step.
+        evicted: whether it took the place of an old one.
+    """
+
+    beliefs: Belief
+    rate_scores: Float[Array, "slots rates"]
+    probability: Float[Array, " slots"]
+    led: Float[Array, " slots"]
+    kind: Int[Array, " slots"]
+    task: Int[Array, " slots"]
+    used: Bool[Array, " slots"]
+    last_led: Int[Array, " slots"]
+    switches: Float[Array, ""]
+    steps: Float[Array, ""]
+    kind_counts: Float[Array, " K"]
+    next_task: Int[Array, ""]
+    step: Int[Array, ""]
+    lead: Int[Array, ""]
+    spawned: Bool[Array, ""]
+    evicted: Bool[Array, ""]
+
+
+def first_state(
+    prior: ReadoutPrior, slots: int, rates: int, switch_every: Array, kind_counts: Array
+) -> ReadoutState:
+    """One candidate, begun from the first belief, and nothing seen."""
+    zero, none = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    first = jnp.arange(slots) == 0
+    return ReadoutState(
+        beliefs=jax.tree.map(lambda a: jnp.broadcast_to(a[0], (slots, rates, *a.shape[1:])), prior.beliefs),
+        rate_scores=jnp.full((slots, rates), -jnp.log(float(rates))),
+        probability=jnp.where(first, 1.0, 0.0),
+        led=jnp.zeros((slots,)),
+        kind=jnp.zeros((slots,), jnp.int32),
+        task=jnp.full((slots,), -1, jnp.int32),
+        used=first,
+        last_led=jnp.zeros((slots,), jnp.int32),
+        switches=jnp.float32(1.0),
+        steps=switch_every,
+        kind_counts=kind_counts,
+        next_task=zero,
+        step=zero,
+        lead=zero,
+        spawned=none,
+        evicted=none,
+    )
+
+
+def placed(state: ReadoutState, newborn: Belief, scores: Array, probability: Array) -> ReadoutState:
+    """The state with the tasks that began at this step, in unused slots or those of the least probable candidates.
+
+    Args:
+        state: with the step counted.
+        newborn: beliefs ``[K, rates, ...]`` after the pair.
+        scores: of their rates of drift ``[K, rates]``.
+        probability: ``[K]``, to which those of the slots are normalised anew.
+    """
+    slots = jnp.arange(state.probability.shape[0])
+    for kind in range(probability.shape[0]):
+        slot = _spare(state)
+        at = slots == slot
+
+        def put(stack: Array, new: Array, slot: Array = slot, kind: int = kind) -> Array:
+            return stack.at[slot].set(new[kind])
+
+        state = eqx.tree_at(
+            lambda s: (s.beliefs, s.rate_scores, s.probability, s.led, s.kind, s.task, s.used, s.last_led),
+            state,
+            (
+                jax.tree.map(put, state.beliefs, newborn),
+                put(state.rate_scores, scores),
+                put(state.probability, probability),
+                jnp.where(at, 0.0, state.led),
+                jnp.where(at, kind, state.kind),
+                jnp.where(at, -1, state.task),
+                # What cannot have begun (its belief is forbidden) must not come alive by a later pair.
+                jnp.where(at, probability[kind] > 0, state.used),
+                jnp.where(at, state.step, state.last_led),
+            ),
+        )
+    return eqx.tree_at(lambda s: s.probability, state, state.probability / jnp.sum(state.probability))
+
+
+def _spare(state: ReadoutState) -> Array:
+    """An unused slot, or the least probable candidate that did not begin at this step."""
+    candidate = state.used & (state.task < 0) & ((state.last_led < state.step) | (state.led > 0))
+    value = jnp.where(candidate, state.probability, 2.0)
+    return jnp.argmin(jnp.where(state.used, value, -1.0))
+
+
+def founded(state: ReadoutState, max_tasks: int, found_after: Array) -> ReadoutState:
+    """Count the step for the slot that leads, and make it a task once it has led for long enough.
+
+    Candidates that began a pair apart are guesses at when one task began, and share its probability: what counts is
+    that of all of them, and the task takes it over.
+    """
+    slots = jnp.arange(state.probability.shape[0])
+    lead = jnp.argmax(state.probability).astype(jnp.int32)
+    at, known = slots == lead, state.task >= 0
+    unknown = jnp.sum(jnp.where(known, 0.0, state.probability))
+    chance = jnp.where(known[lead], state.probability[lead], unknown)
+    led = state.led + jnp.where(at & (known | (chance > _LEADS)), chance, 0.0)
+    spawned = ~known[lead] & (led[lead] >= found_after)
+    guess = spawned & ~known & ~at
+    probability = jnp.where(
+        guess, 0.0, state.probability + jnp.where(at & spawned, unknown - state.probability, 0.0)
+    )
+    full = jnp.sum(known) >= max_tasks
+    oldest = jnp.argmin(jnp.where(known & ~at, state.last_led, _NEVER))
+    gone = spawned & full & (slots == oldest)
+    counted = jnp.where(jnp.arange(state.kind_counts.shape[0]) == state.kind[lead], 1.0, 0.0) * spawned
+    state = eqx.tree_at(
+        lambda s: (s.led, s.task, s.used, s.probability, s.last_led),
+        state,
+        (
+            jnp.where(gone, 0.0, led),
+            jnp.where(gone, -1, jnp.where(at & spawned, state.next_task, state.task)),
+            state.used & ~gone & ~guess,
+            jnp.where(gone, 0.0, probability) / (1.0 - jnp.sum(jnp.where(gone, probability, 0.0))),
+            jnp.where(at, state.step, state.last_led),
+        ),
+    )
+    return eqx.tree_at(
+        lambda s: (s.next_task, s.lead, s.spawned, s.evicted, s.kind_counts),
+        state,
+        (
+            state.next_task + spawned,
+            lead,
+            spawned,
+            spawned & full,
+            jnp.where(state.kind_counts > 0, state.kind_counts + counted, state.kind_counts),
+        ),
+    )

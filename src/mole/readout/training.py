@@ -1,0 +1,190 @@
+"""Meta-training of a prior over readouts: empirical Bayes on windows of time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mole._types import Array, Float, Key, Trajectory, Window
+from mole.meta.groups import as_groups, normalised
+from mole.meta.tasks import WindowData, sample_windows, window_data
+from mole.models import Normalizer
+from mole.readout.belief import Belief
+from mole.readout.evidence import log_evidence
+from mole.readout.features import Features
+from mole.readout.prior import ReadoutPrior, broad_belief
+
+__all__ = ["ReadoutConfig", "train_readout_prior"]
+
+_CHUNK = 100
+_SPREAD = 0.5
+_SCALED_ON = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadoutConfig:
+    """How a prior over readouts is trained."""
+
+    window: int = 32
+    """Pairs in a window of time."""
+    iterations: int = 3000
+    """Gradient steps."""
+    batch: int = 32
+    """Windows in one gradient step."""
+    learning_rate: float = 3e-3
+    """Adam's rate at the start of its cosine schedule; it ends at 3 % of it."""
+    weight_decay: float = 1e-4
+    """Of Adam."""
+    learn_mean: bool = True
+    """Whether tasks are expected to share a mean, beside their features."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("window", "iterations", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"ReadoutConfig got {name}={getattr(self, name)}; expected at least 1.")
+        if not self.learning_rate > 0 or not self.weight_decay >= 0:
+            raise ValueError(
+                f"ReadoutConfig got learning_rate={self.learning_rate}, weight_decay={self.weight_decay}; expected a "
+                "positive rate and a decay of at least 0."
+            )
+
+
+class _Fit(NamedTuple):
+    features: Features
+    factor: Float[Array, "d d"]
+    mean: Float[Array, "d dy"]
+    log_shape: Float[Array, ""]
+    log_noise: Float[Array, " dy"]
+
+    @property
+    def noise(self) -> tuple[Array, Array]:
+        """Shape (more than one, so that the noise has a mean) and rate of the inverse-gamma."""
+        shape = 1.0 + jnp.exp(self.log_shape)
+        return shape, shape * jnp.exp(2.0 * self.log_noise)
+
+
+def train_readout_prior(
+    trajectories: Sequence[Trajectory],
+    *,
+    x_norm: Normalizer,
+    y_norm: Normalizer,
+    width: int = 32,
+    config: ReadoutConfig = ReadoutConfig(),
+    key: Key,
+    callback: Callable[[int, float], None] | None = None,
+) -> ReadoutPrior:
+    """Learn features, and a belief about readouts on them, under which windows of the trajectories are most probable.
+
+    Args:
+        trajectories: stretches of (x ``[time, dx]``, y ``[time, dy]``) in natural units, each of one task, or with
+            switches that are rare; those shorter than a window are left out.
+        x_norm: normaliser of the inputs.
+        y_norm: normaliser of the targets.
+        width: hidden units.
+        config: sizes and rates.
+        key: PRNG key; the same key and data give the same prior on the same machine.
+        callback: called with the iterations done and the mean negative log evidence per point, a few times.
+
+    Returns:
+        A prior with two beliefs: the broad one, and the learned one.
+
+    Raises:
+        ValueError: if there are no trajectories, none has a whole window, or numbers are not finite.
+        FloatingPointError: if the evidence is no longer finite.
+    """
+    (items,) = as_groups(trajectories)
+    data = window_data([[normalised(t, x_norm, y_norm) for t in items]], config.window)
+    features = Features(x_norm.mean.shape[0], width=width, key=key)
+    dy = y_norm.mean.shape[0]
+    scale = jnp.concatenate(
+        [jnp.ones((1 + features.in_size,)), jnp.full((width,), _SPREAD / np.sqrt(width, dtype=np.float32))]
+    )
+    fit = _Fit(
+        features,
+        jnp.diag(scale),
+        jnp.zeros((features.size, dy)),
+        jnp.log(jnp.float32(2.0)),
+        jnp.full((dy,), jnp.log(jnp.float32(0.3))),
+    )
+    optimiser = _optimiser(config)
+    state = optimiser.init(eqx.filter(fit, eqx.is_inexact_array))
+    done = 0
+    while done < config.iterations:
+        steps = min(_CHUNK, config.iterations - done)
+        keys = jax.random.split(jax.random.fold_in(key, done + 1), steps)
+        fit, state, losses = _steps(fit, state, data, keys, config)
+        done += steps
+        loss = float(jnp.mean(losses))
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"training diverged at iteration {done}: the evidence is not finite. Lower learning_rate."
+            )
+        if callback is not None:
+            callback(done, loss)
+    count = sum(len(t.x) for t in items)
+    return _finished(fit, data.x[: min(count, _SCALED_ON)], x_norm, y_norm)
+
+
+def _optimiser(config: ReadoutConfig) -> optax.GradientTransformation:
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.iterations, 0.03)
+    return optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=config.weight_decay)
+    )
+
+
+def _loss(fit: _Fit, windows: Window) -> Array:
+    """Negative log evidence per point and output, mean over windows."""
+    shape, rate = fit.noise
+
+    def one(x: Array, y: Array) -> Array:
+        design = jax.vmap(fit.features)(x)
+        return log_evidence(design, y - design @ fit.mean, fit.factor, shape, rate)
+
+    return -jnp.mean(jax.vmap(one)(windows.x, windows.y)) / windows.y[0].size
+
+
+@eqx.filter_jit
+def _steps(
+    fit: _Fit, state: optax.OptState, data: WindowData, keys: Array, config: ReadoutConfig
+) -> tuple[_Fit, optax.OptState, Array]:
+    optimiser = _optimiser(config)
+    arrays, static = eqx.partition(fit, eqx.is_inexact_array)
+
+    def step(carry: tuple[_Fit, optax.OptState], key: Array) -> tuple[tuple[_Fit, optax.OptState], Array]:
+        arrays, state = carry
+        windows = sample_windows(data, key, config.batch, config.window, jnp.ones((1,)))
+        loss, gradient = jax.value_and_grad(lambda a: _loss(eqx.combine(a, static), windows))(arrays)
+        if not config.learn_mean:
+            gradient = eqx.tree_at(lambda g: g.mean, gradient, jnp.zeros_like(gradient.mean))
+        # The scale of hidden units is set at the end.
+        gradient = eqx.tree_at(lambda g: g.features.scale, gradient, jnp.zeros_like(gradient.features.scale))
+        updates, state = optimiser.update(gradient, state, arrays)  # pyright: ignore[reportArgumentType]
+        updates = eqx.tree_at(lambda u: u.features.scale, updates, jnp.zeros_like(gradient.features.scale))
+        return (eqx.apply_updates(arrays, updates), state), loss
+
+    (arrays, state), losses = jax.lax.scan(step, (arrays, state), keys)
+    return eqx.combine(arrays, static), state, losses
+
+
+def _finished(fit: _Fit, x: Array, x_norm: Normalizer, y_norm: Normalizer) -> ReadoutPrior:
+    """The prior, with hidden units scaled to a spread of one on the data: the broad belief is about such units."""
+    hidden = jax.vmap(lambda one: fit.features(one)[1 + fit.features.in_size :])(x)
+    spread = jnp.maximum(jnp.std(hidden, axis=0), 1e-3)
+    features = eqx.tree_at(lambda f: f.scale, fit.features, spread)
+    rescale = jnp.concatenate([jnp.ones((1 + features.in_size,)), spread])
+    factor = rescale[:, None] * fit.factor
+    shape, rate = fit.noise
+    learned = Belief(
+        rescale[:, None] * fit.mean, factor @ factor.T + 1e-8 * jnp.eye(features.size), shape, rate
+    )
+    broad = broad_belief(features, y_norm.mean.shape[0], spread=_SPREAD)
+    beliefs = jax.tree.map(lambda a, b: jnp.stack([a, b]), broad, learned)
+    return ReadoutPrior(features, beliefs, x_norm=x_norm, y_norm=y_norm)

@@ -1,0 +1,107 @@
+"""A run in one file: the estimator, where the input stood, what is known of the columns, and all counts.
+
+It is a checkpoint as in `mole.checkpoint`: whole or not at all, checked, never pickled. The estimator's own file is
+inside of it as bytes, so that no crash can part the two.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mole import checkpoint
+from mole.checkpoint import CheckpointError
+from mole.streams.runner import StreamRun, StreamSettings
+
+__all__ = ["SavedRun", "load_run", "save_run"]
+
+_KIND = "stream-run"
+
+
+class SavedRun(NamedTuple):
+    """A run and where it stood.
+
+    Attributes:
+        run: goes on bit for bit.
+        position: of the input, as `mole.streams.sources.Row.position`; None before the first row.
+        output: name of the file of predictions, None if there is none; ``length``: its bytes then.
+    """
+
+    run: StreamRun
+    position: dict[str, Any] | None
+    output: str | None
+    length: int
+
+
+def save_run(path: str | os.PathLike[str], saved: SavedRun) -> None:
+    """Write a run, in place of the file that is there.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        inner = Path(folder) / "estimator.mole"
+        saved.run.estimator.save(inner)
+        content = np.fromfile(inner, np.uint8)
+    config = {
+        "settings": asdict(saved.run.settings),
+        "position": saved.position,
+        "output": saved.output,
+        "length": saved.length,
+        "run": saved.run.to_json(),
+        "estimator_bytes": len(content),
+    }
+    checkpoint.save(path, {"estimator": content}, kind=_KIND, config=config)
+
+
+def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Callable[[Path], Any]) -> SavedRun:
+    """Read what `save_run` wrote.
+
+    Args:
+        path: the file.
+        settings: of the run that is to go on; they must be those of the file.
+        load: from an estimator's file to the estimator.
+
+    Raises:
+        ValueError: if the settings differ; the text names every difference.
+        CheckpointError: if the file is damaged or holds something else.
+        FileNotFoundError: if there is no such file.
+    """
+    header = checkpoint.read_header(path)
+    if header.kind != _KIND:
+        raise CheckpointError(
+            f"{path} holds a {header.kind!r}, expected a {_KIND!r}; give another --checkpoint"
+        )
+    try:
+        config = header.config
+        stored = dict(config["settings"])
+        for name in ("features", "labels"):
+            stored[name] = None if stored[name] is None else tuple(stored[name])
+        like = {"estimator": np.empty(int(config["estimator_bytes"]), np.uint8)}
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} lacks {error}; it was written by another version of mole") from error
+    given = asdict(settings)
+    differ = [
+        f"{name} {stored.get(name)!r}, now {value!r}"
+        for name, value in given.items()
+        if stored.get(name) != value
+    ]
+    if differ:
+        raise ValueError(
+            f"{path} was written with other options: {'; '.join(differ)}. Go on with the same, or start a new "
+            "checkpoint"
+        )
+    content = checkpoint.load(path, like, kind=_KIND)["estimator"]
+    with tempfile.TemporaryDirectory() as folder:
+        inner = Path(folder) / "estimator.mole"
+        content.tofile(inner)
+        estimator = load(inner)
+    run = StreamRun(settings, estimator)
+    run.restore(config["run"])
+    return SavedRun(run, config["position"], config["output"], int(config["length"]))

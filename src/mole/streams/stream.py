@@ -1,0 +1,122 @@
+"""A stream with its ground truth: pairs in the order in which they arrive, and the task behind each."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from functools import cached_property
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from mole._types import Trajectory
+
+__all__ = ["Kind", "Stream", "stream_rng"]
+
+Kind = Literal["regression", "classification"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stream:
+    """n pairs (x, y) and what only an evaluator may know: which task made each. Arrays are read-only.
+
+    Attributes:
+        x: [n, dx] float32, inputs; NaN where the source has none.
+        y: [n, dy] float32 targets, or [n] int64 labels 0 … n_classes - 1.
+        task: [n] int64, the task behind each pair, numbered by first appearance; all 0 where tasks have no meaning.
+        name: of the stream.
+        kind: "regression" or "classification".
+        n_classes: number of labels; None for a regression.
+
+    Raises:
+        ValueError: if the shapes disagree, a target is not finite or a label is out of range.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    task: np.ndarray
+    name: str
+    kind: Kind = "regression"
+    n_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Convert, check and freeze."""
+        labels = self.kind == "classification"
+        for name, dtype in (("x", np.float32), ("y", np.int64 if labels else np.float32), ("task", np.int64)):
+            array = np.array(getattr(self, name), dtype=dtype)
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        n = len(self.task)
+        ranks = (self.x.ndim, self.y.ndim, self.task.ndim)
+        if ranks != (2, 1 if labels else 2, 1) or len(self.x) != n or len(self.y) != n or not n:
+            expected = "x [n, dx], " + ("y [n]" if labels else "y [n, dy]") + ", task [n] of n ≥ 1 pairs"
+            raise ValueError(
+                f"stream {self.name!r} got x {self.x.shape}, y {self.y.shape}, task {self.task.shape}; "
+                f"expected {expected}: one row per pair."
+            )
+        if labels != (self.n_classes is not None):
+            raise ValueError(
+                f"stream {self.name!r} is a {self.kind} and got n_classes={self.n_classes}; expected a number for a "
+                "classification and None for a regression."
+            )
+        if self.n_classes is not None and not (self.y.min() >= 0 and self.y.max() < self.n_classes):
+            raise ValueError(
+                f"stream {self.name!r} has labels {self.y.min()} to {self.y.max()}; expected 0 to "
+                f"{self.n_classes - 1}: number the classes."
+            )
+        if not np.isfinite(self.y).all():
+            raise ValueError(f"stream {self.name!r} has targets that are not finite: drop those rows.")
+
+    def __len__(self) -> int:
+        """Number of pairs n."""
+        return len(self.task)
+
+    @cached_property
+    def switches(self) -> np.ndarray:
+        """Indices t ≥ 1 at which the task is another than at t - 1."""
+        return 1 + np.flatnonzero(np.diff(self.task))
+
+    @cached_property
+    def since_switch(self) -> np.ndarray:
+        """[n] int: pairs seen since the last switch, 0 at the switch itself; -1 before the first switch."""
+        place = np.searchsorted(self.switches, np.arange(len(self)), side="right") - 1
+        starts = np.concatenate([self.switches, [0]])  # place -1 reads the last entry, and is overwritten
+        return np.where(place < 0, -1, np.arange(len(self)) - starts[place])
+
+    @cached_property
+    def returned(self) -> np.ndarray:
+        """[n] bool: whether the present stretch is of a task that had an earlier stretch."""
+        result = np.zeros(len(self), bool)
+        seen = {int(self.task[0])}
+        edges = [*self.switches, len(self)]
+        for start, end in pairwise(edges):
+            task = int(self.task[start])
+            result[start:end] = task in seen
+            seen.add(task)
+        return result
+
+    def targets(self) -> np.ndarray:
+        """[n, dy] float32: the targets, or the labels as one-hot vectors [n, n_classes]."""
+        return self.y if self.n_classes is None else np.eye(self.n_classes, dtype=np.float32)[self.y]
+
+    def trajectory(self) -> Trajectory:
+        """The whole stream for meta-training; labels as one-hot vectors."""
+        return Trajectory(np.array(self.x), np.array(self.targets()))
+
+
+def stream_rng(name: str, seed: int) -> np.random.Generator:
+    """The generator of stream ``name`` with ``seed``: streams of another name are independent of it.
+
+    Raises:
+        ValueError: if the seed is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"stream {name!r} got seed {seed}; expected an integer of at least 0.")
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+def check_length(name: str, length: int) -> None:
+    """Refuse a stream without pairs."""
+    if length < 1:
+        raise ValueError(f"stream {name!r} got length {length}; expected at least 1 pair.")

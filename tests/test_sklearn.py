@@ -1,0 +1,156 @@
+"""Scikit-learn's own checks of its estimators, and what scikit-learn does with them."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="needs the extra streams")
+
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import TimeSeriesSplit, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from mole import OnlineClassifier, OnlineRegressor
+from mole.streams.sklearn import MoleClassifier, MoleRegressor
+
+SMALL: dict[str, Any] = {
+    "memory": 64,
+    "width": 8,
+}  # no prior is trained: every check runs, and few things compile
+X = np.random.default_rng(0).normal(size=(60, 3))
+Y = X @ [1.0, -2.0, 0.5]
+WORDS = np.where(Y > 0, "up", "down")
+
+
+@pytest.mark.usefixtures("unchecked")  # the checks pass wrong types on purpose
+@parametrize_with_checks([MoleRegressor(**SMALL), MoleClassifier(**SMALL)])
+def test_a_check_of_scikit_learn(estimator: Any, check: Callable[[Any], None]) -> None:
+    check(estimator)  # without one that is expected to fail
+
+
+def test_fit_learns_the_rows_in_order_as_the_bare_estimator_does() -> None:
+    model, bare = MoleRegressor(**SMALL).fit(X, Y), OnlineRegressor(**SMALL)
+    for x, y in zip(X, Y, strict=True):
+        bare.learn_one(x, y)
+    np.testing.assert_array_equal(model.predict(X), [bare.predict_one(x) for x in X])
+    backwards = MoleRegressor(**SMALL).fit(X[::-1], Y[::-1])
+    assert not np.array_equal(backwards.predict(X), model.predict(X))
+    assert model.score(X, Y) > 0.95
+
+
+def test_fit_forgets_and_partial_fit_goes_on() -> None:
+    whole = MoleRegressor(**SMALL).fit(X, Y)
+    parts = MoleRegressor(**SMALL).fit(X[:5], 7.0 + Y[:5])
+    parts.fit(X[:20], Y[:20]).partial_fit(X[20:21], Y[20:21]).partial_fit(X[21:], Y[21:])
+    assert parts.model.n_seen_ == 60
+    np.testing.assert_array_equal(parts.predict(X), whole.predict(X))
+
+
+def test_outputs_keep_their_shape() -> None:
+    two = MoleRegressor(**SMALL).fit(X, np.stack([Y, -Y], axis=1))
+    assert two.predict(X[:4]).shape == (4, 2)
+    one = MoleRegressor(**SMALL).fit(X, Y[:, None])
+    assert one.predict(X[:4]).shape == (4, 1)
+    assert MoleRegressor(**SMALL).fit(X, Y).predict(X[:4]).shape == (4,)
+    with pytest.raises(ValueError, match="expected 2 finite numbers"):
+        two.partial_fit(X, Y)
+    assert two.predict(X[:4]).shape == (4, 2)
+
+
+def test_missing_values_may_come_and_infinite_ones_may_not() -> None:
+    holes = X.copy()
+    holes[::7, 1] = np.nan
+    assert MoleRegressor(**SMALL).fit(holes, Y).score(holes, Y) > 0.5
+    holes[3, 0] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        MoleRegressor(**SMALL).fit(holes, Y)
+
+
+def test_the_online_estimator_is_at_hand() -> None:
+    regressor = MoleRegressor(**SMALL, level=0.8, history=9)
+    with pytest.raises(NotFittedError):
+        _ = regressor.model
+    regressor.fit(X, Y)
+    assert isinstance(regressor.model, OnlineRegressor)
+    assert len(regressor.model.history_["task"]) == 9
+    assert regressor.model.task_ == 0
+    low, high = regressor.model.predict_interval_one(X[0])
+    assert low < regressor.predict(X[:1])[0] < high
+    assert isinstance(MoleClassifier(**SMALL).fit(X, WORDS).model, OnlineClassifier)
+
+
+def test_settings_out_of_range_are_reported_by_fit() -> None:
+    with pytest.raises(ValueError, match=r"got level=2.0; expected a share"):
+        MoleRegressor(level=2.0).fit(X, Y)
+
+
+def test_probabilities_are_in_the_order_of_the_sorted_classes() -> None:
+    model = MoleClassifier(**SMALL).fit(X, WORDS)
+    assert model.classes_.tolist() == ["down", "up"]
+    found = model.predict_proba(X)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    for row, x in zip(found, X, strict=True):
+        assert dict(zip(["down", "up"], row.tolist(), strict=True)) == model.model.predict_proba_one(x)
+    assert model.score(X, WORDS) > 0.8
+    assert set(model.model.classes_) == {"up", "down"}
+
+
+@pytest.mark.parametrize("labels", [[3, 1], [2.0, 1.0], [True, False], ["b", "a"]])
+def test_labels_come_back_in_their_own_type(labels: list[Any]) -> None:
+    y = np.asarray(labels)[(Y > 0).astype(int)]
+    model = MoleClassifier(**SMALL).fit(X, y)
+    assert model.classes_.dtype == y.dtype
+    assert model.predict(X).dtype == y.dtype
+    assert model.score(X, y) > 0.8
+
+
+def test_classes_told_at_first_are_all_there_will_be() -> None:
+    model = MoleClassifier(**SMALL).partial_fit(X[:10], WORDS[:10], classes=["up", "down", "level"])
+    assert model.classes_.tolist() == ["down", "level", "up"]
+    np.testing.assert_array_equal(model.predict_proba(X)[:, 1], 0.0)
+    with pytest.raises(ValueError, match=r"got the labels \['odd'\]; expected those told before: \['down'"):
+        model.partial_fit(X[:1], ["odd"])
+    with pytest.raises(ValueError, match=r"got classes=\['down', 'up'\]; expected \['down', 'level', 'up'\]"):
+        model.partial_fit(X[:1], WORDS[:1], classes=["up", "down"])
+    assert model.model.n_seen_ == 10
+
+
+def test_classes_not_told_may_come_at_any_time() -> None:
+    model = MoleClassifier(**SMALL).partial_fit(X[:9], WORDS[:9])
+    model.partial_fit(X[9:18], ["level"] * 9)
+    assert model.classes_.tolist() == ["down", "level", "up"]
+    assert model.predict_proba(X).shape == (60, 3)
+    assert model.fit(X, WORDS).classes_.tolist() == ["down", "up"]
+
+
+def test_a_pipeline_is_scored_on_later_rows_only() -> None:
+    model = make_pipeline(StandardScaler(), MoleRegressor(**SMALL))
+    scores = cross_val_score(model, 10.0 + X, Y, cv=TimeSeriesSplit(n_splits=2))
+    assert scores.min() > 0.8
+    assert model.fit(10.0 + X, Y)[-1].model.n_seen_ == 60
+
+
+def test_a_fitted_copy_goes_on_bit_for_bit_and_a_clone_begins_anew() -> None:
+    model = MoleRegressor(**SMALL).fit(X[:30], Y[:30])
+    twin = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(
+        model.partial_fit(X[30:], Y[30:]).predict(X), twin.partial_fit(X[30:], Y[30:]).predict(X)
+    )
+    assert not hasattr(clone(model), "model_")
+
+
+def test_without_scikit_learn_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    monkeypatch.delitem(sys.modules, "mole.streams.sklearn")
+    with pytest.raises(ImportError, match=r"needs scikit-learn, which is not installed: pip install 'mole-"):
+        importlib.import_module("mole.streams.sklearn")
