@@ -19,6 +19,7 @@ from pathlib import Path
 
 import jax
 from measures import cem_plan, control_step, em_step, meta_gradient
+from measures_streams import stream_pairs
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -59,6 +60,7 @@ def rows(rounds: Rounds) -> Iterator[Row]:
         yield from cem_plan(size, rounds.plan)
     for size in SIZES:
         yield from control_step(size, rounds.plan)
+    yield from stream_pairs(rounds.gradient)
     yield from import_time(rounds.importing)
 
 

@@ -9,8 +9,8 @@ x = np.random.default_rng(0).uniform(-3, 3, size=(STEPS, 1))
 y = np.sin(x[:, 0] + np.where(np.arange(STEPS) // PERIOD % 2, np.pi / 2, 0))
 
 model, errors, tasks = OnlineRegressor(), np.zeros(STEPS), np.zeros(STEPS, int)
-for t in range(STEPS):  # the first 400 points make the prior: after them the loop stops for a few seconds
-    errors[t] = model.predict_one(x[t])[0] - y[t]  # predict before you learn
+for t in range(STEPS):  # after 4, 8, 16, … points the model makes itself anew from all of them: a pause
+    errors[t] = model.predict_one(x[t]) - y[t]  # predict before you learn
     tasks[t] = model.learn_one(x[t], y[t]).task_
 
 starts = np.arange(STEPS // 2, STEPS, PERIOD)  # of visits to a regime that was there before
