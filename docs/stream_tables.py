@@ -1,7 +1,8 @@
-"""Make `docs/results-streams-tables.md` from `results/streams/runs.csv`.
+"""Make the tables of the streams' results from `results/streams/runs.csv`.
 
-``python docs/stream_tables.py`` prints it; ``python docs/stream_tables.py OUT`` first writes that file from the cells
-of a run of ``make bench-streams ARGS='--out OUT'``.
+``python docs/stream_tables.py`` prints `docs/results-streams-tables.md`, and with ``--short`` the table of
+`docs/results-streams.md`; ``python docs/stream_tables.py OUT`` first writes the file from the cells of a run of
+``make bench-streams ARGS='--out OUT'``.
 """
 
 from __future__ import annotations
@@ -135,18 +136,20 @@ def _bold(value: float, beaten: bool, better: bool) -> str:
 
 def main() -> None:
     """All tables."""
-    if len(sys.argv) > 1:
-        collect(Path(sys.argv[1]))
+    short = "--short" in sys.argv
+    for out in sys.argv[1:]:
+        if out != "--short":
+            collect(Path(out))
     runs: Runs = defaultdict(lambda: defaultdict(list))
     with RUNS.open(newline="") as file:
         for row in csv.DictReader(file):
             runs[row["stream"]][row["method"]].append(row)
+    if short:
+        return summary(runs)
     print(
         "# Results: streams, all figures\n\nMade by `python docs/stream_tables.py` from `results/streams/runs.csv`; "
-        "what they say is in [results-streams.md](results-streams.md).\n\n## In short\n"
+        "what they say is in [results-streams.md](results-streams.md)."
     )
-    summary(runs)
-    print("\n## Stream by stream")
     for stream, methods in runs.items():
         table(stream, methods)
 
