@@ -182,9 +182,10 @@ def _finished(fit: _Fit, x: Array, x_norm: Normalizer, y_norm: Normalizer) -> Re
     rescale = jnp.concatenate([jnp.ones((1 + features.in_size,)), spread])
     factor = rescale[:, None] * fit.factor
     shape, rate = fit.noise
-    learned = Belief(
-        rescale[:, None] * fit.mean, factor @ factor.T + 1e-8 * jnp.eye(features.size), shape, rate
-    )
+    cov = factor @ factor.T
+    # The product is rounded by up to its trace times the resolution of its type: less would leave it indefinite.
+    ridge = jnp.maximum(1e-8, jnp.finfo(cov.dtype).eps * jnp.trace(cov))
+    learned = Belief(rescale[:, None] * fit.mean, cov + ridge * jnp.eye(features.size), shape, rate)
     broad = broad_belief(features, y_norm.mean.shape[0], spread=_SPREAD)
     beliefs = jax.tree.map(lambda a, b: jnp.stack([a, b]), broad, learned)
     return ReadoutPrior(features, beliefs, x_norm=x_norm, y_norm=y_norm)
