@@ -162,7 +162,9 @@ class _Kind:
 
     def __init__(self, structure: Any, constants: tuple[Any, ...], rest: Any) -> None:
         self.structure, self.constant = structure, jax.tree.unflatten(rest, constants)
-        self.seen: Any = None  # structure, shapes and types of what an observation gives; known once it is traced
+        self.seen: Any = (
+            None  # structure, shapes and types of what an observation gives; known once it is traced
+        )
 
     def agent(self, arrays: list[Array]) -> Agent:
         return eqx.combine(jax.tree.unflatten(self.structure, arrays), self.constant)
