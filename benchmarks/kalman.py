@@ -1,4 +1,4 @@
-"""An extended Kalman filter over all weights of a small network: the classic way to learn online (Singhal & Wu 1989)."""
+"""An extended Kalman filter over all weights of a small network, the classic online learner (Singhal & Wu 1989)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,10 +65,7 @@ def meta_products(sizes: Sequence[int], rows: int) -> Callable[[], None]:
     Forward, backward and query, and for each of them the gradient in its input and in the weights.
     """
     keys = jax.random.split(jax.random.key(4), len(sizes))
-    weights = [
-        jax.random.normal(k, shape)
-        for k, shape in zip(keys, zip(sizes, sizes[1:], strict=False), strict=False)
-    ]
+    weights = [jax.random.normal(k, shape) for k, shape in zip(keys, itertools.pairwise(sizes), strict=False)]
     inputs = [jax.random.normal(keys[0], (rows, size)) for size in sizes]
 
     @jax.jit

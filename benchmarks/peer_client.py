@@ -66,7 +66,7 @@ class Peers:
 def prepared(
     peers: Peers | None, group: str, asked: list[tuple[str, str, dict[str, Any]]]
 ) -> tuple[list[tuple[str, Any]], list[Skipped]]:
-    """What peers there are of those asked for, each as (name with version, function), and a line for those not there."""
+    """The peers asked for that are there, as (name with version, function), and a line for the others."""
     there, skipped = [], []
     for label, what, given in asked:
         try:

@@ -45,8 +45,8 @@ def show(found: Sequence[Row | Skipped | Alone | Curve], about: dict[str, Any], 
             console.print(f"skipped: {escape(one.name)}: {escape(one.reason)}")
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     console.print(
-        f"{about['cores']} cores of {about['processor']}, device {about['device']}, load {about['load_before']} before, "
-        f"Python {about['python']}, {versions}"
+        f"{about['cores']} cores of {about['processor']}, device {about['device']}, "
+        f"load {about['load_before']} before, Python {about['python']}, {versions}"
     )
 
 

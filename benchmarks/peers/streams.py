@@ -49,7 +49,7 @@ def deep_river(pairs: Any, width: int, depth: int) -> Step:
 
     torch.manual_seed(0)
     sizes, parts = [len(pairs[0][0]), *[width] * depth, 1], []
-    for i, o in zip(sizes[:-1], sizes[1:], strict=True):
+    for i, o in itertools.pairwise(sizes):
         parts += [torch.nn.Linear(i, o), torch.nn.ReLU()]
     net = torch.nn.Sequential(*parts[:-1])
     best = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ Step = tuple[Callable[[], Any], str]
 def _mlp(sizes: list[int]) -> nn.Sequential:
     torch.manual_seed(0)
     parts: list[nn.Module] = []
-    for i, o in zip(sizes[:-1], sizes[1:], strict=True):
+    for i, o in itertools.pairwise(sizes):
         parts += [nn.Linear(i, o), nn.ReLU()]
     return nn.Sequential(*parts[:-1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ Step = tuple[Callable[[], Any], str]
 def _mlp(width: int, depth: int, seed: int) -> Layers:
     generator = torch.Generator().manual_seed(seed)
     sizes, layers = [24, *[width] * depth, 18], []
-    for i, o in zip(sizes[:-1], sizes[1:], strict=True):
+    for i, o in itertools.pairwise(sizes):
         layers += [torch.randn(i, o, generator=generator) * (2.0 / i) ** 0.5, torch.zeros(o)]
     return [layer.requires_grad_() for layer in layers]
 

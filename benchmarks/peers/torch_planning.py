@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ class Dynamics:
                 (torch.randn(i, o, generator=generator) * (2.0 / i) ** 0.5).to(dtype),
                 torch.zeros(o, dtype=dtype),
             )
-            for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+            for i, o in itertools.pairwise(sizes)
         ]
         self.mean_x, self.std_x, self.mean_y, self.std_y = (
             torch.zeros(24),

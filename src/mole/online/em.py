@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _NEGLIGIBLE = 2.0**-24
-"""Responsibility below which a task rests: half a unit in the last place of the step of a task that is wholly responsible."""
+"""Responsibility below which a task rests: its step is lost in the rounding of that of a wholly responsible task."""
 
 
 class MixtureState(eqx.Module):
