@@ -65,9 +65,10 @@ def em_step(size: str, rounds: int, peers: Peers | None) -> Iterator[Row | Skipp
 def _resting(size: str, rounds: int, prior: Any, pairs: Any, host: Any) -> Row:
     """The paper's rule when one task explains everything, against all tasks sharing it."""
     learner = Mixture.paper(prior, step_scale=0.1)
-    sure = eqx.tree_at(lambda m: m.temperature, learner, jax.numpy.float32(1e-4))
     state = full_mixture(learner, pairs)
-    one, shared = interleaved([stream_of(sure, state, host), stream_of(learner, state, host)], rounds)
+    far = jax.tree.map(lambda stack: stack.at[1:].multiply(0.5), state.models)
+    sure = eqx.tree_at(lambda s: s.models, state, far)
+    one, shared = interleaved([stream_of(learner, sure, host), stream_of(learner, state, host)], rounds)
     return row(
         GROUP,
         f"EM step {size}: Mixture.paper, one task responsible",

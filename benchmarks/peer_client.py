@@ -11,6 +11,7 @@ from typing import Any
 from timing import LEAST_TIMED, Remote, Skipped
 
 _HERE = Path(__file__).parent
+NO_PEERS = "no .venv-bench-peers; make bench-peers installs the peers"
 PYTHON = _HERE.parent / ".venv-bench-peers" / "bin" / "python"
 
 
@@ -23,7 +24,7 @@ class Peers:
 
     def __init__(self) -> None:
         if not PYTHON.exists():
-            raise Absent("no .venv-bench-peers; make bench-peers installs the peers")
+            raise Absent(NO_PEERS)
         self._process = subprocess.Popen(
             [str(PYTHON), str(_HERE / "peers" / "worker.py")],
             stdin=subprocess.PIPE,
@@ -67,13 +68,14 @@ def prepared(
     peers: Peers | None, group: str, asked: list[tuple[str, str, dict[str, Any]]]
 ) -> tuple[list[tuple[str, Any]], list[Skipped]]:
     """The peers asked for that are there, as (name with version, function), and a line for the others."""
+    if peers is None:
+        return [], [Skipped(group, label, NO_PEERS) for label, _, _ in asked]
     there, skipped = [], []
     for label, what, given in asked:
         try:
-            if peers is None:
-                raise Absent("no .venv-bench-peers; make bench-peers installs the peers")
             remote, note = peers.prepare(what, **given)
-            there.append((f"{label} ({note})", remote))
         except Absent as error:
             skipped.append(Skipped(group, label, str(error)))
+        else:
+            there.append((f"{label} ({note})", remote))
     return there, skipped

@@ -1,8 +1,8 @@
 """The other side of `peer_client.py`: runs in the peers' own interpreter and times their functions when it is told to.
 
-One JSON object a line. In: ``{"prepare": "torch_planning.shooting", "given": {...}}``, then
-``{"run": 0, "repeats": 3}`` with the number of what was prepared, or ``{"memory": true}``. Out: ``{"ready": 0, "note": ...}``, ``{"seconds": ...}``,
-``{"peak_mb": ...}``, or ``{"absent": why}``.
+One JSON object a line. In: ``{"prepare": "torch_planning.shooting", "given": {...}}``,
+then ``{"run": 0, "repeats": 3}`` with the number of what was prepared, or ``{"memory": true}``.
+Out: ``{"ready": 0, "note": ...}``, ``{"seconds": ...}``, ``{"peak_mb": ...}``, or ``{"absent": why}``.
 """
 
 from __future__ import annotations
