@@ -72,7 +72,7 @@ test-peers: .venv-peers/.installed .venv-ns-gym/.installed
 	$(PYTHON) -m venv .venv-bench-peers
 	.venv-bench-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-bench-peers.txt \
 		torch==2.13.0 torchopt river hydra-core gymnasium tqdm ordered-set sortedcontainers termcolor pytest \
-		scikit-learn torchviz cython setuptools wheel
+		scikit-learn torchviz
 	.venv-bench-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		deep-river==0.3.4 mbrl==0.2.0
 	-.venv-bench-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps learn2learn==0.2.0 \
