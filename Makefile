@@ -3,12 +3,13 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help demo test check bench bench-streams priors test-peers clean
+.PHONY: help demo test check bench bench-peers bench-streams priors test-peers clean
 help:
 	@echo "make demo        the methods side by side on a cheetah whose motors fail"
 	@echo "make test        the tests (ARGS='-k name' picks some)"
 	@echo "make check       linter, formatter, types"
-	@echo "make bench       the benchmarks (ARGS go to benchmarks/run.py)"
+	@echo "make bench       the benchmarks, in 10 minutes (ARGS='--quick', '--only planning,streams')"
+	@echo "make bench-peers the libraries that make bench compares with, in .venv-bench-peers (installs PyTorch)"
 	@echo "make bench-streams  our estimators beside river, scikit-learn and others on all streams (hours; stop and go on)"
 	@echo "make test-peers  the tests against other libraries, in .venv-peers and .venv-ns-gym (installs PyTorch)"
 	@echo "make priors      trains all priors of the package again (hours; stop and go on at will)"
@@ -26,7 +27,9 @@ check: .venv/.installed
 	.venv/bin/pyright
 
 bench: .venv/.installed
-	.venv/bin/python benchmarks/run.py $(ARGS)
+	.venv/bin/python benchmarks/run.py --out results/bench $(ARGS)
+
+bench-peers: .venv-bench-peers/.installed
 
 bench-streams: .venv/.installed
 	.venv/bin/python -m benchmarks.streams $(ARGS)
@@ -63,6 +66,19 @@ test-peers: .venv-peers/.installed .venv-ns-gym/.installed
 		-e . ns-gym torch==2.13.0 pytest beartype hypothesis
 	touch $@
 
+# Their own requirements exclude each other, PyTorch 2.13 and Python 3.11: hence no dependencies in the second line.
+# learn2learn is left out where it does not compile.
+.venv-bench-peers/.installed: constraints-bench-peers.txt
+	$(PYTHON) -m venv .venv-bench-peers
+	.venv-bench-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-bench-peers.txt \
+		torch==2.13.0 torchopt river hydra-core gymnasium tqdm ordered-set sortedcontainers termcolor pytest \
+		scikit-learn torchviz
+	.venv-bench-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		deep-river==0.3.4 mbrl==0.2.0
+	-.venv-bench-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps learn2learn==0.2.0 \
+		|| echo "learn2learn does not install here; its rows are skipped"
+	touch $@
+
 clean:
-	rm -rf .venv .venv-peers .venv-ns-gym dist build .pytest_cache .ruff_cache .hypothesis .benchmarks MUJOCO_LOG.TXT
+	rm -rf .venv .venv-peers .venv-bench-peers .venv-ns-gym dist build .pytest_cache .ruff_cache .hypothesis .benchmarks MUJOCO_LOG.TXT
 	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +

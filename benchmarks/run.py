@@ -1,7 +1,8 @@
-"""``make bench``: what costs how much, side by side in one process. ARGS: ``--quick`` for a look, ``--out DIR``.
+"""``make bench``: what costs how much, side by side in one run.
 
 Every row names two things that were timed in turn in the same rounds. The ratio is taken round by round; its median
-and the range of the middle 80 % of the rounds are shown. Absolute times depend on the machine and on what else it does.
+and the range of the middle 80 % of the rounds are shown. Other libraries run in a process of their own, between ours
+(``make bench-peers`` installs them). Absolute times depend on the machine and on what else it does.
 """
 
 from __future__ import annotations
@@ -12,115 +13,167 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
-from measures import cem_plan, control_step, em_step, meta_gradient
-from measures_streams import stream_pairs
+import tables
+from growth import Curve, curves, draw
+from measures_control import control_step
+from measures_meta import meta_step
+from measures_mixture import em_step
+from measures_planning import planning
+from measures_process import Alone, imports, peer_memory, scenes
+from measures_streams import fleet, one_by_one
+from peer_client import Absent, Peers
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from scenes import BATCH, SIZES, K
-from timing import Row, interleaved, row
+from timing import Row, Skipped
+
+Found = Row | Skipped | Alone | Curve
+_WIDTH = 118
+OUT = Path(__file__).parents[1] / "results" / "bench"
 
 
 @dataclasses.dataclass(frozen=True)
 class Rounds:
     """How often each measure is repeated."""
 
-    gradient: int = 15
-    step: int = 200
-    plan: int = 60
-    importing: int = 9
+    shooting: int = 15
+    plan: int = 40
+    step: int = 100
+    meta: int = 10
+    importing: int = 7
+    growth: int = 40
 
     @classmethod
     def quick(cls) -> Rounds:
-        return cls(gradient=3, step=20, plan=5, importing=2)
+        return cls(2, 3, 5, 2, 2, 3)
 
 
-def import_time(rounds: int) -> Iterator[Row]:
-    """A fresh interpreter that imports one package and ends."""
-
-    def importing(package: str) -> Callable[[], None]:
-        return lambda: subprocess.run([sys.executable, "-c", f"import {package}"], check=True) and None
-
-    ours, theirs = interleaved([importing("mole"), importing("jax")], rounds, warm_up=1)
-    yield row("import mole", ours, "import jax", theirs)
+def _planning(rounds: Rounds, peers: Peers | None) -> Iterator[Found]:
+    for size in ("2x256", "3x512"):
+        yield from planning(size, "shooting 1000x15", rounds.shooting, peers)
+        yield from planning(size, "CEM 3x100x10", rounds.plan, peers)
 
 
-def rows(rounds: Rounds) -> Iterator[Row]:
-    for size in SIZES:
-        yield from meta_gradient(size, rounds.gradient)
-    for size in SIZES:
-        yield from em_step(size, rounds.step)
-    for size in SIZES:
-        yield from cem_plan(size, rounds.plan)
-    for size in SIZES:
-        yield from control_step(size, rounds.plan)
-    yield from stream_pairs(rounds.gradient)
-    yield from import_time(rounds.importing)
+def _mixture(rounds: Rounds, peers: Peers | None) -> Iterator[Found]:
+    for size in ("2x256", "3x512"):
+        yield from em_step(size, rounds.step, peers)
 
 
-def as_table(found: list[Row]) -> Table:
-    table = Table(title="first line as a multiple of the second", caption=_CAPTION, title_justify="left")
-    table.add_column("ratio", justify="right", no_wrap=True)
-    table.add_column("what, against what")
-    table.add_column("ms", justify="right", no_wrap=True)
-    for one in found:
-        times = f"{one.ms.text()}\n{one.against_ms.text()}"
-        table.add_row(*map(escape, (one.ratio.text(), f"{one.name}\n{one.against}", times)), end_section=True)
-    return table
+def _control(rounds: Rounds, peers: Peers | None) -> Iterator[Found]:
+    for precision in ("float32", "bfloat16"):
+        yield from control_step("2x256", "CEM 3x100x10", precision, rounds.plan)
+        yield from control_step("3x512", "shooting 1000x15", precision, rounds.shooting)
 
 
-_CAPTION = (
-    f"Median and the range of the middle 80 % of the rounds; below 1 the first line is faster. {BATCH} windows in a "
-    f"meta-gradient, k = {K}; all five tasks in use in an EM step."
-)
+def _meta(rounds: Rounds, peers: Peers | None) -> Iterator[Found]:
+    yield from meta_step(rounds.meta, peers)
 
 
-def machine() -> dict[str, object]:
+def _streams(rounds: Rounds, peers: Peers | None) -> Iterator[Found]:
+    yield from one_by_one(rounds.plan, peers)
+    yield from fleet(rounds.meta)
+
+
+def _process(rounds: Rounds, peers: Peers | None) -> Iterator[Found]:
+    yield from imports(rounds.importing)
+    yield from scenes()
+    yield from peer_memory()
+
+
+def _growth(rounds: Rounds, peers: Peers | None) -> Iterator[Found]:
+    yield from curves(rounds.growth, quick=rounds.growth < 10)
+
+
+GROUPS: dict[str, Callable[[Rounds, Peers | None], Iterator[Found]]] = {
+    "planning": _planning,
+    "mixture": _mixture,
+    "control": _control,
+    "meta": _meta,
+    "streams": _streams,
+    "process": _process,
+    "growth": _growth,
+}
+
+
+def machine() -> dict[str, Any]:
+    """Where it was measured; the names of processors are as the system tells them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     packages = ("mole-online", "jax", "jaxlib", "equinox", "numpy")
     return {
         "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "python": platform.python_version(),
         "device": jax.devices()[0].device_kind,
         "cores": cores,
-        "load_before": load,
+        "load_before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    wide = [
+        flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if any(flag in line for line in lines)
+    ]
+    return f"{names[0] if names else platform.processor()} ({', '.join(wide)})"
+
+
+def _peers() -> Peers | None:
+    """A process for each group: what one leaves in memory slows no other."""
+    try:
+        return Peers()
+    except Absent:
+        return None
+
+
+def _as_json(found: list[Found], about: dict[str, Any], quick: bool) -> dict[str, Any]:
+    kinds = {"rows": Row, "skipped": Skipped, "processes": Alone, "growth": Curve}
+    parts = {
+        name: [dataclasses.asdict(one) for one in found if isinstance(one, kind)]
+        for name, kind in kinds.items()
+    }
+    return {"machine": about, "quick": quick, **parts}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Benchmarks of mole, one table.")
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
-    parser.add_argument("--out", type=Path, help="folder for bench.json and table.txt")
+    parser.add_argument("--only", default=",".join(GROUPS), help=f"some of {', '.join(GROUPS)}, with commas")
+    parser.add_argument("--out", type=Path, help=f"folder for bench.json, table.txt and figures ({OUT.name})")
     options = parser.parse_args()
+    groups = options.only.split(",")
+    if unknown := sorted(set(groups) - set(GROUPS)):
+        parser.error(f"--only got {', '.join(unknown)}; expected some of {', '.join(GROUPS)}")
     rounds, about = Rounds.quick() if options.quick else Rounds(), machine()
-    console, found = Console(), []
+    console, found, started = Console(highlight=False), [], time.monotonic()
+    wide = console if console.is_terminal else Console(width=_WIDTH, highlight=False)
     with console.status("measuring") as status:
-        for one in rows(rounds):
-            found.append(one)
-            status.update(f"measured: {one.name}")
-    line = f"1 process on {about['device']}, {about['cores']} cores, load {about['load_before']}, jax {jax.__version__}"
-    console.print(as_table(found))
-    console.print(line, highlight=False)
+        for group in groups:
+            peers = _peers() if group in ("planning", "mixture", "meta", "streams") else None
+            for one in GROUPS[group](rounds, peers):
+                found.append(one)
+                status.update(f"measured: {one.name}")
+                if not console.is_terminal:
+                    print(f"{time.monotonic() - started:5.0f} s  {tables.line(one)}", flush=True)
+            if peers is not None:
+                peers.close()
+    tables.show(found, about, wide)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        content = {
-            "machine": about,
-            "quick": options.quick,
-            "rows": [dataclasses.asdict(one) for one in found],
-        }
-        (options.out / "bench.json").write_text(json.dumps(content, indent=1) + "\n")
+        content = json.dumps(_as_json(found, about, options.quick), indent=1)
+        (options.out / "bench.json").write_text(content + "\n")
         with (options.out / "table.txt").open("w") as file:
-            paper = Console(file=file, width=100)
-            paper.print(as_table(found))
-            paper.print(line, highlight=False)
+            tables.show(found, about, Console(file=file, width=_WIDTH, highlight=False))
+        if drawn := [one for one in found if isinstance(one, Curve)]:
+            draw(drawn, options.out)
 
 
 if __name__ == "__main__":

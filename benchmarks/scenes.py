@@ -7,26 +7,22 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mole import MLP, MetaPrior, Mixture, Normalizer, Rank1Rate, Window
 from mole.envs.half_cheetah import DYNAMICS
 
 SIZES = {"2x256": (256, 2), "3x512": (512, 3)}
-DX, DY, K, BATCH = DYNAMICS.feature_dim, DYNAMICS.delta_dim, 16, 32
+DX, DY, K = DYNAMICS.feature_dim, DYNAMICS.delta_dim, 16
+LOW, HIGH = -np.ones(DYNAMICS.act_dim, np.float32), np.ones(DYNAMICS.act_dim, np.float32)
 
 
-def make_prior(size: str) -> MetaPrior:
-    """An untrained prior: the time of a step does not depend on the numbers."""
-    width, depth = SIZES[size]
+def make_prior(size: str | tuple[int, int]) -> MetaPrior:
+    """An untrained prior of a named size or of (width, depth): the time of a step does not depend on the numbers."""
+    width, depth = SIZES[size] if isinstance(size, str) else size
     model = MLP(DX, DY, width=width, depth=depth, key=jax.random.key(0))
     norms = {"x_norm": Normalizer.identity(DX), "y_norm": Normalizer.identity(DY)}
     return MetaPrior(model, inner_rate=Rank1Rate(model, 0.03), window=K, residual_scale=0.1, **norms)
-
-
-def make_windows() -> Window:
-    """A meta-batch of windows of 2k pairs."""
-    key_x, key_y = jax.random.split(jax.random.key(1))
-    return Window(jax.random.normal(key_x, (BATCH, 2 * K, DX)), jax.random.normal(key_y, (BATCH, 2 * K, DY)))
 
 
 def make_pairs(prior: MetaPrior, n: int) -> Window:
@@ -55,6 +51,7 @@ def full_mixture(learner: Mixture, pairs: Window) -> Any:
         (jax.tree.map(perturbed, state.models), jnp.int32(slots), jnp.full((slots,), 1.0)),
     )
     if state.memory is not None:
-        own = [jnp.broadcast_to(f[-2 * K :], (slots, 2 * K, *f.shape[1:])) for f in state.recent]
+        length = state.memory.x.shape[1]
+        own = [jnp.broadcast_to(f[-length:], (slots, length, *f.shape[1:])) for f in state.recent]
         state = eqx.tree_at(lambda s: s.memory, state, type(state.memory)(*own))
     return state

@@ -195,10 +195,31 @@ def test_a_right_import_is_not(file: str, text: str) -> None:
 
 
 def test_a_plain_import_needs_no_extra() -> None:
-    code = "import sys, mole; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = (
+        "import sys, mole; [getattr(mole, name) for name in mole.__all__]; "
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
     )
     loaded = set(result.stdout.split())
     assert "mole" in loaded
     assert loaded.isdisjoint(EXTRAS), f"import mole loads {sorted(loaded & set(EXTRAS))}"
+
+
+def test_a_name_is_imported_when_it_is_first_asked_for() -> None:
+    """Neither the estimators nor an optimiser for somebody who plans; every name is there all the same."""
+    code = (
+        "import sys, mole; assert 'jax' not in sys.modules; from mole import Mixture; "
+        "assert mole.Mixture is Mixture and mole.online.Mixture is Mixture; "
+        "assert not {'optax', 'mole.estimators', 'scipy.stats'} & set(sys.modules); "
+        "assert set(mole.__all__) <= set(dir(mole))"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    import mole
+
+    with pytest.raises(AttributeError, match="module 'mole' has no attribute 'Mixtures'"):
+        mole.Mixtures  # noqa: B018

@@ -66,7 +66,7 @@ def _scale_array(gradient: Array, row: Array, column: Array) -> Array:
     if gradient.ndim == 2:
         row = row[:, None] if row.ndim else row
         column = column[None, :] if column.ndim else column
-    return gradient * (row * column)
+    return (gradient * row) * column  # in this order no matrix of rates is made
 
 
 class ScalarRate(InnerRate):

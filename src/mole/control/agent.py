@@ -5,11 +5,15 @@ The agent sees observations and actions, never the hidden task.
 
 from __future__ import annotations
 
+import collections
+import functools
+import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import ArrayLike
 
 from mole._types import Array, Float, Key, Model
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from mole.envs.spec import DynamicsSpec
 
 __all__ = ["Agent", "AgentState", "LearnedDynamics", "Measured", "jit_act", "jit_observe", "measured"]
+
+_KEPT = 4
 
 
 class LearnedDynamics(eqx.Module):
@@ -118,15 +124,6 @@ class Agent(eqx.Module):
         return AgentState(state.learner, jax.tree.map(jnp.array, self.planner.init()))
 
 
-@eqx.filter_jit
-def jit_act(
-    agent: Agent, state: AgentState, obs: ArrayLike, key: Key, step: ArrayLike
-) -> tuple[PlannerState, Array]:
-    """`Agent.act` compiled once per kind of agent; the key of the step is folded in."""
-    state, action = agent.act(state, jnp.asarray(obs), jax.random.fold_in(key, step))
-    return state.planner, action
-
-
 class Measured(NamedTuple):
     """What an evaluator wants to know of an observation; NaN where it has no meaning."""
 
@@ -140,16 +137,80 @@ def measured(spec: DynamicsSpec, obs: Float[Array, " obs"]) -> Measured:
     return Measured(*(jnp.full((), jnp.nan) if f is None else f(obs) for f in functions))
 
 
-@eqx.filter_jit(donate="all-except-first")
-def _observe(rest: tuple[Agent, Any], learner: Any) -> tuple[Any, Info, Measured]:
-    agent, (planner, obs, action, next_obs) = rest
-    state, info = agent.observe(AgentState(learner, planner), obs, action, next_obs)
-    return state.learner, info, measured(agent.spec, next_obs)
+def jit_act(
+    agent: Agent, state: AgentState, obs: ArrayLike, key: Key, step: ArrayLike
+) -> tuple[PlannerState, Array]:
+    """`Agent.act` compiled once per kind of agent; the key of the step is folded in."""
+    kind, arrays = _kind_of(agent)
+    return _act(kind, arrays, state, obs, key, step)
 
 
 def jit_observe(
     agent: Agent, state: AgentState, obs: ArrayLike, action: ArrayLike, next_obs: ArrayLike
 ) -> tuple[AgentState, Info, Measured]:
-    """`Agent.observe` compiled once per kind of agent. ``state.learner`` is donated: do not use it again."""
-    learner, info, known = _observe((agent, (state.planner, obs, action, next_obs)), state.learner)
-    return AgentState(learner, state.planner), info, known
+    """`Agent.observe` compiled once per kind of agent. ``state.learner`` is donated: do not use it again.
+
+    What was seen is fetched in one transfer, as NumPy arrays.
+    """
+    kind, arrays = _kind_of(agent)
+    learner, packed = _observe(kind, arrays, state.learner, (state.planner, obs, action, next_obs))
+    return AgentState(learner, state.planner), *kind.unpacked(np.asarray(packed))
+
+
+class _Kind:
+    """What agents that differ in their numbers alone share; compared by identity, at no cost at every call."""
+
+    def __init__(self, structure: Any, constants: tuple[Any, ...], rest: Any) -> None:
+        self.structure, self.constant = structure, jax.tree.unflatten(rest, constants)
+        self.seen: Any = (
+            None  # structure, shapes and types of what an observation gives; known once it is traced
+        )
+
+    def agent(self, arrays: list[Array]) -> Agent:
+        return eqx.combine(jax.tree.unflatten(self.structure, arrays), self.constant)
+
+    def packed(self, seen: tuple[Info, Measured]) -> Array:
+        leaves, structure = jax.tree.flatten(seen)
+        self.seen = structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
+        return jnp.concatenate([leaf.astype(jnp.float32).reshape(-1) for leaf in leaves])
+
+    def unpacked(self, values: np.ndarray) -> tuple[Info, Measured]:
+        structure, leaves = self.seen
+        ends = np.cumsum([math.prod(shape) for shape, _ in leaves])
+        parts = [values[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        shaped = [p.reshape(shape).astype(dtype) for p, (shape, dtype) in zip(parts, leaves, strict=True)]
+        return jax.tree.unflatten(structure, shaped)
+
+
+_shared_kind = functools.cache(_Kind)
+_taken_apart: collections.OrderedDict[int, tuple[Agent, _Kind, list[Array]]] = collections.OrderedDict()
+
+
+def _kind_of(agent: Agent) -> tuple[_Kind, list[Array]]:
+    """Kind and arrays of an agent; those of the last few are kept, since taking one apart costs as much as a call."""
+    known = _taken_apart.get(id(agent))
+    if known is None:
+        arrays, rest = eqx.partition(agent, eqx.is_array)
+        leaves, structure = jax.tree.flatten(arrays)
+        constants, kept = jax.tree.flatten(rest)
+        known = agent, _shared_kind(structure, tuple(constants), kept), leaves
+        if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            _taken_apart[id(agent)] = known  # holds the agent, so that its id is not another's
+            if len(_taken_apart) > _KEPT:
+                _taken_apart.popitem(last=False)
+    return known[1:]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _act(
+    kind: _Kind, arrays: list[Array], state: AgentState, obs: Array, key: Key, step: Array
+) -> tuple[PlannerState, Array]:
+    state, action = kind.agent(arrays).act(state, jnp.asarray(obs), jax.random.fold_in(key, step))
+    return state.planner, action
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def _observe(kind: _Kind, arrays: list[Array], learner: Any, rest: tuple[Any, ...]) -> tuple[Any, Array]:
+    agent, (planner, obs, action, next_obs) = kind.agent(arrays), rest
+    state, info = agent.observe(AgentState(learner, planner), obs, action, next_obs)
+    return state.learner, kind.packed((info, measured(agent.spec, next_obs)))

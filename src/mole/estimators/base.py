@@ -271,14 +271,16 @@ class OnlineEstimator(abc.ABC):
 
     def _input_of(self, row: Any) -> np.ndarray | None:
         """The vector of a kept row, as the learner wants it; None while there is no learner."""
-        if self._learner is None:
+        if self._engine is None:
             return None
         if self._schema is not None:
             vector = self._schema.encode(row)
             return vector if self._given is not None else pad(vector)
-        size = self._learner.prior.input_size
-        with np.errstate(over="ignore"):
-            vector = None if isinstance(row, dict) else row.astype(np.float32)
+        assert self._engine is not None
+        size, vector = self._engine.dx, None
+        if not isinstance(row, dict):
+            with np.errstate(over="ignore"):
+                vector = row.astype(np.float32)
         if vector is None or len(vector) != size or not np.isfinite(vector).all():
             raise ValueError(
                 f"{type(self).__name__} got x={shown(row)}; expected {size} finite numbers, as the prior was trained "

@@ -23,7 +23,7 @@ __all__ = ["Fleet"]
 
 T = TypeVar("T")
 _KIND = "fleet"
-_BLOCK = 8
+_BLOCK = 16
 """Streams that learn together, in place: their states stay in the cache, where a vmap over all streams would take every
 state through memory once for each operation."""
 

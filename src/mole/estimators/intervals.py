@@ -8,10 +8,10 @@ the steps after a change of task and one for the rest, since errors are of anoth
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 __all__ = ["IntervalTracker"]
 
@@ -32,7 +32,7 @@ class IntervalTracker:
     def __init__(self, level: float, dy: int) -> None:
         """Start with those of a normal distribution; after a change half of the misses are taken to be its own."""
         self.level = level
-        young, normal = (float(norm.ppf(1.0 - share * (1.0 - level))) for share in (0.25, 0.5))
+        young, normal = (_quantile(1.0 - share * (1.0 - level)) for share in (0.25, 0.5))
         self.quantiles = [[young] * dy, [normal] * dy]
         self.age = _YOUNG
         self.task = 0
@@ -48,7 +48,7 @@ class IntervalTracker:
         """Half of the interval's width at a predictive scale ``[..., dy]``, for another level by the normal's ratio."""
         ratio = 1.0
         if level is not None and level != self.level:
-            ratio = float(norm.ppf(0.5 + 0.5 * level) / norm.ppf(0.5 + 0.5 * self.level))
+            ratio = _quantile(0.5 + 0.5 * level) / _quantile(0.5 + 0.5 * self.level)
         return scale * np.asarray(self.quantiles[self.settled]) * ratio
 
     def update(self, target: list[float], mean: list[float], scale: list[float], task: int) -> None:
@@ -99,3 +99,8 @@ class IntervalTracker:
         made.age, made.task = int(data["age"]), int(data["task"])
         made._missed = [bool(miss) for miss in data["missed"]]
         return made
+
+
+def _quantile(share: float) -> float:
+    """Of the standard normal distribution; SciPy's takes longer to import than all of JAX."""
+    return NormalDist().inv_cdf(share) if share < 1.0 else math.inf

@@ -75,7 +75,7 @@ class Engine:
         constants, kept = jax.tree.flatten(rest)
         self._leaves, moving = jax.tree.flatten(learner.init() if state is None else state)
         self._structure = _structure(fixed, moving, tuple(constants), kept)
-        self._dy = learner.prior.target_size
+        self.dx, self._dy = learner.prior.input_size, learner.prior.target_size
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are made of learner and state: JAX restores structures of classes wrongly (0.10)."""

@@ -111,6 +111,16 @@ class OnlineLearner(eqx.Module):
     def learn(self, state: State, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> State:
         """Learn from one normalised, finite pair. Called by `update`."""
 
+    def advance(
+        self, valid: Bool[Array, ""], state: State, x: Float[Array, " dx"], y: Float[Array, " dy"]
+    ) -> tuple[Array, State]:
+        """Loss of the prediction of one normalised pair, then `learn` if it is ``valid``, else the state as it is.
+
+        A learner of many models does this in place: XLA copies what goes into a branch.
+        """
+        loss = self.prior.likelihood.loss(self.model(state)(x), y)
+        return loss, jax.lax.cond(valid, lambda s: self.learn(s, x, y), lambda s: s, state)
+
     @abc.abstractmethod
     def report(self, before: State, after: State) -> dict[str, Array]:
         """The fields of `Info` that concern tasks (all but ``loss`` and ``rejected``)."""
@@ -141,8 +151,7 @@ class OnlineLearner(eqx.Module):
                 )
         x, y = self.prior.x_norm(x), self.prior.y_norm(y)
         valid = jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(y))
-        loss = self.prior.likelihood.loss(self.model(state)(x), y)
-        after = jax.lax.cond(valid, lambda s: self.learn(s, x, y), lambda s: s, state)
+        loss, after = self.advance(valid, state, x, y)
         tasks = self.report(state, after)
         happened = {name: tasks[name] & valid for name in ("spawned", "at_capacity")}
         return after, Info(loss=jnp.where(valid, loss, jnp.nan), rejected=~valid, **{**tasks, **happened})

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -31,9 +33,12 @@ __all__ = [
     "restarted",
     "stack_models",
     "sticky_log_prior",
-    "task_scores",
+    "task_outputs",
     "uniform_log_prior",
 ]
+
+_NEGLIGIBLE = 2.0**-24
+"""Responsibility below which a task rests: its step is lost in the rounding of that of a wholly responsible task."""
 
 
 class MixtureState(eqx.Module):
@@ -132,14 +137,9 @@ def point_scores(
     return log_prob(outputs, points.y) * points.weight
 
 
-def task_scores(prior: MetaPrior, models: Model, points: Pairs, score: str) -> Float[Array, "tasks n"]:
-    """`point_scores` of every task's model."""
-
-    def one(arrays: Model) -> Array:
-        outputs = jax.vmap(with_parameters(prior.model, arrays))(points.x)
-        return point_scores(prior, outputs, points, score)
-
-    return jax.vmap(one)(models)
+def task_outputs(prior: MetaPrior, models: Model, x: Float[Array, "n dx"]) -> Float[Array, "tasks n out"]:
+    """Raw outputs of every task's model."""
+    return jax.vmap(lambda arrays: jax.vmap(with_parameters(prior.model, arrays))(x))(models)
 
 
 def candidate_pairs(
@@ -172,27 +172,36 @@ def m_step_shared(
     responsibilities: Float[Array, " tasks"],
     step_scale: Array,
 ) -> Model:
-    """Every task takes one step on the same pairs, θ(T_i) ← θ(T_i) − s · P_t(T_i) · β ∘ ∇L(θ(T_i), W_new)."""
+    """Every task takes one step on the same pairs, θ(T_i) ← θ(T_i) − s · P_t(T_i) · β ∘ ∇L(θ(T_i), W_new).
 
-    def one(arrays: Model, responsibility: Array) -> Model:
-        model = with_parameters(prior.model, arrays)
-        scale = step_scale * responsibility
-        adapted = adapt(model, prior.inner_rate, prior.likelihood, recent.x, recent.y, scale=scale)
-        return parameters(adapted)
+    Tasks whose responsibility is below the precision of float32 rest, and cost nothing.
+    """
+    order = jnp.argsort(-responsibilities)
 
-    return jax.vmap(one)(models, responsibilities)
+    def one(slot: Array, model: Model) -> Model:
+        scale = step_scale * responsibilities[slot]
+        return adapt(model, prior.inner_rate, prior.likelihood, recent.x, recent.y, scale=scale)
+
+    return _in_place(prior, models, order, jnp.sum(responsibilities > _NEGLIGIBLE), one)
 
 
 def m_step_own(
-    prior: MetaPrior, models: Model, memory: Pairs, task: Int[Array, ""], window: int, step_scale: Array
+    prior: MetaPrior,
+    models: Model,
+    memory: Pairs,
+    task: Int[Array, ""],
+    window: int,
+    step_scale: Array,
+    learns: Bool[Array, ""] | bool = True,
 ) -> Model:
     """One task learns from the pairs that it owns; the others rest.
 
     Until it owns ``window`` pairs it is θ* adapted on them by one full inner step; from then on it takes a small step,
-    ``step_scale`` times the inner rate, from where it is.
+    ``step_scale`` times the inner rate, from where it is. Nobody learns unless ``learns``.
     """
     own = Pairs(*(field[task] for field in memory))
     young = jnp.sum(own.weight) < window
+
     current = jax.tree.map(lambda a: a[task], models)
     start = jax.tree.map(lambda a, b: jnp.where(young, a, b), parameters(prior.model), current)
     adapted = adapt(
@@ -204,7 +213,8 @@ def m_step_own(
         weights=own.weight,
         scale=jnp.where(young, 1.0, step_scale),
     )
-    return put(models, task, adapted)
+    chosen = jax.tree.map(lambda new, old: jnp.where(learns, new, old), parameters(adapted), current)
+    return put(models, task, chosen)
 
 
 def new_task(
@@ -212,10 +222,29 @@ def new_task(
 ) -> Model:
     """Put θ_c = θ* − β ∘ ∇L(θ*, support) in ``slot`` if ``spawned``."""
 
-    def place(stack: Model) -> Model:
-        return put(stack, slot, adapt(prior.model, prior.inner_rate, prior.likelihood, *support))
+    def one(slot: Array, model: Model) -> Model:
+        return adapt(prior.model, prior.inner_rate, prior.likelihood, *support)
 
-    return jax.lax.cond(spawned, place, lambda stack: stack, models)
+    return _in_place(prior, models, slot[None], spawned.astype(jnp.int32), one)
+
+
+def _in_place(
+    prior: MetaPrior,
+    models: Model,
+    slots: Int[Array, " n"],
+    count: Int[Array, ""],
+    one: Callable[[Array, Model], Model],
+) -> Model:
+    """``one(slot, model)`` of the first ``count`` of ``slots``, one after another, written where the model was.
+
+    A loop of so many turns and no condition around the stack: XLA copies what goes into a branch, which took longer
+    than the step itself, and on a CPU a vmap would stream all adapted models through memory at once.
+    """
+
+    def turn(place: Array, models: Model) -> Model:
+        return put(models, slots[place], one(slots[place], pick(prior, models, slots[place])))
+
+    return jax.lax.fori_loop(0, count, turn, models)
 
 
 def own_pairs(

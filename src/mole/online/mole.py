@@ -21,7 +21,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from mole._types import Array, Float, Model
+from mole._types import Array, Bool, Float, Model
 from mole.lowrank import adapted_outputs
 from mole.online.base import OnlineLearner, fresh
 from mole.online.checks import check_mixture
@@ -39,7 +39,7 @@ from mole.online.em import (
     point_scores,
     restarted,
     sticky_log_prior,
-    task_scores,
+    task_outputs,
     uniform_log_prior,
 )
 from mole.prior import MetaPrior
@@ -171,14 +171,24 @@ class Mixture(OnlineLearner):
 
     def learn(self, state: MixtureState, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> MixtureState:
         """One EM iteration; the paper's rule waits until 2k pairs have been seen."""
-        state = eqx.tree_at(lambda s: (s.recent, s.step), state, (state.recent.push(x, y), state.step + 1))
-        if self.own_memory:
-            return self._iterate(state)
-        ready = jnp.sum(state.recent.weight) >= 2 * self.window
-        quiet = eqx.tree_at(lambda s: (s.spawned, s.at_capacity), state, (jnp.zeros((), bool),) * 2)
-        return jax.lax.cond(ready, lambda s: self._iterate(s), lambda _: quiet, state)
+        return self.advance(jnp.ones((), bool), state, x, y)[1]
 
-    def _iterate(self, state: MixtureState) -> MixtureState:
+    def advance(
+        self, valid: Bool[Array, ""], state: MixtureState, x: Float[Array, " dx"], y: Float[Array, " dy"]
+    ) -> tuple[Array, MixtureState]:
+        """Loss, and the state after. Only models that learn are touched: the stack is large, all else is small."""
+        pushed = eqx.tree_at(lambda s: (s.recent, s.step), state, (state.recent.push(x, y), state.step + 1))
+        ready = self.own_memory | (jnp.sum(pushed.recent.weight) >= 2 * self.window)
+        loss, after = self._iterate(pushed, valid & ready)
+        quiet = eqx.tree_at(lambda s: (s.spawned, s.at_capacity), pushed, (jnp.zeros((), bool),) * 2)
+        models, after, quiet, before = after.models, *(_without_models(s) for s in (after, quiet, state))
+        kept = jax.tree.map(
+            lambda new, still, old: jnp.where(valid, jnp.where(ready, new, still), old), after, quiet, before
+        )
+        return loss, eqx.tree_at(lambda s: s.models, kept, models, is_leaf=lambda leaf: leaf is None)
+
+    def _iterate(self, state: MixtureState, learns: Bool[Array, ""]) -> tuple[Array, MixtureState]:
+        """Loss of the prediction of the newest pair, and one EM iteration; the models change only if ``learns``."""
         prior, slots = self.prior, jnp.arange(self.max_tasks)
         used = slots < state.n_tasks
         counts, counted = restarted(state.counts, state.counted, self.refresh)
@@ -187,7 +197,9 @@ class Mixture(OnlineLearner):
 
         # E-step over the tasks there are.
         points = state.recent.last(max(self.likelihood_window, self.candidate_window or 0))
-        scores = task_scores(prior, state.models, points, self.score)
+        outputs = task_outputs(prior, state.models, points.x)
+        loss = prior.likelihood.loss(outputs[state.task, -1], points.y[-1])
+        scores = jax.vmap(lambda out: point_scores(prior, out, points, self.score))(outputs)
         log_likelihood = self._log_likelihood(scores[:, -self.likelihood_window :])
         without_new = e_step(log_likelihood + log_prior, self.hard)
 
@@ -211,16 +223,18 @@ class Mixture(OnlineLearner):
 
         # M-step; a new task takes its own first step with the others.
         if state.memory is None:
-            models = new_task(prior, state.models, slot, spawned, support)
-            recent = state.recent.last(self.window)
-            models, memory = m_step_shared(prior, models, recent, responsibilities, self.step_scale), None
+            models = new_task(prior, state.models, slot, spawned & learns, support)
+            recent, weights = state.recent.last(self.window), responsibilities * learns
+            models, memory = m_step_shared(prior, models, recent, weights, self.step_scale), None
         else:
             explained = scores_new > jnp.max(jnp.where(used[:, None], scores, -jnp.inf), axis=0)
             memory = own_pairs(state.memory, most_probable, state.recent, spawned, explained)
-            models = m_step_own(prior, state.models, memory, most_probable, self.window, self.step_scale)
+            models = m_step_own(
+                prior, state.models, memory, most_probable, self.window, self.step_scale, learns
+            )
 
         best = jnp.where(spawned, slot, jnp.argmax(jnp.where(used, log_likelihood, -jnp.inf)))
-        return MixtureState(
+        return loss, MixtureState(
             models=models,
             recent=state.recent,
             memory=memory,
@@ -247,3 +261,7 @@ class Mixture(OnlineLearner):
         """Score of a window of pairs, over the temperature: a mean of losses, a sum of log densities."""
         reduce = jnp.mean if self.score == "loss" else jnp.sum
         return reduce(scores, axis=-1) / self.temperature
+
+
+def _without_models(state: MixtureState) -> MixtureState:
+    return eqx.tree_at(lambda s: s.models, state, None)

@@ -18,6 +18,7 @@ Every task is kept at several rates of drift; which of them counts is decided by
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -154,11 +155,9 @@ class ReadoutMixture(eqx.Module):
                 )
         z, y = self.prior.features_of(x), self.prior.y_norm(y)
         valid = jnp.all(jnp.isfinite(z)) & jnp.all(jnp.isfinite(y))
-        loss, after = jax.lax.cond(
-            valid, lambda s: self._learn(s, z, y), lambda s: (jnp.float32(jnp.nan), self._quiet(s)), state
-        )
+        loss, after = self._learn(state, jnp.where(valid, z, 0.0), jnp.where(valid, y, 0.0), valid)
         return after, Info(
-            loss=loss,
+            loss=jnp.where(valid, loss, jnp.nan),
             responsibilities=after.probability,
             task=self.task_of(after),
             n_tasks=jnp.maximum(jnp.sum(after.task >= 0), 1),
@@ -181,8 +180,11 @@ class ReadoutMixture(eqx.Module):
         new = hazard * self.alpha / total * state.kind_counts / jnp.sum(state.kind_counts)
         return (1.0 - hazard) * state.probability + to_old, to_old, new
 
-    def _learn(self, state: ReadoutState, z: Array, y: Array) -> tuple[Array, ReadoutState]:
-        """Loss of the prediction made before the pair, and the state after it."""
+    def _learn(self, state: ReadoutState, z: Array, y: Array, valid: Array) -> tuple[Array, ReadoutState]:
+        """Loss of the prediction made before the pair, and the state after it: the one before if it is not ``valid``.
+
+        Chosen where a number is written and not by a branch, since XLA copies what goes into one.
+        """
         rates = self.drift.shape[0]
         origin = jax.tree.map(lambda a: jnp.repeat(a[:, None], rates, axis=1), self.prior.beliefs)
         probability, to_old, new = self._next_probability(state)
@@ -204,7 +206,7 @@ class ReadoutMixture(eqx.Module):
         # M-step: tasks as far as they are responsible, candidates wholly.
         weight = jnp.where(state.task >= 0, mine, 1.0) * state.used
         back = jax.tree.map(lambda a: a[state.kind][:, None], self.prior.beliefs)
-        beliefs = self._absorbed(state.beliefs, expected, y, weight, back)
+        beliefs = _chosen(valid, self._absorbed(state.beliefs, expected, y, weight, back), state.beliefs)
         newborn = self._absorbed(origin, expected_new, y, jnp.ones((self.prior.kinds,)), origin)
         rate_scores = self._compared(rate_scores, fit, weight)
         scores_new = self._compared(
@@ -227,8 +229,10 @@ class ReadoutMixture(eqx.Module):
                 state.step + 1,
             ),
         )
-        next_ = placed(next_, newborn, scores_new, begun)
-        return loss, founded(next_, self.max_tasks, self.found_after)
+        next_ = founded(placed(next_, newborn, scores_new, begun, valid), self.max_tasks, self.found_after)
+        rest, before = (eqx.tree_at(lambda s: s.beliefs, s, None) for s in (next_, self._quiet(state)))
+        kept = _chosen(valid, rest, before)
+        return loss, eqx.tree_at(lambda s: s.beliefs, kept, next_.beliefs, is_leaf=lambda leaf: leaf is None)
 
     def _fit(self, expected: Forecast, y: Array) -> Array:
         """Log-likelihood of the target for every belief, robust: one wild pair must not found a task."""
@@ -265,3 +269,7 @@ def _moments(probability: Array, rate_scores: Array, expected: Forecast) -> tupl
     mean = jnp.einsum("pf,pfy->y", weights, expected.mean)
     spread = expected.variance + (expected.mean - mean[None, None]) ** 2
     return mean, jnp.einsum("pf,pfy->y", weights, spread)
+
+
+def _chosen(valid: Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(valid, a, b), new, old)

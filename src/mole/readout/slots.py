@@ -83,7 +83,9 @@ def first_state(
     )
 
 
-def placed(state: ReadoutState, newborn: Belief, scores: Array, probability: Array) -> ReadoutState:
+def placed(
+    state: ReadoutState, newborn: Belief, scores: Array, probability: Array, valid: Array
+) -> ReadoutState:
     """The state with the tasks that began at this step, in unused slots or those of the least probable candidates.
 
     Args:
@@ -91,6 +93,7 @@ def placed(state: ReadoutState, newborn: Belief, scores: Array, probability: Arr
         newborn: beliefs ``[K, rates, ...]`` after the pair.
         scores: of their rates of drift ``[K, rates]``.
         probability: ``[K]``, to which those of the slots are normalised anew.
+        valid: whether beliefs are written at all.
     """
     slots = jnp.arange(state.probability.shape[0])
     for kind in range(probability.shape[0]):
@@ -98,7 +101,7 @@ def placed(state: ReadoutState, newborn: Belief, scores: Array, probability: Arr
         at = slots == slot
 
         def put(stack: Array, new: Array, slot: Array = slot, kind: int = kind) -> Array:
-            return stack.at[slot].set(new[kind])
+            return stack.at[slot].set(jnp.where(valid, new[kind], stack[slot]))
 
         state = eqx.tree_at(
             lambda s: (s.beliefs, s.rate_scores, s.probability, s.led, s.kind, s.task, s.used, s.last_led),
