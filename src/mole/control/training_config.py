@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 from jaxtyping import ArrayLike
 
@@ -45,6 +46,8 @@ class TrainingConfig:
     """Its standard deviation at the start, as a fraction of the action range."""
     noise_correlation: float = 0.0
     """Correlation of the noise of neighbouring steps of a plan."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the model's weights in planning; bfloat16 is faster where the hardware has it."""
     round_iterations: int = 3500
     """Meta-gradient steps after each round (``meta.iterations`` are made on the random data)."""
     meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
@@ -72,6 +75,15 @@ class TrainingConfig:
             )
         # What the planner refuses should be known now, not after the first meta-training.
         self.planner([-1.0], [1.0])
+
+    @property
+    def twin_iterations(self) -> int:
+        """Gradient steps of the supervised twin: its held-out loss no longer falls after two thirds of them."""
+        return self.meta.iterations + self.round_iterations
+
+    def group_weights(self, groups: int) -> list[float]:
+        """Share of windows from random data and, if there are two groups, from control."""
+        return [1.0] if groups == 1 else [1.0 - self.on_policy_share, self.on_policy_share]
 
     def planner(self, low: ArrayLike | Sequence[float], high: ArrayLike | Sequence[float]) -> CEM:
         """The planner that gathers data within the bounds ``[act]``."""
