@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from mole.control import precision
 from mole.control.data import load_stretches
 from mole.control.episode import Episode, EpisodeError
 from mole.control.training import TrainingConfig, train_priors
@@ -184,6 +185,28 @@ def test_a_folder_belongs_to_one_training(whole, change, name):
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model name : X\nflags : fpu avx512f avx512_bf16\n", "bfloat16"),
+        ("flags : fpu avx512f avx512_bf16x\nbugs : avx512_bf16\n", "float32"),
+        (None, "float32"),
+    ],
+)
+def test_the_planner_takes_bfloat16_where_the_processor_says_that_it_is_fast(
+    text, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(precision, "_CPUINFO", tmp_path / "cpuinfo")
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    precision.fast_bfloat16.cache_clear()
+    try:
+        assert precision.chosen("auto") == expected
+        assert [precision.chosen(name) for name in ("float32", "bfloat16")] == ["float32", "bfloat16"]
+    finally:
+        precision.fast_bfloat16.cache_clear()
+
+
+@pytest.mark.parametrize(
     ("change", "error"),
     [
         ({"episodes": 0}, r"TrainingConfig got episodes=0; expected at least 1"),
@@ -199,3 +222,8 @@ def test_a_folder_belongs_to_one_training(whole, change, name):
 def test_settings_out_of_range(change, error):
     with pytest.raises(ValueError, match=error):
         dataclasses.replace(CONFIG, **change)
+
+
+def test_a_precision_that_is_unknown(unchecked):
+    with pytest.raises(ValueError, match=r"got precision='float16'; expected one of auto, float32, bfloat16"):
+        dataclasses.replace(CONFIG, precision="float16")

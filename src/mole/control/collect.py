@@ -16,6 +16,7 @@ import numpy as np
 from mole.control.agent import Agent
 from mole.control.data import save_stretches
 from mole.control.episode import run_episode
+from mole.control.precision import chosen
 from mole.control.training_config import TrainingConfig
 from mole.online import KShot, Mixture
 from mole.prior_file import load_prior
@@ -82,11 +83,11 @@ def collect(job: Collect) -> dict[str, Any]:
     planner = config.planner(env.action_space.low, env.action_space.high)
     place = job.round * config.episodes + job.episode
     noise = config.action_noise[place % len(config.action_noise)]
-    method = type(learner).__name__
+    method, precision = type(learner).__name__, chosen(config.precision)
     try:
         record, stretches = run_episode(
             env,
-            Agent(learner, planner, job.world.spec, config.precision),
+            Agent(learner, planner, job.world.spec, precision),
             steps=config.episode_steps,
             seed=job.seed * 100_003 + place,
             key=stage_key(job.seed, "control", place),
@@ -107,6 +108,7 @@ def collect(job: Collect) -> dict[str, Any]:
         "episode": job.episode,
         "learner": method,
         "noise": noise,
+        "precision": precision,
         "return_per_1000": float(record.reward.mean() * 1000),
         "one_step_error": float(np.nanmean(record.loss)),
         "tasks": int(record.n_tasks[-1]),

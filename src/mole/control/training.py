@@ -88,7 +88,7 @@ def train_priors(
     # On the CPU also where there is a GPU: an episode is a chain of thousands of small products, one after the other,
     # and several processes would divide the GPU's memory, which meta-training in this process wants.
     pool = worker_pool(workers, platform="cpu") if workers else contextlib.nullcontext()
-    with StageBar(_planned(config), enabled=progress) as bar, pool as executor:
+    with StageBar(_planned(config), workers=workers, enabled=progress) as bar, pool as executor:
         return _Training(world, config, folder, seed, provenance, bar, executor).run()
 
 
@@ -129,14 +129,15 @@ class _Training:
 
     def run(self) -> tuple[MetaPrior, MetaPrior]:
         self.explore()
-        groups, prior, twin = [self.recorded(0)], None, None
-        for number in range(self.config.rounds + 1):
-            if number:
-                self.control(number)
-                groups = [groups[0], [t for group in groups[1:] for t in group] + self.recorded(number)]
-            if number == self.config.rounds:
-                twin = self.begin_twin(steps := sum(len(t.x) for group in groups for t in group))
-            prior = self.meta_train(number, groups, prior)
+        rounds, prior = self.config.rounds, None
+        random, control = self.recorded(0), list[Trajectory]()
+        for number in range(rounds):
+            prior = self.meta_train(number, random, control, prior)
+            self.control(number + 1)
+            control += self.recorded(number + 1)
+        steps = sum(len(t.x) for t in random + control)
+        twin = self.begin_twin(steps)
+        prior = self.meta_train(rounds, random, control, prior)
         save_prior(self.folder / "prior.mole", prior, {**self.provenance, "seed": self.seed, "steps": steps})
         self.end_twin(twin)
         return prior, load_prior(self.folder / "supervised.mole")[0]
@@ -183,9 +184,12 @@ class _Training:
 
         return [functools.partial(result, pool.submit(_timed, work, job)) for job in jobs]
 
-    def meta_train(self, number: int, groups: list[list[Trajectory]], start: MetaPrior | None) -> MetaPrior:
+    def meta_train(
+        self, number: int, random: list[Trajectory], control: list[Trajectory], start: MetaPrior | None
+    ) -> MetaPrior:
         path, config = self.folder / f"prior-{number:02d}.mole", self.config
         if not path.exists():
+            groups = [random, control] if control else [random]
             self.bar.say(f"round {number} of {config.rounds}: meta-training")
             iterations = config.meta.iterations if start is None else config.round_iterations
             prior = meta_train(

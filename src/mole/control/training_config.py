@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
 
 from jaxtyping import ArrayLike
 
+from mole.control.precision import Precision, chosen
 from mole.meta import MetaConfig
 from mole.planning import CEM
 
@@ -46,8 +46,8 @@ class TrainingConfig:
     """Its standard deviation at the start, as a fraction of the action range."""
     noise_correlation: float = 0.0
     """Correlation of the noise of neighbouring steps of a plan."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Type of the model's weights in planning; bfloat16 is faster where the hardware has it."""
+    precision: Precision = "float32"
+    """Type of the model's weights in planning; auto is bfloat16 where the processor multiplies it faster."""
     round_iterations: int = 3500
     """Meta-gradient steps after each round (``meta.iterations`` are made on the random data)."""
     meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
@@ -73,6 +73,7 @@ class TrainingConfig:
                 f"TrainingConfig got meta.window={self.meta.window}; expected at least 4, since the agent that gathers "
                 "data judges a new task on 8 pairs (2k)."
             )
+        chosen(self.precision)
         # What the planner refuses should be known now, not after the first meta-training.
         self.planner([-1.0], [1.0])
 

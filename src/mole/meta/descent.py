@@ -107,13 +107,13 @@ def descend(
         (arrays, opt_state), (key, rate) = carry, inputs
         windows = sample_windows(data, key, descent.batch, descent.length, weights)
         gradient = jax.grad(lambda a: objective(eqx.combine(a, static), windows))(arrays)
+        direction: Any
         direction, opt_state = optimiser.update(gradient, opt_state)
-        speeds = Fit(rate, descent.rate_speed * rate)
-        moved = [
-            jax.tree.map(lambda d, s=speed: -s * d, part)
-            for part, speed in zip(direction, speeds, strict=True)
-        ]
-        return (optax.apply_updates(arrays, Fit(*moved)), opt_state), None
+        moved = direction._replace(
+            model=jax.tree.map(lambda d: -rate * d, direction.model),
+            rate=jax.tree.map(lambda d: -(descent.rate_speed * rate) * d, direction.rate),
+        )
+        return (optax.apply_updates(arrays, moved), opt_state), None
 
     (arrays, opt_state), _ = jax.lax.scan(step, (arrays, opt_state), (keys, rates))
     return eqx.combine(arrays, static), opt_state
