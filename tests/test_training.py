@@ -213,6 +213,11 @@ def test_the_planner_takes_bfloat16_where_the_processor_says_that_it_is_fast(
         ({"rounds": -1}, r"rounds=-1.*expected rounds >= 0 and a share between 0 and 1"),
         ({"on_policy_share": 1.0}, r"on_policy_share=1.0; expected"),
         ({"samples": 8}, r"elites: got 10, expected between 1 and samples = 8"),
+        (
+            {"last_iterations": 0},
+            r"last_iterations=0, last_learning_rate=None; expected at least 1 and a positive",
+        ),
+        ({"last_learning_rate": 0.0}, r"last_learning_rate=0.0; expected at least 1 and a positive number"),
         ({"horizon": 0}, r"horizon: got 0, expected at least 1 step"),
         ({"meta": MetaConfig(window=3)}, r"meta.window=3; expected at least 4, since the agent that gathers"),
         ({"episode_steps": 7}, r"rollouts of 7 steps; expected at least 2k = 8, one window of time"),
@@ -222,6 +227,16 @@ def test_the_planner_takes_bfloat16_where_the_processor_says_that_it_is_fast(
 def test_settings_out_of_range(change, error):
     with pytest.raises(ValueError, match=error):
         dataclasses.replace(CONFIG, **change)
+
+
+def test_the_rounds_differ_in_length_and_rate_as_asked():
+    config = dataclasses.replace(CONFIG, rounds=4, meta=dataclasses.replace(CONFIG.meta, learning_rate=0.16))
+    assert [config.meta_of(n).iterations for n in range(5)] == [6, 4, 4, 4, 4]
+    assert {config.meta_of(n).learning_rate for n in range(5)} == {0.16}
+    falling = dataclasses.replace(config, last_iterations=9, last_learning_rate=0.01)
+    assert [falling.meta_of(n).iterations for n in range(5)] == [6, 4, 4, 4, 9]
+    rates = [falling.meta_of(n).learning_rate for n in range(5)]
+    np.testing.assert_allclose(rates, [0.16, 0.08, 0.04, 0.02, 0.01])
 
 
 def test_a_precision_that_is_unknown(unchecked):

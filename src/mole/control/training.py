@@ -107,7 +107,7 @@ def _planned(config: TrainingConfig) -> dict[str, int]:
     return {
         "explore": config.random_rollouts * config.random_steps,
         "control": config.rounds * config.episodes * config.episode_steps,
-        "meta": config.meta.iterations + config.rounds * config.round_iterations,
+        "meta": sum(config.meta_of(number).iterations for number in range(config.rounds + 1)),
         "supervised": config.twin_iterations,
     }
 
@@ -191,11 +191,10 @@ class _Training:
         if not path.exists():
             groups = [random, control] if control else [random]
             self.bar.say(f"round {number} of {config.rounds}: meta-training")
-            iterations = config.meta.iterations if start is None else config.round_iterations
             prior = meta_train(
                 fresh_model(self.world, config, self.seed) if start is None else start.model,
                 groups,
-                config=dataclasses.replace(config.meta, iterations=iterations),
+                config=config.meta_of(number),
                 key=stage_key(self.seed, "meta", number),
                 group_weights=config.group_weights(len(groups)),
                 rate=None if start is None else start.inner_rate,

@@ -50,6 +50,11 @@ class TrainingConfig:
     """Type of the model's weights in planning; auto is bfloat16 where the processor multiplies it faster."""
     round_iterations: int = 3500
     """Meta-gradient steps after each round (``meta.iterations`` are made on the random data)."""
+    last_iterations: int | None = None
+    """Meta-gradient steps after the last round, which gives the result; ``round_iterations`` if None."""
+    last_learning_rate: float | None = None
+    """Adam's rate at the start of the last meta-training: from ``meta.learning_rate``, that of the first, it falls by
+    the same factor in every round. None: it is the same in all."""
     meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
     """Meta-training."""
 
@@ -62,6 +67,12 @@ class TrainingConfig:
             raise ValueError(
                 f"TrainingConfig got rounds={self.rounds}, on_policy_share={self.on_policy_share}; expected "
                 "rounds >= 0 and a share between 0 and 1."
+            )
+        iterations, rate = self.last_iterations, self.last_learning_rate
+        if (iterations is not None and iterations < 1) or (rate is not None and rate <= 0):
+            raise ValueError(
+                f"TrainingConfig got last_iterations={iterations}, last_learning_rate={rate}; expected at least 1 and "
+                "a positive number, or None."
             )
         if min(self.random_steps, self.episode_steps) < 2 * self.meta.window:
             raise ValueError(
@@ -76,6 +87,17 @@ class TrainingConfig:
         chosen(self.precision)
         # What the planner refuses should be known now, not after the first meta-training.
         self.planner([-1.0], [1.0])
+
+    def meta_of(self, number: int) -> MetaConfig:
+        """Meta-training after a round; 0 is the one on random data."""
+        iterations, rate = self.round_iterations, self.meta.learning_rate
+        if number == 0:
+            iterations = self.meta.iterations
+        elif number == self.rounds and self.last_iterations is not None:
+            iterations = self.last_iterations
+        if number and self.last_learning_rate is not None:
+            rate *= (self.last_learning_rate / rate) ** (number / self.rounds)
+        return dataclasses.replace(self.meta, iterations=iterations, learning_rate=rate)
 
     @property
     def twin_iterations(self) -> int:
