@@ -47,14 +47,12 @@ def train_with(family: Family | None) -> Callable[..., None]:
             seed: of everything.
             out: folder for data and priors; runs/train-<seed> if not given.
             workers: processes that gather data, one core each; as many as there are cores if not given. The result does
-                not depend on how many.
+                not depend on how many. 0 does everything in one process.
             config: amounts of data and training.
         """
         same_defaults(env, family)
         world = world_for(env, parameter)
         folder = Path(f"runs/train-{seed}") if out is None else out
-        if workers is not None and workers < 1:
-            raise ValueError(f"--workers got {workers}; expected at least 1.")
         training_world(world, "explore", tasks, switch_every).close()
         command = train_command(
             env,
