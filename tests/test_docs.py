@@ -65,7 +65,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_prior("prior.mole", prior, {"made by": "a test"})
     for place in ("mole.meta_train", "mole.control.training.meta_train"):
         monkeypatch.setattr(place, untrained)
-    monkeypatch.setattr("mole.control.training.supervised_train", untrained)
+    monkeypatch.setattr("mole.control.twin.supervised_train", untrained)
     return tmp_path
 
 

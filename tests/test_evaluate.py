@@ -426,22 +426,6 @@ def test_a_complete_run_of_another_configuration_is_refused(
         run_jobs([Job(tuned, cell, folder)], workers=1)
 
 
-def test_a_worker_ends_when_its_evaluation_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Gone(Exception): ...
-
-    def leave(status: int) -> None:
-        raise Gone(status)
-
-    parents = iter([7, 7, 1])
-    naps: list[float] = []
-    monkeypatch.setattr(evaluating.os, "getppid", lambda: next(parents))
-    monkeypatch.setattr(evaluating.os, "_exit", leave)
-    monkeypatch.setattr(evaluating.time, "sleep", naps.append)
-    with pytest.raises(Gone):
-        evaluating._end_with(7)
-    assert len(naps) == 2
-
-
 def test_an_evaluation_needs_a_process() -> None:
     with pytest.raises(ValueError, match="got workers=0; expected at least 1"):
         run_jobs([], workers=0)

@@ -24,6 +24,7 @@ CONTROL = f"{LEARNING} planning control envs"
 MAY_IMPORT = {
     "_types": "",
     "atomic": "",
+    "workers": "",
     "_checkpoint_format": "",
     "checkpoint": "mole _checkpoint_format atomic",
     "models": "_types",
@@ -46,12 +47,12 @@ MAY_IMPORT = {
     "streams.river": "estimators",
     "streams.sklearn": "estimators",
     "zoo": "_types estimators streams",
-    "control": f"{LEARNING} planning envs.spec",
-    "experiment": f"{CONTROL} streams",
+    "control": f"{LEARNING} planning envs.spec workers",
+    "experiment": f"{CONTROL} workers streams",
     "report": f"{CONTROL} streams experiment",
     "shipped": "experiment",
-    "commands": f"mole {CONTROL} streams zoo experiment report shipped",
-    "cli": f"mole {CONTROL} streams zoo experiment report shipped commands",
+    "commands": f"mole {CONTROL} workers streams zoo experiment report shipped",
+    "cli": f"mole {CONTROL} workers streams zoo experiment report shipped commands",
     "mole": f"{CONTROL} streams",
 }
 # package -> the rooms or modules that may import it when they are imported themselves or later

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 
@@ -18,6 +19,7 @@ from mole._types import Trajectory, Window
 from mole.inner import Rank1Rate, ScalarRate, adapt, window_loss
 from mole.likelihoods import Categorical, Gaussian
 from mole.meta import MetaConfig, TrainProgress, meta_train, supervised_train
+from mole.meta.descent import cosine
 from mole.meta.groups import normalised
 from mole.meta.progress import training_bar
 from mole.meta.tasks import gather_windows, sample_windows, split_trajectories, window_data
@@ -205,6 +207,41 @@ def test_the_same_key_gives_the_same_prior_and_another_key_another():
     )
     assert bits(one) == bits(again)
     assert bits(one.model) != bits(other.model)
+
+
+def test_a_second_training_with_more_data_and_other_rates_compiles_nothing(count_compiles):
+    model, config = tiny_mlp(KEY, width=4, depth=1), QUICK
+    meta_train(model, quick_tasks(6), config=config, key=KEY)
+    other = dataclasses.replace(config, iterations=4, learning_rate=1e-3)
+    with count_compiles() as count:
+        meta_train(model, quick_tasks(9), config=other, key=jax.random.key(1))
+    assert count() == 0
+
+
+def test_the_inner_rates_move_as_many_times_faster_as_asked():
+    """Adam's first step has the size of its rate in every coordinate, so one step shows the factor."""
+    model, start = tiny_mlp(KEY, width=4, depth=1), 0.2
+    one, five = (
+        meta_train(
+            model,
+            quick_tasks(),
+            config=dataclasses.replace(QUICK, iterations=1, initial_rate=start, rate_speed=speed),
+            key=KEY,
+        )
+        for speed in (1.0, 5.0)
+    )
+    assert bits(one.model) == bits(five.model)
+    begun = jax.tree.leaves(Rank1Rate(model, start))
+    for raw, slow, fast in zip(
+        begun, jax.tree.leaves(one.inner_rate), jax.tree.leaves(five.inner_rate), strict=True
+    ):
+        np.testing.assert_allclose(fast - raw, 5 * (slow - raw), rtol=1e-3, atol=1e-7)
+    assert any(np.any(slow != raw) for raw, slow in zip(begun, jax.tree.leaves(one.inner_rate), strict=True))
+
+
+def test_the_learning_rate_falls_along_half_a_cosine():
+    rates = cosine(3.0, 1.0, 4)
+    np.testing.assert_allclose(rates, [3.0, 2 + np.sqrt(0.5), 2.0, 2 - np.sqrt(0.5)], rtol=1e-6)
 
 
 def held_out_window(trajectory, prior):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+from multiprocessing.reduction import ForkingPickler
 
 import equinox as eqx
 import jax
 import numpy as np
 import pytest
 
+from mole.control import precision
 from mole.control.data import load_stretches
+from mole.control.episode import Episode, EpisodeError
 from mole.control.training import TrainingConfig, train_priors
 from mole.meta import MetaConfig
 from mole.prior_file import load_prior
-from point_mass import SPEC, PointMass
+from mole.workers import WorkerLost
+from point_mass import SPEC, make_deadly_point_mass, make_point_mass
 
 CONFIG = TrainingConfig(
     random_rollouts=4,
@@ -42,14 +47,20 @@ class Maker:
         self.phases.append(phase)
         if len(self.phases) == self.fail:
             raise RuntimeError("out of power")
-        self.made.append(PointMass(length=15 if phase == "explore" else None))
+        self.made.append(make_point_mass(phase))
         return self.made[-1]
 
 
-def train(folder, make_env=None, config=CONFIG, seed=3):
-    make_env = make_env or Maker()
+def train(folder, make_env=None, config=CONFIG, seed=3, workers=0):
     return train_priors(
-        make_env, SPEC, config, folder=folder, seed=seed, provenance={"env": "point"}, progress=False
+        make_env or Maker(),
+        SPEC,
+        config,
+        folder=folder,
+        seed=seed,
+        provenance={"env": "point"},
+        workers=workers,
+        progress=False,
     )
 
 
@@ -79,7 +90,7 @@ def test_it_writes_every_stage_and_reads_no_task(whole):
     assert sorted(p.name for p in folder.iterdir()) == sorted(
         [*STAGES, "prior.mole", "training.json", "log.jsonl"]
     )
-    assert maker.phases == ["explore", "control"]
+    assert maker.phases == ["explore", "control", "control"]
     assert all(env.reads == [] for env in maker.made)
     assert sum(len(s.actions) for s in load_stretches(folder / "data-random.npz")) == 4 * 24
     loaded, header = load_prior(folder / "prior.mole")
@@ -97,14 +108,14 @@ def test_it_writes_every_stage_and_reads_no_task(whole):
     assert {e["stage"] for e in entries if "stage" in e} == {"meta", "supervised"}
 
 
-@pytest.mark.parametrize("kept", [1, 4])
+@pytest.mark.parametrize("kept", [1, 3, 4])
 def test_resumed_after_any_stage_it_gives_the_same_priors(whole, kept, tmp_path):
     folder, priors, _ = whole
     for name in ["training.json", *STAGES[:kept]]:
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     maker = Maker()
     assert bits(train(tmp_path, maker)) == bits(priors)
-    assert maker.phases == ["control"]  # random data was there
+    assert maker.phases == ["control"] * sum(name not in STAGES[:kept] for name in STAGES[2:4])
     for name in STAGES[:kept]:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
@@ -114,6 +125,45 @@ def test_killed_while_making_an_environment_it_goes_on(whole, tmp_path):
         train(tmp_path, Maker(fail=2))
     assert (tmp_path / "prior-00.mole").exists() and not (tmp_path / "data-01-00.npz").exists()
     assert bits(train(tmp_path)) == bits(whole[1])
+
+
+def test_with_workers_one_of_which_is_killed_in_a_round_it_gives_the_same(whole, tmp_path):
+    """One process, which ends in the middle of the round; then two. All files are those of a training without any."""
+    folder, priors, _ = whole
+    armed = tmp_path / "armed"
+    for name in ["training.json", *STAGES[:2]]:
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    armed.touch()
+    make_env = functools.partial(make_deadly_point_mass, armed)
+    with pytest.raises(WorkerLost, match="What was finished is kept: run it again to go on"):
+        train(tmp_path, make_env, workers=1)
+    assert not armed.exists()
+    first = tmp_path / "data-01-00.npz"
+    made, before = first.stat().st_mtime_ns, first.read_bytes()
+    assert not (tmp_path / "data-01-01.npz").exists()
+    assert bits(train(tmp_path, make_env, workers=2)) == bits(priors)
+    assert first.stat().st_mtime_ns == made, "a finished episode was made again"
+    assert before == (folder / first.name).read_bytes()
+    for name in STAGES[2:4]:
+        with np.load(tmp_path / name) as got, np.load(folder / name) as expected:
+            assert all(got[key].tobytes() == expected[key].tobytes() for key in expected)
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [e["episode"] for e in entries if "learner" in e] == [0, 1]
+    assert {e["stage"] for e in entries if "stage" in e} == {"meta", "supervised"}
+
+
+def test_an_environment_that_fails_tells_the_other_process():
+    error = EpisodeError("episode stopped at step 3 of 9: boom.", Episode(None, []))
+    again = ForkingPickler.loads(ForkingPickler.dumps(error))
+    assert (type(again), str(again), again.episode) == (EpisodeError, str(error), error.episode)
+    assert str(error) == "episode stopped at step 3 of 9: boom."
+
+
+def test_workers_need_what_another_process_can_make(tmp_path):
+    with pytest.raises(ValueError, match=r"make_env or spec that no other process can read .*use workers=0"):
+        train(tmp_path, lambda phase: make_point_mass(phase), workers=1)
+    with pytest.raises(ValueError, match=r"got workers=-1; expected 0 \(this process alone\) or more"):
+        train(tmp_path, workers=-1)
 
 
 def test_a_finished_training_is_only_loaded(whole):
@@ -135,12 +185,39 @@ def test_a_folder_belongs_to_one_training(whole, change, name):
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model name : X\nflags : fpu avx512f avx512_bf16\n", "bfloat16"),
+        ("flags : fpu avx512f avx512_bf16x\nbugs : avx512_bf16\n", "float32"),
+        (None, "float32"),
+    ],
+)
+def test_the_planner_takes_bfloat16_where_the_processor_says_that_it_is_fast(
+    text, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(precision, "_CPUINFO", tmp_path / "cpuinfo")
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    precision.fast_bfloat16.cache_clear()
+    try:
+        assert precision.chosen("auto") == expected
+        assert [precision.chosen(name) for name in ("float32", "bfloat16")] == ["float32", "bfloat16"]
+    finally:
+        precision.fast_bfloat16.cache_clear()
+
+
+@pytest.mark.parametrize(
     ("change", "error"),
     [
         ({"episodes": 0}, r"TrainingConfig got episodes=0; expected at least 1"),
         ({"rounds": -1}, r"rounds=-1.*expected rounds >= 0 and a share between 0 and 1"),
         ({"on_policy_share": 1.0}, r"on_policy_share=1.0; expected"),
         ({"samples": 8}, r"elites: got 10, expected between 1 and samples = 8"),
+        (
+            {"last_iterations": 0},
+            r"last_iterations=0, last_learning_rate=None; expected at least 1 and a positive",
+        ),
+        ({"last_learning_rate": 0.0}, r"last_learning_rate=0.0; expected at least 1 and a positive number"),
         ({"horizon": 0}, r"horizon: got 0, expected at least 1 step"),
         ({"meta": MetaConfig(window=3)}, r"meta.window=3; expected at least 4, since the agent that gathers"),
         ({"episode_steps": 7}, r"rollouts of 7 steps; expected at least 2k = 8, one window of time"),
@@ -150,3 +227,18 @@ def test_a_folder_belongs_to_one_training(whole, change, name):
 def test_settings_out_of_range(change, error):
     with pytest.raises(ValueError, match=error):
         dataclasses.replace(CONFIG, **change)
+
+
+def test_the_rounds_differ_in_length_and_rate_as_asked():
+    config = dataclasses.replace(CONFIG, rounds=4, meta=dataclasses.replace(CONFIG.meta, learning_rate=0.16))
+    assert [config.meta_of(n).iterations for n in range(5)] == [6, 4, 4, 4, 4]
+    assert {config.meta_of(n).learning_rate for n in range(5)} == {0.16}
+    falling = dataclasses.replace(config, last_iterations=9, last_learning_rate=0.01)
+    assert [falling.meta_of(n).iterations for n in range(5)] == [6, 4, 4, 4, 9]
+    rates = [falling.meta_of(n).learning_rate for n in range(5)]
+    np.testing.assert_allclose(rates, [0.16, 0.08, 0.04, 0.02, 0.01])
+
+
+def test_a_precision_that_is_unknown(unchecked):
+    with pytest.raises(ValueError, match=r"got precision='float16'; expected one of auto, float32, bfloat16"):
+        dataclasses.replace(CONFIG, precision="float16")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from mole.control.training import TrainingConfig, train_priors
 from mole.experiment.commandline import train_command
 from mole.experiment.families import Family
 from mole.experiment.worlds import training_world, world_spec
+from mole.workers import available_cores
 
 __all__ = ["train_with"]
 
@@ -32,6 +34,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
         switch_every: int = usual_switch,
         seed: int = 0,
         out: Path | None = None,
+        workers: int | None = None,
         config: Annotated[TrainingConfig, tyro.conf.arg(name="")] = default,
     ) -> None:
         """Train a prior and its supervised twin from nothing; go on where an interrupted training stopped.
@@ -43,6 +46,8 @@ def train_with(family: Family | None) -> Callable[..., None]:
             switch_every: steps between untold changes of the task while the agent controls.
             seed: of everything.
             out: folder for data and priors; runs/train-<seed> if not given.
+            workers: processes that gather data, one core each; as many as there are cores if not given. The result does
+                not depend on how many. 0 does everything in one process.
             config: amounts of data and training.
         """
         same_defaults(env, family)
@@ -59,12 +64,13 @@ def train_with(family: Family | None) -> Callable[..., None]:
             switch_every=(switch_every, usual_switch),
         )
         train_priors(
-            lambda phase: training_world(world, phase, tasks, switch_every),
+            functools.partial(training_world, world, tasks=tasks, switch_every=switch_every),
             world_spec(world),
             config,
             folder=folder,
             seed=seed,
             provenance={"env": world, "command": command},
+            workers=min(available_cores(), config.episodes) if workers is None else workers,
         )
         given = env if parameter is None else f"{env} --parameter {parameter}"
         console.print(f"priors: {folder / 'prior.mole'} and {folder / 'supervised.mole'}")

@@ -22,8 +22,12 @@ class EpisodeError(RuntimeError):
 
     def __init__(self, message: str, episode: Episode) -> None:
         """Keep the partial episode."""
-        super().__init__(message)
+        super().__init__(message, episode)
         self.episode = episode
+
+    def __str__(self) -> str:
+        """The message alone; both arguments go with the error from one process to another."""
+        return str(self.args[0])
 
 
 class Stretch(NamedTuple):

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 __all__ = ["StageBar"]
 
-_SECONDS_PER_STEP = {"explore": 1.5e-4, "control": 7e-3, "meta": 1.2e-2, "supervised": 5e-3}
+_SECONDS_PER_STEP = {"explore": 1e-4, "control": 5e-3, "meta": 1.2e-2, "supervised": 5e-3}
 """Rough cost of a step on one CPU core. They only weigh the stages against each other."""
 
 
@@ -18,12 +18,15 @@ class StageBar:
 
     Args:
         planned: steps of each stage: "explore" and "control" in environment steps, the others in gradient steps.
+        workers: processes that share the control.
         enabled: whether to show anything.
     """
 
-    def __init__(self, planned: Mapping[str, int], *, enabled: bool) -> None:
+    def __init__(self, planned: Mapping[str, int], *, workers: int = 1, enabled: bool) -> None:
         """See the class."""
-        total = sum(_SECONDS_PER_STEP[stage] * steps for stage, steps in planned.items())
+        self._seconds = dict(_SECONDS_PER_STEP)
+        self._seconds["control"] /= max(1, workers)
+        total = sum(self._seconds[stage] * steps for stage, steps in planned.items())
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -49,4 +52,4 @@ class StageBar:
 
     def advance(self, stage: str, steps: int) -> None:
         """Count ``steps`` steps of ``stage`` as done."""
-        self._progress.advance(self._task, steps * _SECONDS_PER_STEP[stage])
+        self._progress.advance(self._task, steps * self._seconds[stage])

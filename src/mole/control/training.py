@@ -3,44 +3,45 @@
     explore (random actions) → meta-train → [ control with the current prior → meta-train ] × rounds → supervised twin
 
 The hidden task is never read, and nothing in the data says when it changed. Each stage writes one file, so that an
-interrupted training goes on where it stopped and gives the same result.
+interrupted training goes on where it stopped and gives the same result. Episodes of a round, and the twin beside the
+last meta-training, are jobs of worker processes (`mole.control.collect`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pickle import PicklingError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import numpy as np
 
-from mole._types import Key, Trajectory
-from mole.control.agent import Agent
+from mole._types import Trajectory
 from mole.control.claim import claim_folder
-from mole.control.data import (
-    load_stretches,
-    random_rollout,
-    save_stretches,
-    to_trajectories,
-    unit_scale_where_constant,
-)
-from mole.control.episode import Stretch, run_episode
+from mole.control.collect import Collect, World, collect, stage_key
+from mole.control.data import random_rollout, save_stretches, unit_scale_where_constant
 from mole.control.stage_bar import StageBar
 from mole.control.training_config import TrainingConfig
-from mole.meta import TrainProgress, meta_train, supervised_train
-from mole.models import MLP
-from mole.online import KShot, Mixture
+from mole.control.twin import Twin, fresh_model, recorded, train_twin
+from mole.meta import TrainProgress, meta_train
 from mole.prior import MetaPrior
 from mole.prior_file import load_prior, save_prior
+from mole.workers import worker_pool
 
 if TYPE_CHECKING:
     from mole.envs.spec import DynamicsSpec
 
 __all__ = ["TrainingConfig", "train_priors"]
+
+T = TypeVar("T")
 
 
 def train_priors(
@@ -51,6 +52,7 @@ def train_priors(
     folder: Path,
     seed: int,
     provenance: dict[str, Any],
+    workers: int = 0,
     progress: bool = True,
 ) -> tuple[MetaPrior, MetaPrior]:
     """Train a meta-learned prior and its supervised twin for one environment.
@@ -63,125 +65,138 @@ def train_priors(
         folder: data, priors of every round, ``log.jsonl``; stages whose file is there already are not done again.
         seed: of everything.
         provenance: goes into the headers of the priors.
+        workers: processes that make the episodes of a round (and, on a CPU, the twin), each on one core; the result
+            does not depend on how many. `make_env` and `spec` must be made of functions of modules, which another
+            process can import. 0 makes everything in this process.
         progress: show a bar with the remaining time.
 
     Returns:
         The meta-trained prior (``folder/prior.mole``) and the supervised one (``folder/supervised.mole``).
 
     Raises:
-        ValueError: if the folder holds a training with another configuration or seed.
+        ValueError: if the folder holds a training with another configuration or seed, `workers` is negative, or another
+            process could not make the environment.
+        EpisodeError: if an environment fails; finished episodes are kept.
+        WorkerLost: if a worker process is killed; finished episodes are kept.
     """
+    if workers < 0:
+        raise ValueError(f"train_priors got workers={workers}; expected 0 (this process alone) or more.")
     claim_folder(folder, "training.json", {"seed": seed, "config": dataclasses.asdict(config), **provenance})
-    with StageBar(_Training.planned(config), enabled=progress) as bar:
-        return _Training(make_env, spec, config, folder, seed, provenance, bar).run()
+    world = World(make_env, spec, str(provenance.get("env", "")))
+    if workers:
+        _check_portable(world)
+    # On the CPU also where there is a GPU: an episode is a chain of thousands of small products, one after the other,
+    # and several processes would divide the GPU's memory, which meta-training in this process wants.
+    pool = worker_pool(workers, platform="cpu") if workers else contextlib.nullcontext()
+    with StageBar(_planned(config), workers=workers, enabled=progress) as bar, pool as executor:
+        return _Training(world, config, folder, seed, provenance, bar, executor).run()
+
+
+def _check_portable(world: World) -> None:
+    try:
+        ForkingPickler.dumps(world)
+    except (AttributeError, TypeError, PicklingError) as error:
+        raise ValueError(
+            f"train_priors got make_env or spec that no other process can read ({error}); expected functions and "
+            "classes of modules, no lambda and nothing defined within a function. Move them there, or use workers=0."
+        ) from error
+
+
+def _planned(config: TrainingConfig) -> dict[str, int]:
+    """Steps of every stage."""
+    return {
+        "explore": config.random_rollouts * config.random_steps,
+        "control": config.rounds * config.episodes * config.episode_steps,
+        "meta": sum(config.meta_of(number).iterations for number in range(config.rounds + 1)),
+        "supervised": config.twin_iterations,
+    }
 
 
 class _Training:
     def __init__(
         self,
-        make_env: Callable[[str], Any],
-        spec: DynamicsSpec,
+        world: World,
         config: TrainingConfig,
         folder: Path,
         seed: int,
         provenance: dict[str, Any],
         bar: StageBar,
+        pool: Executor | None,
     ) -> None:
-        self.make_env, self.spec, self.config, self.folder = make_env, spec, config, folder
-        self.seed, self.provenance, self.bar = seed, provenance, bar
-        self.started = time.monotonic()
+        self.world, self.config, self.folder = world, config, folder
+        self.seed, self.provenance, self.bar, self.pool = seed, provenance, bar, pool
+        self.started, self.elsewhere = time.monotonic(), 0.0
 
     def run(self) -> tuple[MetaPrior, MetaPrior]:
-        random = self.trajectories(self.explore(), self.config.random_steps)
-        prior = self.meta_train(0, [random], None)
-        control: list[Trajectory] = []
-        for number in range(1, self.config.rounds + 1):
-            control += self.trajectories(self.control(number, prior), self.config.episode_steps)
-            prior = self.meta_train(number, [random, control], prior)
+        self.explore()
+        rounds, prior = self.config.rounds, None
+        random, control = self.recorded(0), list[Trajectory]()
+        for number in range(rounds):
+            prior = self.meta_train(number, random, control, prior)
+            self.control(number + 1)
+            control += self.recorded(number + 1)
         steps = sum(len(t.x) for t in random + control)
+        twin = self.begin_twin(steps)
+        prior = self.meta_train(rounds, random, control, prior)
         save_prior(self.folder / "prior.mole", prior, {**self.provenance, "seed": self.seed, "steps": steps})
-        return prior, self.supervised([random, control] if control else [random], steps)
+        self.end_twin(twin)
+        return prior, load_prior(self.folder / "supervised.mole")[0]
 
-    def trajectories(self, stretches: list[Stretch], run: int) -> list[Trajectory]:
-        return to_trajectories(stretches, self.spec, shortest=2 * self.config.meta.window, run=run)
+    def recorded(self, number: int) -> list[Trajectory]:
+        return recorded(self.world, self.config, self.folder, number)
 
-    def key(self, stage: str, number: int) -> Key:
-        names = ("model", "meta", "control", "supervised")
-        return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), names.index(stage)), number)
-
-    def explore(self) -> list[Stretch]:
+    def explore(self) -> None:
         path, config = self.folder / "data-random.npz", self.config
-        if not path.exists():
-            self.bar.say("random actions")
-            env, stretches = self.make_env("explore"), []
-            for number in range(config.random_rollouts):
-                rng = np.random.default_rng([self.seed, number])
-                stretches += random_rollout(env, config.random_steps, rng)
-                self.bar.advance("explore", config.random_steps)
-            env.close()
-            save_stretches(path, stretches)
-        return load_stretches(path)
-
-    def control(self, number: int, prior: MetaPrior) -> list[Stretch]:
-        config, stretches = self.config, []
-        env = self.make_env("control")
-        planner = config.planner(env.action_space.low, env.action_space.high)
-        agents = [Agent(Mixture(prior), planner, self.spec), Agent(KShot(prior), planner, self.spec)]
-        for episode in range(config.episodes):
-            path = self.folder / f"data-{number:02d}-{episode:02d}.npz"
-            if not path.exists():
-                self.bar.say(
-                    f"round {number} of {config.rounds}: control, episode {episode + 1} of {config.episodes}"
-                )
-                place = number * config.episodes + episode
-                noise = config.action_noise[place % len(config.action_noise)]
-                result = run_episode(
-                    env,
-                    agents[episode % 2],
-                    steps=config.episode_steps,
-                    seed=self.seed * 100_003 + place,
-                    key=self.key("control", place),
-                    meta=self.meta_of(number, type(agents[episode % 2].learner).__name__),
-                    action_noise=noise,
-                )
-                save_stretches(path, result.stretches)
-                record = result.record
-                self.log(
-                    round=number,
-                    episode=episode,
-                    learner=record.meta["method"],
-                    noise=noise,
-                    return_per_1000=float(record.reward.mean() * 1000),
-                    one_step_error=float(np.nanmean(record.loss)),
-                    tasks=int(record.n_tasks[-1]),
-                    ms_per_step=float(np.median(record.seconds) * 1e3),
-                )
-                self.bar.advance("control", config.episode_steps)
-            stretches += load_stretches(path)
+        if path.exists():
+            return
+        self.bar.say("random actions")
+        env, stretches = self.world.make_env("explore"), []
+        for number in range(config.random_rollouts):
+            rng = np.random.default_rng([self.seed, number])
+            stretches += random_rollout(env, config.random_steps, rng)
+            self.bar.advance("explore", config.random_steps)
         env.close()
-        return stretches
+        save_stretches(path, stretches)
 
-    def meta_of(self, number: int, learner: str) -> dict[str, Any]:
-        return {
-            "env": self.provenance.get("env", ""),
-            "method": learner,
-            "schedule": f"training round {number}",
-            "seed": self.seed,
-            "step_seconds": 1.0,
-        }
+    def control(self, number: int) -> None:
+        config = self.config
+        jobs = [
+            Collect(self.world, config, self.folder, self.seed, number, e) for e in range(config.episodes)
+        ]
+        missing = [job for job in jobs if not job.path.exists()]
+        for job, done in zip(missing, self.submit(collect, missing), strict=True):
+            self.bar.say(
+                f"round {number} of {config.rounds}: control, episode {job.episode + 1} of {config.episodes}"
+            )
+            self.log(**done())
+            self.bar.advance("control", config.episode_steps)
 
-    def meta_train(self, number: int, groups: list[list[Trajectory]], start: MetaPrior | None) -> MetaPrior:
+    def submit(self, work: Callable[[Any], T], jobs: Sequence[Any]) -> list[Callable[[], T]]:
+        """The jobs, begun in the worker processes if there are any; calling each gives its result."""
+        pool = self.pool
+        if pool is None:
+            return [functools.partial(work, job) for job in jobs]
+
+        def result(future: Future[tuple[T, float]]) -> T:
+            value, seconds = future.result()
+            self.elsewhere += seconds
+            return value
+
+        return [functools.partial(result, pool.submit(_timed, work, job)) for job in jobs]
+
+    def meta_train(
+        self, number: int, random: list[Trajectory], control: list[Trajectory], start: MetaPrior | None
+    ) -> MetaPrior:
         path, config = self.folder / f"prior-{number:02d}.mole", self.config
         if not path.exists():
+            groups = [random, control] if control else [random]
             self.bar.say(f"round {number} of {config.rounds}: meta-training")
-            model = self.fresh_model() if start is None else start.model
-            iterations = config.meta.iterations if start is None else config.round_iterations
             prior = meta_train(
-                model,
+                fresh_model(self.world, config, self.seed) if start is None else start.model,
                 groups,
-                config=dataclasses.replace(config.meta, iterations=iterations),
-                key=self.key("meta", number),
-                group_weights=self.weights(groups),
+                config=config.meta_of(number),
+                key=stage_key(self.seed, "meta", number),
+                group_weights=config.group_weights(len(groups)),
                 rate=None if start is None else start.inner_rate,
                 callback=self.watch("meta", number),
             )
@@ -189,44 +204,22 @@ class _Training:
             save_prior(path, unit_scale_where_constant(prior, groups), header)
         return load_prior(path)[0]
 
-    def supervised(self, groups: list[list[Trajectory]], steps: int) -> MetaPrior:
-        path, config = self.folder / "supervised.mole", self.config
-        if not path.exists():
+    def begin_twin(self, steps: int) -> Callable[[], list[TrainProgress]] | None:
+        """The twin, begun beside the last meta-training if there are processes; None if it is there already."""
+        if (self.folder / "supervised.mole").exists():
+            return None
+        header = {**self.provenance, "seed": self.seed, "steps": steps, "kind": "supervised"}
+        job = Twin(self.world, self.config, self.folder, self.seed, header)
+        if jax.default_backend() != "cpu":  # an accelerator in this process is faster than a core of another
+            return functools.partial(train_twin, job)
+        return self.submit(train_twin, [job])[0]
+
+    def end_twin(self, twin: Callable[[], list[TrainProgress]] | None) -> None:
+        if twin is not None:
             self.bar.say("supervised twin")
-            prior = supervised_train(
-                self.fresh_model(),
-                groups,
-                config=dataclasses.replace(config.meta, iterations=self.supervised_iterations(config)),
-                key=self.key("supervised", 0),
-                group_weights=self.weights(groups),
-                callback=self.watch("supervised", 0),
-            )
-            header = {**self.provenance, "seed": self.seed, "steps": steps, "kind": "supervised"}
-            save_prior(path, unit_scale_where_constant(prior, groups), header)
-        return load_prior(path)[0]
-
-    @staticmethod
-    def planned(config: TrainingConfig) -> dict[str, int]:
-        """Steps of every stage."""
-        return {
-            "explore": config.random_rollouts * config.random_steps,
-            "control": config.rounds * config.episodes * config.episode_steps,
-            "meta": config.meta.iterations + config.rounds * config.round_iterations,
-            "supervised": _Training.supervised_iterations(config),
-        }
-
-    @staticmethod
-    def supervised_iterations(config: TrainingConfig) -> int:
-        """As many as the first meta-training and one round; the held-out loss no longer falls after two thirds."""
-        return config.meta.iterations + config.round_iterations
-
-    def fresh_model(self) -> MLP:
-        sizes = (self.spec.feature_dim, self.spec.delta_dim)
-        return MLP(*sizes, width=self.config.width, depth=self.config.depth, key=self.key("model", 0))
-
-    def weights(self, groups: list[list[Trajectory]]) -> list[float]:
-        share = self.config.on_policy_share
-        return [1.0] if len(groups) == 1 else [1.0 - share, share]
+            watch = self.watch("supervised", 0)
+            for event in twin():
+                watch(event)
 
     def watch(self, stage: str, number: int) -> Callable[[TrainProgress], None]:
         done = 0
@@ -240,7 +233,16 @@ class _Training:
         return callback
 
     def log(self, **entry: Any) -> None:
+        """One line, with the seconds of this run so far: of the clock, and of all processors."""
+        seconds = {
+            "wall_seconds": round(time.monotonic() - self.started, 1),
+            "processor_seconds": round(time.process_time() + self.elsewhere, 1),
+        }
         with (self.folder / "log.jsonl").open("a") as file:
-            file.write(
-                json.dumps({"wall_seconds": round(time.monotonic() - self.started, 1), **entry}) + "\n"
-            )
+            file.write(json.dumps({**seconds, **entry}) + "\n")
+
+
+def _timed(work: Callable[[Any], T], job: Any) -> tuple[T, float]:
+    """What a worker makes of a job, and its processor seconds."""
+    started = time.process_time()
+    return work(job), time.process_time() - started

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from jaxtyping import ArrayLike
 
+from mole.control.precision import Precision, chosen
 from mole.meta import MetaConfig
 from mole.planning import CEM
 
@@ -45,8 +46,15 @@ class TrainingConfig:
     """Its standard deviation at the start, as a fraction of the action range."""
     noise_correlation: float = 0.0
     """Correlation of the noise of neighbouring steps of a plan."""
+    precision: Precision = "float32"
+    """Type of the model's weights in planning; auto is bfloat16 where the processor multiplies it faster."""
     round_iterations: int = 3500
     """Meta-gradient steps after each round (``meta.iterations`` are made on the random data)."""
+    last_iterations: int | None = None
+    """Meta-gradient steps after the last round, which gives the result; ``round_iterations`` if None."""
+    last_learning_rate: float | None = None
+    """Adam's rate at the start of the last meta-training: from ``meta.learning_rate``, that of the first, it falls by
+    the same factor in every round. None: it is the same in all."""
     meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
     """Meta-training."""
 
@@ -60,6 +68,12 @@ class TrainingConfig:
                 f"TrainingConfig got rounds={self.rounds}, on_policy_share={self.on_policy_share}; expected "
                 "rounds >= 0 and a share between 0 and 1."
             )
+        iterations, rate = self.last_iterations, self.last_learning_rate
+        if (iterations is not None and iterations < 1) or (rate is not None and rate <= 0):
+            raise ValueError(
+                f"TrainingConfig got last_iterations={iterations}, last_learning_rate={rate}; expected at least 1 and "
+                "a positive number, or None."
+            )
         if min(self.random_steps, self.episode_steps) < 2 * self.meta.window:
             raise ValueError(
                 f"TrainingConfig got rollouts of {min(self.random_steps, self.episode_steps)} steps; expected at least "
@@ -70,8 +84,29 @@ class TrainingConfig:
                 f"TrainingConfig got meta.window={self.meta.window}; expected at least 4, since the agent that gathers "
                 "data judges a new task on 8 pairs (2k)."
             )
+        chosen(self.precision)
         # What the planner refuses should be known now, not after the first meta-training.
         self.planner([-1.0], [1.0])
+
+    def meta_of(self, number: int) -> MetaConfig:
+        """Meta-training after a round; 0 is the one on random data."""
+        iterations, rate = self.round_iterations, self.meta.learning_rate
+        if number == 0:
+            iterations = self.meta.iterations
+        elif number == self.rounds and self.last_iterations is not None:
+            iterations = self.last_iterations
+        if number and self.last_learning_rate is not None:
+            rate *= (self.last_learning_rate / rate) ** (number / self.rounds)
+        return dataclasses.replace(self.meta, iterations=iterations, learning_rate=rate)
+
+    @property
+    def twin_iterations(self) -> int:
+        """Gradient steps of the supervised twin: its held-out loss no longer falls after two thirds of them."""
+        return self.meta.iterations + self.round_iterations
+
+    def group_weights(self, groups: int) -> list[float]:
+        """Share of windows from random data and, if there are two groups, from control."""
+        return [1.0] if groups == 1 else [1.0 - self.on_policy_share, self.on_policy_share]
 
     def planner(self, low: ArrayLike | Sequence[float], high: ArrayLike | Sequence[float]) -> CEM:
         """The planner that gathers data within the bounds ``[act]``."""

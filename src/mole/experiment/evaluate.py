@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import queue
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +12,11 @@ from mole.control.claim import claim_folder
 from mole.control.records import EpisodeRecord, Recorder, read_meta
 from mole.experiment.cell import failed_cell, load_priors, run_cell
 from mole.experiment.config import Cell, EvalConfig
+from mole.workers import SPAWN, WorkerLost, worker_pool
 
 __all__ = ["Done", "Job", "Tick", "WorkerLost", "evaluate", "read_records", "run_jobs"]
 
 _TICK_EVERY = 25
-
-
-class WorkerLost(RuntimeError):
-    """A worker process ended without a word."""
 
 
 class Tick(NamedTuple):
@@ -144,28 +136,10 @@ def run_jobs(
         return
     for files in {(job.config.prior, job.config.supervised, job.config.first_order) for job in missing}:
         load_priors(*files)  # a damaged file is wrong input, not the failure of every run
-    context = multiprocessing.get_context("spawn")
-    # No manager: its process would outlive an evaluation that is killed.
-    ticks, cores = context.Queue(), context.Queue()
-    for core in range(workers):
-        cores.put(core)
-    with ProcessPoolExecutor(
-        min(workers, len(missing)),
-        mp_context=context,
-        initializer=_begin,
-        initargs=(cores, ticks, os.getpid()),
-    ) as pool:
+    ticks = SPAWN.Queue()
+    with worker_pool(min(workers, len(missing)), _begin, ticks) as pool:
         futures = {pool.submit(_work, job): job.cell for job in missing}
-        try:
-            _watch(futures, ticks, on_tick, on_done, len(jobs))
-        except BrokenProcessPool as error:
-            raise WorkerLost(
-                "a worker process ended without a word: it was killed, perhaps for want of memory. Finished runs are "
-                "kept: run it again to go on, with fewer workers if memory was short."
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        _watch(futures, ticks, on_tick, on_done, len(jobs))
 
 
 def _watch(
@@ -204,22 +178,10 @@ def read_records(folder: Path, cells: Sequence[Cell]) -> list[EpisodeRecord]:
 _TICKS: Any = None
 
 
-def _begin(cores: Any, ticks: Any, parent: int) -> None:
-    """One core for this worker: two XLA thread pools on the same cores slow each other down."""
+def _begin(ticks: Any) -> None:
     global _TICKS
     _TICKS = ticks
     ticks.cancel_join_thread()  # nobody may be left to read
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if available:
-        os.sched_setaffinity(0, {available[cores.get() % len(available)]})
-
-
-def _end_with(parent: int) -> None:
-    """End this process when the evaluation is gone, even if it was killed and could not say so."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def _work(job: Job) -> str | None:

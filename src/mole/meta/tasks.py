@@ -16,14 +16,14 @@ from mole._types import Array, Float, Int, Key, Trajectory, Window
 
 __all__ = ["WindowData", "gather_windows", "sample_windows", "split_trajectories", "window_data"]
 
-_PAD = 32768
+_LEAST, _STEP = 1 << 15, 1 << 20
 
 
 class WindowData(NamedTuple):
     """Trajectories laid end to end, with every place where a window may start.
 
     Attributes:
-        x: inputs ``[n, dx]``, zero-padded so that growing data seldom recompiles.
+        x: inputs ``[n, dx]``, zero-padded (to a power of two at first) so that growing data seldom recompiles.
         y: targets ``[n, dy]``, padded likewise.
         starts: first index of each valid window, padded.
         bounds: ``[groups + 1]`` places in ``starts`` that separate groups of trajectories (e.g. random, on-policy).
@@ -36,7 +36,8 @@ class WindowData(NamedTuple):
 
 
 def _padded(values: np.ndarray) -> np.ndarray:
-    extra = -len(values) % _PAD
+    power = max(_LEAST, 1 << (len(values) - 1).bit_length())
+    extra = -len(values) % min(power, _STEP)
     return np.concatenate([values, np.zeros((extra, *values.shape[1:]), values.dtype)])
 
 

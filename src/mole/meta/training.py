@@ -9,21 +9,20 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from mole._types import Array, Key, Model, Window
 from mole.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate, adapt, window_loss
 from mole.likelihoods import Gaussian, Likelihood
+from mole.meta.descent import Descent, Fit, MetaObjective, PlainObjective, begin, cosine, descend
 from mole.meta.groups import Groups, as_groups, as_weights, fit_normalizers, normalised
-from mole.meta.maml import meta_loss
 from mole.meta.progress import TrainProgress, training_bar
-from mole.meta.tasks import WindowData, sample_windows, split_trajectories, window_data
+from mole.meta.tasks import sample_windows, split_trajectories, window_data
 from mole.prior import MetaPrior
 
 __all__ = ["MetaConfig", "meta_train", "supervised_train"]
@@ -55,6 +54,8 @@ class MetaConfig:
     """Adam's rate at the start of its cosine schedule."""
     final_learning_rate: float = 1e-4
     """Adam's rate at the end."""
+    rate_speed: float = 1.0
+    """Adam's rate for the inner rates β, as a multiple of the one for θ."""
     clip_norm: float = 0.5
     """Largest global norm of a meta-gradient; contacts make rare huge ones that undo hundreds of others."""
     held_out: float = 0.1
@@ -75,11 +76,6 @@ class MetaConfig:
             )
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"MetaConfig got held_out={self.held_out}; expected a share between 0 and 1.")
-
-
-class _Fit(NamedTuple):
-    model: Model
-    rate: InnerRate
 
 
 def meta_train(
@@ -125,22 +121,9 @@ def meta_train(
         }
         rate = forms[config.rate]()
 
-    def objective(fit: _Fit, windows: Window) -> Array:
-        inner = fit.rate if config.learn_rate else jax.lax.stop_gradient(fit.rate)
-        return meta_loss(fit.model, inner, likelihood, windows, first_order=config.first_order)
-
-    return _train(
-        _Fit(model, rate),
-        objective,
-        True,
-        trajectories,
-        config,
-        key,
-        likelihood,
-        group_weights,
-        callback,
-        progress,
-    )
+    objective = MetaObjective(likelihood, config.learn_rate, config.first_order)
+    fit = Fit(model, rate)
+    return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress)
 
 
 def supervised_train(
@@ -161,20 +144,14 @@ def supervised_train(
     """
     likelihood = Gaussian() if likelihood is None else likelihood
 
-    def objective(fit: _Fit, windows: Window) -> Array:
-        x, y = windows.x.reshape(-1, windows.x.shape[-1]), windows.y.reshape(-1, windows.y.shape[-1])
-        return window_loss(fit.model, likelihood, x, y)
-
-    fit = _Fit(model, ScalarRate(config.initial_rate))
-    return _train(
-        fit, objective, False, trajectories, config, key, likelihood, group_weights, callback, progress
-    )
+    fit = Fit(model, ScalarRate(config.initial_rate))
+    objective = PlainObjective(likelihood)
+    return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress)
 
 
 def _train(
-    fit: _Fit,
-    objective: Callable[[_Fit, Window], Array],
-    adapts: bool,
+    fit: Fit,
+    objective: MetaObjective | PlainObjective,
     trajectories: Groups,
     config: MetaConfig,
     key: Key,
@@ -196,12 +173,9 @@ def _train(
     key, held_key = jax.random.split(key)
     held_windows = sample_windows(held, held_key, _HELD_OUT_WINDOWS, length, weights)
 
-    schedule = optax.cosine_decay_schedule(
-        config.learning_rate, config.iterations, config.final_learning_rate / config.learning_rate
-    )
-    optimiser = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
-    opt_state = optimiser.init(eqx.filter(fit, eqx.is_inexact_array))
-    chunk = _chunk_runner(objective, optimiser, config.batch, length)
+    descent = Descent(config.batch, length, config.clip_norm, config.rate_speed)
+    learning_rates = cosine(config.learning_rate, config.final_learning_rate, config.iterations)
+    opt_state, adapts = begin(descent, fit), isinstance(objective, MetaObjective)
 
     best, best_loss, stale, done, started = fit, np.inf, 0, 0, time.monotonic()
     with training_bar(config.iterations, enabled=progress) as bar:
@@ -210,7 +184,8 @@ def _train(
             while done < until:
                 steps = min(_CHUNK, until - done)
                 keys = jax.random.split(jax.random.fold_in(key, done), steps)
-                fit, opt_state = chunk(fit, opt_state, train, keys, weights)
+                rates = jnp.asarray(learning_rates[done : done + steps])
+                fit, opt_state = descend(objective, descent, fit, opt_state, train, weights, keys, rates)
                 done += steps
                 bar.advance(steps)
             before, after, _ = _evaluate(fit, likelihood, held_windows, adapts)
@@ -243,31 +218,8 @@ def _train(
     )
 
 
-def _chunk_runner(
-    objective: Callable[[_Fit, Window], Array],
-    optimiser: optax.GradientTransformation,
-    batch: int,
-    length: int,
-) -> Callable[..., tuple[_Fit, Any]]:
-    @eqx.filter_jit
-    def run(fit: _Fit, opt_state: Any, data: WindowData, keys: Array, weights: Array) -> tuple[_Fit, Any]:
-        arrays, static = eqx.partition(fit, eqx.is_inexact_array)
-
-        def step(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], None]:
-            arrays, opt_state = carry
-            windows = sample_windows(data, key, batch, length, weights)
-            gradient = jax.grad(lambda a: objective(eqx.combine(a, static), windows))(arrays)
-            updates, opt_state = optimiser.update(gradient, opt_state)
-            return (optax.apply_updates(arrays, updates), opt_state), None
-
-        (arrays, opt_state), _ = jax.lax.scan(step, (arrays, opt_state), keys)
-        return eqx.combine(arrays, static), opt_state
-
-    return run
-
-
 @eqx.filter_jit
-def _evaluate(fit: _Fit, likelihood: Likelihood, windows: Window, adapts: bool) -> tuple[Array, Array, Array]:
+def _evaluate(fit: Fit, likelihood: Likelihood, windows: Window, adapts: bool) -> tuple[Array, Array, Array]:
     """Query loss of θ, query loss after adaptation (if it adapts), and the root-mean-square residual per dimension."""
     k = windows.x.shape[1] // 2
 

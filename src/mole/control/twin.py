@@ -1,0 +1,70 @@
+"""The supervised twin of a prior, and what both are trained on: all data of a training, read from its files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mole._types import Trajectory
+from mole.control.collect import World, stage_key
+from mole.control.data import load_stretches, to_trajectories, unit_scale_where_constant
+from mole.control.training_config import TrainingConfig
+from mole.meta import TrainProgress, supervised_train
+from mole.models import MLP
+from mole.prior_file import save_prior
+
+__all__ = ["Twin", "fresh_model", "recorded", "train_twin"]
+
+
+class Twin(NamedTuple):
+    """The training of the twin.
+
+    Attributes:
+        world: its `DynamicsSpec` says what inputs and targets are.
+        config: amounts.
+        folder: of the training, with all data.
+        seed: of the training.
+        header: of the prior.
+    """
+
+    world: World
+    config: TrainingConfig
+    folder: Path
+    seed: int
+    header: dict[str, Any]
+
+
+def train_twin(job: Twin) -> list[TrainProgress]:
+    """Train the twin, leave it in ``supervised.mole``, and return what is to be logged."""
+    config, events = job.config, list[TrainProgress]()
+    random, *rounds = (recorded(job.world, config, job.folder, number) for number in range(config.rounds + 1))
+    groups = [random, [t for one in rounds for t in one]] if rounds else [random]
+    prior = supervised_train(
+        fresh_model(job.world, config, job.seed),
+        groups,
+        config=dataclasses.replace(config.meta, iterations=config.twin_iterations),
+        key=stage_key(job.seed, "supervised", 0),
+        group_weights=config.group_weights(len(groups)),
+        callback=events.append,
+    )
+    save_prior(job.folder / "supervised.mole", unit_scale_where_constant(prior, groups), job.header)
+    return events
+
+
+def recorded(world: World, config: TrainingConfig, folder: Path, number: int) -> list[Trajectory]:
+    """The data of a round; random actions are round 0."""
+    names = (
+        [f"data-{number:02d}-{episode:02d}" for episode in range(config.episodes)]
+        if number
+        else ["data-random"]
+    )
+    stretches = [one for name in names for one in load_stretches(folder / f"{name}.npz")]
+    run = config.episode_steps if number else config.random_steps
+    return to_trajectories(stretches, world.spec, shortest=2 * config.meta.window, run=run)
+
+
+def fresh_model(world: World, config: TrainingConfig, seed: int) -> MLP:
+    """The network that a training, and its twin, start from."""
+    sizes = (world.spec.feature_dim, world.spec.delta_dim)
+    return MLP(*sizes, width=config.width, depth=config.depth, key=stage_key(seed, "model", 0))
