@@ -13,6 +13,7 @@ from mole.control.training import TrainingConfig, train_priors
 from mole.experiment.commandline import train_command
 from mole.experiment.families import Family
 from mole.experiment.worlds import training_world, world_spec
+from mole.generations import SECONDS
 
 __all__ = ["train_with"]
 
@@ -32,6 +33,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
         switch_every: int = usual_switch,
         seed: int = 0,
         out: Path | None = None,
+        every_seconds: float = SECONDS,
         config: Annotated[TrainingConfig, tyro.conf.arg(name="")] = default,
     ) -> None:
         """Train a prior and its supervised twin from nothing; go on where an interrupted training stopped.
@@ -43,6 +45,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
             switch_every: steps between untold changes of the task while the agent controls.
             seed: of everything.
             out: folder for data and priors; runs/train-<seed> if not given.
+            every_seconds: between two checkpoints of a stage, from which it goes on if it is stopped.
             config: amounts of data and training.
         """
         same_defaults(env, family)
@@ -65,6 +68,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
             folder=folder,
             seed=seed,
             provenance={"env": world, "command": command},
+            every_seconds=every_seconds,
         )
         given = env if parameter is None else f"{env} --parameter {parameter}"
         console.print(f"priors: {folder / 'prior.mole'} and {folder / 'supervised.mole'}")

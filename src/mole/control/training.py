@@ -9,7 +9,6 @@ interrupted training goes on where it stopped and gives the same result.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ import jax
 import numpy as np
 
 from mole._types import Key, Trajectory
+from mole.atomic import remove_leftovers
 from mole.control.agent import Agent
 from mole.control.claim import claim_folder
 from mole.control.data import (
@@ -29,9 +29,14 @@ from mole.control.data import (
     unit_scale_where_constant,
 )
 from mole.control.episode import Stretch, run_episode
+from mole.control.episode_file import EpisodeFile
 from mole.control.stage_bar import StageBar
 from mole.control.training_config import TrainingConfig
+from mole.control.training_log import TrainingLog
+from mole.generations import SECONDS, Periodic
+from mole.lock import folder_lock
 from mole.meta import TrainProgress, meta_train, supervised_train
+from mole.meta.resume import TrainingFile
 from mole.models import MLP
 from mole.online import KShot, Mixture
 from mole.prior import MetaPrior
@@ -51,6 +56,7 @@ def train_priors(
     folder: Path,
     seed: int,
     provenance: dict[str, Any],
+    every_seconds: float = SECONDS,
     progress: bool = True,
 ) -> tuple[MetaPrior, MetaPrior]:
     """Train a meta-learned prior and its supervised twin for one environment.
@@ -63,6 +69,7 @@ def train_priors(
         folder: data, priors of every round, ``log.jsonl``; stages whose file is there already are not done again.
         seed: of everything.
         provenance: goes into the headers of the priors.
+        every_seconds: between two checkpoints of a stage that runs; they are removed when it is done.
         progress: show a bar with the remaining time.
 
     Returns:
@@ -72,8 +79,9 @@ def train_priors(
         ValueError: if the folder holds a training with another configuration or seed.
     """
     claim_folder(folder, "training.json", {"seed": seed, "config": dataclasses.asdict(config), **provenance})
-    with StageBar(_Training.planned(config), enabled=progress) as bar:
-        return _Training(make_env, spec, config, folder, seed, provenance, bar).run()
+    with folder_lock(folder), StageBar(_Training.planned(config), enabled=progress) as bar:
+        remove_leftovers(folder)
+        return _Training(make_env, spec, config, folder, seed, provenance, bar, every_seconds).run()
 
 
 class _Training:
@@ -86,10 +94,12 @@ class _Training:
         seed: int,
         provenance: dict[str, Any],
         bar: StageBar,
+        every_seconds: float,
     ) -> None:
         self.make_env, self.spec, self.config, self.folder = make_env, spec, config, folder
         self.seed, self.provenance, self.bar = seed, provenance, bar
-        self.started = time.monotonic()
+        self.every_seconds, self.started = every_seconds, time.monotonic()
+        self.events = TrainingLog(folder / "log.jsonl")
 
     def run(self) -> tuple[MetaPrior, MetaPrior]:
         random = self.trajectories(self.explore(), self.config.random_steps)
@@ -100,7 +110,12 @@ class _Training:
             prior = self.meta_train(number, [random, control], prior)
         steps = sum(len(t.x) for t in random + control)
         save_prior(self.folder / "prior.mole", prior, {**self.provenance, "seed": self.seed, "steps": steps})
-        return prior, self.supervised([random, control] if control else [random], steps)
+        supervised = self.supervised([random, control] if control else [random], steps)
+        for part in self.folder.glob(
+            "*.part*"
+        ):  # killed between the end of a stage and the removal of its checkpoint
+            part.unlink()
+        return prior, supervised
 
     def trajectories(self, stretches: list[Stretch], run: int) -> list[Trajectory]:
         return to_trajectories(stretches, self.spec, shortest=2 * self.config.meta.window, run=run)
@@ -143,8 +158,8 @@ class _Training:
                     key=self.key("control", place),
                     meta=self.meta_of(number, type(agents[episode % 2].learner).__name__),
                     action_noise=noise,
+                    checkpoint=(running := EpisodeFile(path.with_suffix(".part"), self.periodic())),
                 )
-                save_stretches(path, result.stretches)
                 record = result.record
                 self.log(
                     round=number,
@@ -156,10 +171,17 @@ class _Training:
                     tasks=int(record.n_tasks[-1]),
                     ms_per_step=float(np.median(record.seconds) * 1e3),
                 )
+                save_stretches(
+                    path, result.stretches
+                )  # after its line in the log, which would be lost otherwise
+                running.remove()
                 self.bar.advance("control", config.episode_steps)
             stretches += load_stretches(path)
         env.close()
         return stretches
+
+    def periodic(self) -> Periodic:
+        return Periodic(seconds=self.every_seconds)
 
     def meta_of(self, number: int, learner: str) -> dict[str, Any]:
         return {
@@ -184,9 +206,11 @@ class _Training:
                 group_weights=self.weights(groups),
                 rate=None if start is None else start.inner_rate,
                 callback=self.watch("meta", number),
+                checkpoint=(running := TrainingFile(path.with_suffix(".part"), self.periodic())),
             )
             header = {**self.provenance, "seed": self.seed, "round": number}
             save_prior(path, unit_scale_where_constant(prior, groups), header)
+            running.remove()
         return load_prior(path)[0]
 
     def supervised(self, groups: list[list[Trajectory]], steps: int) -> MetaPrior:
@@ -200,9 +224,11 @@ class _Training:
                 key=self.key("supervised", 0),
                 group_weights=self.weights(groups),
                 callback=self.watch("supervised", 0),
+                checkpoint=(running := TrainingFile(path.with_suffix(".part"), self.periodic())),
             )
             header = {**self.provenance, "seed": self.seed, "steps": steps, "kind": "supervised"}
             save_prior(path, unit_scale_where_constant(prior, groups), header)
+            running.remove()
         return load_prior(path)[0]
 
     @staticmethod
@@ -240,7 +266,4 @@ class _Training:
         return callback
 
     def log(self, **entry: Any) -> None:
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(
-                json.dumps({"wall_seconds": round(time.monotonic() - self.started, 1), **entry}) + "\n"
-            )
+        self.events.append(time.monotonic() - self.started, entry)

@@ -13,10 +13,15 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mole.atomic import remove_generations
 from mole.control.claim import claim_folder
-from mole.control.records import EpisodeRecord, Recorder, read_meta
-from mole.experiment.cell import failed_cell, load_priors, run_cell
+from mole.control.episode_file import EpisodeFile
+from mole.control.records import EpisodeRecord, Recorder
+from mole.experiment.cell import actions_file, failed_cell, load_priors, run_cell, whole_meta
 from mole.experiment.config import Cell, EvalConfig
+from mole.generations import SECONDS, Periodic, tell_in_one_line
+from mole.interrupts import obey
+from mole.lock import folder_lock
 
 __all__ = ["Done", "Job", "Tick", "WorkerLost", "evaluate", "read_records", "run_jobs"]
 
@@ -74,17 +79,24 @@ class Job(NamedTuple):
         return self.folder / f"{self.cell.name}.npz"
 
     @property
+    def checkpoint(self) -> Path:
+        """The file that it is kept in while it runs."""
+        return self.path.with_suffix(".mole")
+
+    @property
     def complete(self) -> bool:
         """Whether the record is there and whole.
+
+        A damaged one is not: the run is made again, with a `RecoveryWarning`.
 
         Raises:
             ValueError: if it is, and something else made it than this job would.
         """
-        if not self.path.exists():
+        meta = whole_meta(self.path)
+        if meta is None or not meta["complete"]:
             return False
-        meta = read_meta(self.path)
-        if not meta["complete"]:
-            return False
+        if self.config.keeps_actions(self.cell) and not actions_file(self.path).exists():
+            return False  # killed between the two files
         made, asked = meta.get("configuration"), self.config.described_cell(self.cell)
         if made != asked:
             names = sorted(k for k in asked if not isinstance(made, dict) or made.get(k) != asked[k])
@@ -100,6 +112,7 @@ def evaluate(
     folder: Path,
     *,
     workers: int = 2,
+    every_seconds: float = SECONDS,
     on_tick: Callable[[Tick], None] | None = None,
     on_done: Callable[[Done], None] | None = None,
 ) -> list[EpisodeRecord]:
@@ -111,16 +124,18 @@ def evaluate(
         config: the evaluation.
         folder: for the records and ``eval.json``; it belongs to one configuration.
         workers: processes, each pinned to one core.
+        every_seconds: between two checkpoints of a running cell.
         on_tick: called with the progress of running cells.
         on_done: called after every cell.
 
     Raises:
-        ValueError: if the folder holds results of another configuration.
+        ValueError: if the folder holds results of another configuration, or another process is at work there.
         WorkerLost: if a worker process is killed; finished runs are kept.
     """
     claim_folder(folder, "eval.json", config.described())
     jobs = [Job(config, cell, folder) for cell in config.cells()]
-    run_jobs(jobs, workers=workers, on_tick=on_tick, on_done=on_done)
+    with folder_lock(folder):
+        run_jobs(jobs, workers=workers, every_seconds=every_seconds, on_tick=on_tick, on_done=on_done)
     return read_records(folder, config.cells())
 
 
@@ -128,6 +143,7 @@ def run_jobs(
     jobs: Sequence[Job],
     *,
     workers: int,
+    every_seconds: float = SECONDS,
     on_tick: Callable[[Tick], None] | None = None,
     on_done: Callable[[Done], None] | None = None,
 ) -> None:
@@ -139,21 +155,26 @@ def run_jobs(
     """
     if workers < 1:
         raise ValueError(f"got workers={workers}; expected at least 1.")
-    missing = [job for job in jobs if not job.complete]
+    missing = []
+    for job in jobs:
+        if job.complete:
+            remove_generations(job.checkpoint)  # it was killed before it could do so itself
+        else:
+            missing.append(job)
     if not missing:
         return
     for files in {(job.config.prior, job.config.supervised, job.config.first_order) for job in missing}:
         load_priors(*files)  # a damaged file is wrong input, not the failure of every run
     context = multiprocessing.get_context("spawn")
     # No manager: its process would outlive an evaluation that is killed.
-    ticks, cores = context.Queue(), context.Queue()
+    ticks, cores, stop = context.Queue(), context.Queue(), context.Event()
     for core in range(workers):
         cores.put(core)
     with ProcessPoolExecutor(
         min(workers, len(missing)),
         mp_context=context,
         initializer=_begin,
-        initargs=(cores, ticks, os.getpid()),
+        initargs=(cores, ticks, stop, os.getpid(), every_seconds),
     ) as pool:
         futures = {pool.submit(_work, job): job.cell for job in missing}
         try:
@@ -164,6 +185,7 @@ def run_jobs(
                 "kept: run it again to go on, with fewer workers if memory was short."
             ) from error
         except BaseException:
+            stop.set()  # running cells write their checkpoints and leave
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -202,12 +224,15 @@ def read_records(folder: Path, cells: Sequence[Cell]) -> list[EpisodeRecord]:
 
 
 _TICKS: Any = None
+_SECONDS = SECONDS
 
 
-def _begin(cores: Any, ticks: Any, parent: int) -> None:
+def _begin(cores: Any, ticks: Any, stop: Any, parent: int, every_seconds: float) -> None:
     """One core for this worker: two XLA thread pools on the same cores slow each other down."""
-    global _TICKS
-    _TICKS = ticks
+    global _TICKS, _SECONDS
+    _TICKS, _SECONDS = ticks, every_seconds
+    tell_in_one_line()
+    obey(stop)
     ticks.cancel_join_thread()  # nobody may be left to read
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -231,7 +256,7 @@ def _work(job: Job) -> str | None:
 
     _TICKS.put(Tick(job.cell, 0, 0.0, float("nan"), 1))
     try:
-        run_cell(*job, on_step)
+        run_cell(*job, on_step, EpisodeFile(job.checkpoint, Periodic(seconds=_SECONDS)))
     except Exception as error:  # whatever it is, the other runs go on; the record keeps the reason
         return failed_cell(*job, error)
     return None
