@@ -77,7 +77,7 @@ STAGES = [
 def test_it_writes_every_stage_and_reads_no_task(whole):
     folder, (prior, supervised), maker = whole
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [*STAGES, "prior.mole", "training.json", "log.jsonl"]
+        [*STAGES, "prior.mole", "training.json", "log.jsonl", ".lock"]
     )
     assert maker.phases == ["explore", "control"]
     assert all(env.reads == [] for env in maker.made)
