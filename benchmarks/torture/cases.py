@@ -158,8 +158,8 @@ CASES = (
          _labels, _stream_differences),
     Case("train", "train", 0.25,
          ("train", "motors", "--out", "train", "--random-rollouts", "6", "--random-steps", "40", "--rounds", "1",
-          "--episodes", "2", "--episode-steps", "60", "--width", "8", "--depth", "1", "--samples", "8", "--horizon", "3",
-          "--iterations", "1", "--meta.window", "8", "--meta.iterations", "1000", "--round-iterations", "500",
+          "--episodes", "2", "--episode-steps", "60", "--width", "8", "--depth", "1", "--samples", "12", "--horizon",
+          "3", "--iterations", "1", "--meta.window", "8", "--meta.iterations", "1000", "--round-iterations", "500",
           "--meta.batch", "4", "--meta.evaluate-every", "250", "--every-seconds", "0.1"),
          _nothing, _train_differences),
     Case("eval", "eval", 0.1,
@@ -167,8 +167,8 @@ CASES = (
           "--workers", "1", "--keep-actions", "--out", "eval", "--every-seconds", "0.2", *_SMALL),
          _nothing, _eval_differences),
     Case("suite", "eval", 0.05,
-         ("eval", "--suite", "quick", "--families", "motors", "terrain", "--methods", "mole", "--seeds", "1", "--steps", "40",
-          "--workers", "1", "--out", "suite", "--every-seconds", "0.2"),
+         ("eval", "--suite", "quick", "--families", "motors", "terrain", "--methods", "mole", "--seeds", "1", "--steps",
+          "40", "--workers", "1", "--out", "suite", "--every-seconds", "0.2"),
          _nothing, _eval_differences),
 )  # fmt: skip
 """All of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import random
@@ -16,7 +17,8 @@ from benchmarks.torture.cases import CASES, Case
 from benchmarks.torture.faults import FAULTS, Fault
 from benchmarks.torture.processes import begin, wait
 
-_MOST = 60  # attempts of one run; one that does not get on is a failure too
+_MOST = 100  # kills of one run; one that does not get on is a failure too
+_PATIENCE = 1.08  # how much longer the next attempt may live
 
 
 def main() -> int:
@@ -80,8 +82,11 @@ class Book:
             runs[case.command] += len(self.runs(case))
         parts = [f"{name}: {kills[name]} kills in {runs[name]} runs" for name in kills]
         faults = sum(entry["kind"] == "fault" for entry in self.entries)
+        all_kills = [kill for case in CASES for run in self.runs(case) for kill in run["kills"]]
+        written, within = (sum(kill[name] for kill in all_kills) for name in ("written", "within"))
         return (
-            f"{sum(kills.values())} kills ({'; '.join(parts)}), {faults} faults, {len(self.failures())} failures; "
+            f"{len(all_kills)} kills ({'; '.join(parts)}), {written} after the process had written something, "
+            f"{within} of them within a file; {faults} faults, {len(self.failures())} failures; "
             f"Python {platform.python_version()}, {platform.system()}"
         )
 
@@ -116,17 +121,19 @@ def _torture(out: Path, case: Case, book: Book) -> None:
     case.prepare(folder)
     log = folder.with_suffix(".log")
     log.unlink(missing_ok=True)
-    kills: list[float] = []
+    kills: list[dict[str, Any]] = []
     processor = 0.0
     started, differences = time.monotonic(), []
     while True:
-        when = draw.uniform(0.0, seconds)
-        ended = wait(begin(case.args, folder, log), when)
+        before = _snapshot(folder)
+        ended = wait(begin(case.args, folder, log), draw.uniform(0.0, seconds))
         processor += ended.processor
-        if ended.status == -9:
-            kills.append(round(ended.seconds, 3))
-        else:
+        if ended.status != -9:
             break
+        after = _snapshot(folder)
+        within = any(name.endswith(".tmp") for name in after.keys() - before.keys())
+        kills.append({"after": round(ended.seconds, 3), "written": before != after, "within": within})
+        seconds *= _PATIENCE  # or a machine that has become slower would never let it end
         if len(kills) >= _MOST:
             differences.append(f"not done after {_MOST} kills")
             break
@@ -147,6 +154,17 @@ def _torture(out: Path, case: Case, book: Book) -> None:
         processor=round(processor, 1),
         differences=differences,
     )
+
+
+def _snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file with its size and time: whether a process has written anything, and what it left half-written."""
+    found = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # a worker that has not noticed yet that its parent is gone
+            found[str(path.relative_to(folder))] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return found
 
 
 def _fresh(folder: Path) -> Path:

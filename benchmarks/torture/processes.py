@@ -26,7 +26,7 @@ config.TrainingConfig.__post_init__ = _check
 
 
 class Ended(NamedTuple):
-    """How a process ended: its exit status (minus the signal that killed it), and its seconds, also of the processor."""
+    """How a process ended: exit status (minus the signal that killed it), seconds, and those of the processor."""
 
     status: int
     seconds: float
