@@ -7,26 +7,28 @@ import json
 import signal
 from pathlib import Path
 
-import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from helpers import bits, linear_tasks, tiny_mlp
 from mole import checkpoint
+from mole._types import Trajectory
 from mole.control.episode import EpisodeError, run_episode
 from mole.control.episode_file import EpisodeFile
 from mole.control.records import EpisodeRecord
 from mole.control.training_log import TrainingLog
 from mole.generations import Periodic, RecoveryWarning
 from mole.interrupts import Terminated
-from mole.meta import MetaConfig, meta_train, supervised_train
-from mole.meta.resume import TrainingFile
+from mole.meta import MetaConfig, meta_train, supervised_train, training
+from mole.meta.resume import TrainingFile, TrainingState, described
 from point_mass import META, PointMass, PointTruth, make_agent
 
 AGENT = make_agent(margin=5.0, candidate_window=4)
 STEPS = 25
-CONFIG = MetaConfig(window=3, iterations=300, batch=4, evaluate_every=150)
+DATA = linear_tasks(np.random.default_rng(0), 6, 30)
+CONFIG = MetaConfig(window=3, iterations=40, batch=4, evaluate_every=20)
 
 
 class Killed(BaseException):
@@ -142,64 +144,85 @@ def test_what_failed_is_tried_again_from_the_beginning(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def go(monkeypatch):
+    """A small training; what is compiled for one is used by all."""
+    monkeypatch.setattr(training, "_CHUNK", 10)
+
+    def run(train=supervised_train, data=DATA, config=CONFIG, seed=2, **settings):
+        model = tiny_mlp(jax.random.key(1), 2, 1, width=4, depth=1)
+        return train(model, data, config=config, key=jax.random.key(seed), **settings)
+
+    return run
+
+
 @pytest.mark.parametrize("train", [meta_train, supervised_train])
-def test_a_killed_training_goes_on_bit_for_bit(train, tmp_path):
-    data, model = linear_tasks(np.random.default_rng(0), 6, 30), tiny_mlp(jax.random.key(1), width=4, depth=1)
-    events, file = [], tmp_path / "t.part"
-
-    def go(callback=None, kept=None):
-        return train(model, data, config=CONFIG, key=jax.random.key(2), callback=callback, checkpoint=kept)
-
-    prior = go(callback=events.append)
+def test_a_killed_training_goes_on_bit_for_bit(train, go, tmp_path):
+    events, again, file = [], [], tmp_path / "t.part"
+    prior = go(train, callback=events.append)
 
     class Dying(TrainingFile):
         def save(self, state, about):
             super().save(state, about)
-            raise Killed
+            if state.done in (20, 30):  # before the last evaluation, and within a stretch between two
+                raise Killed
 
-    saved = []
-    for _ in range(4):  # after 125, 150, 275 and 300 iterations
+    for _ in range(2):
         with pytest.raises(Killed):
-            go(kept=Dying(file, Periodic(1)))
-        saved.append(checkpoint.read_header(file).leaves[-1].value)
-    assert saved == [125, 150, 275, 300]
+            go(train, checkpoint=Dying(file, Periodic(1)))
     assert sorted(one.name for one in tmp_path.iterdir()) == ["t.part", "t.part.1", "t.part.2"]
-    kept = TrainingFile(file, Periodic(1))
-    array = eqx.filter(prior, eqx.is_array)
-    assert bits(eqx.filter(go(kept=kept), eqx.is_array)) == bits(array)
+    assert [done(tmp_path / f"t.part{age}") for age in ("", ".1", ".2")] == [30, 20, 10]
     file.write_bytes(file.read_bytes()[:-3])
-    again = []
+    kept = TrainingFile(file, Periodic(1))
     with pytest.warns(RecoveryWarning, match=r"Going on from the one before: t\.part\.1"):
-        assert bits(eqx.filter(go(kept=kept, callback=again.append), eqx.is_array)) == bits(array)
-    assert [e[:4] for e in again] == [e[:4] for e in events[-1:]]
+        assert bits(go(train, checkpoint=kept, callback=again.append)) == bits(prior)
+    assert [event[:4] for event in again] == [event[:4] for event in events[-1:]]
     kept.remove()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_training_saves_at_a_signal_and_belongs_to_its_data(tmp_path):
-    data, model = linear_tasks(np.random.default_rng(0), 6, 30), tiny_mlp(jax.random.key(1), width=4, depth=1)
+def test_a_training_saves_at_a_signal(go, tmp_path):
     file = TrainingFile(tmp_path / "t.part", Periodic())
-
-    def go(callback=None, config=CONFIG, data=data):
-        return meta_train(
-            model, data, config=config, key=jax.random.key(2), callback=callback, checkpoint=file
-        )
-
     with pytest.raises(Terminated):
-        go(lambda event: signal.raise_signal(signal.SIGTERM))
-    assert checkpoint.read_header(tmp_path / "t.part").leaves[-1].value == 150
-    content = (tmp_path / "t.part").read_bytes()
-    for change in (
-        {"config": dataclasses.replace(CONFIG, batch=5)},
-        {"data": linear_tasks(np.random.default_rng(0), 6, 31)},
-    ):
-        (tmp_path / "t.part").write_bytes(content)
-        seen = []
+        go(callback=lambda event: signal.raise_signal(signal.SIGTERM), checkpoint=file)
+    assert done(tmp_path / "t.part") == 20
+
+
+def test_a_file_of_another_training_is_passed_over(go, tmp_path, monkeypatch):
+    file, start = TrainingFile(tmp_path / "t.part", Periodic()), TrainingState(jnp.ones(2), 0, 0, 1.0, 0, 0)
+    about = {
+        name: described(config, jax.random.key(key), [data], [1.0], fit)
+        for name, (config, key, data, fit) in {
+            "it": (CONFIG, 0, DATA, jnp.ones(2)),
+            "config": (dataclasses.replace(CONFIG, batch=5), 0, DATA, jnp.ones(2)),
+            "key": (CONFIG, 1, DATA, jnp.ones(2)),
+            "data": (CONFIG, 0, DATA[:-1], jnp.ones(2)),
+            "numbers": (CONFIG, 0, [*DATA[:-1], Trajectory(DATA[-1].x + 1, DATA[-1].y)], jnp.ones(2)),
+            "start": (CONFIG, 0, DATA, jnp.zeros(2)),
+        }.items()
+    }
+    later = start._replace(done=9)
+    for name, other in about.items():
+        file.save(later, about["it"])
+        if name == "it":
+            assert file.resume(start, other).done == 9
+            continue
         with pytest.warns(
             RecoveryWarning, match=r"t\.part was written by another training: this training begins"
         ):
-            go(seen.append, **change)
-        assert [event.iteration for event in seen] == [150, 300]
+            assert file.resume(start, other) is start
+        assert not (tmp_path / "t.part").exists()
+    file.save(later, about["it"])
+    monkeypatch.setattr(checkpoint, "libraries", lambda: {"mole": "9"})
+    with pytest.warns(
+        RecoveryWarning, match=r"was written with .*, now {'mole': '9'}: this training begins again"
+    ):
+        assert file.resume(start, about["it"]) is start
+
+
+def done(path):
+    """Iterations in a file of a training."""
+    return checkpoint.read_header(path).leaves[-1].value
 
 
 def test_a_log_has_every_event_once(tmp_path):

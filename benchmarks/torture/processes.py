@@ -26,10 +26,9 @@ config.TrainingConfig.__post_init__ = _check
 
 
 class Ended(NamedTuple):
-    """How a process ended: exit status (minus the signal that killed it), seconds, and those of the processor."""
+    """How a process ended: exit status (minus the signal that ended it), and seconds of the processor."""
 
     status: int
-    seconds: float
     processor: float
 
 
@@ -67,15 +66,31 @@ def begin(args: Sequence[str], folder: Path, log: Path, before: Callable[[], Non
         os._exit(status)
 
 
-def wait(process: int, seconds: float | None = None, then: signal.Signals = signal.SIGKILL) -> Ended:
-    """Wait for the end of a process; after so many seconds send it a signal, and wait on."""
-    started, sent = time.monotonic(), seconds is None
+def wait(process: int, after: float | None = None, then: signal.Signals = signal.SIGKILL) -> Ended:
+    """Wait for the end of a process; once it and its workers have used ``after`` seconds of processors, send a signal.
+
+    Their own time, and not the clock's, so that the instants are spread over all of the work on a busy machine too.
+    """
+    used, sent = 0.0, after is None
     while True:
         found, status, usage = os.wait4(process, os.WNOHANG)
-        now = time.monotonic() - started
         if found:
-            return Ended(os.waitstatus_to_exitcode(status), now, usage.ru_utime + usage.ru_stime)
-        if not sent and now >= (seconds or 0.0):
+            return Ended(
+                os.waitstatus_to_exitcode(status), round(max(used, usage.ru_utime + usage.ru_stime), 2)
+            )
+        used = max(used, _processor(process))
+        if not sent and used >= (after or 0.0):
             os.kill(process, then)
             sent = True
-        time.sleep(0.002)
+        time.sleep(0.005)
+
+
+def _processor(process: int) -> float:
+    """Seconds of processors used by a process and its living descendants (Linux)."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        return 0.0
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(_processor(int(child)) for child in children)
