@@ -18,7 +18,7 @@ class InUseError(ValueError):
 
 @contextmanager
 def folder_lock(folder: Path, part: str | None = None) -> Iterator[None]:
-    """Be the only process on a folder that exists.
+    """Be the only process on a folder, which is made if it is not there.
 
     Args:
         folder: of the run.
@@ -28,6 +28,7 @@ def folder_lock(folder: Path, part: str | None = None) -> Iterator[None]:
     Raises:
         InUseError: if another process is there.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder / ".lock", folder, shared=part is not None):
         if part is None:
             yield

@@ -156,8 +156,8 @@ def run_evaluation(
     config: EvalConfig, folder: Path, workers: int, every_seconds: float = SECONDS
 ) -> list[EpisodeRecord]:
     """Run all cells with their progress, and read the records."""
-    claim_folder(folder, "eval.json", config.described())
     with folder_lock(folder):
+        claim_folder(folder, "eval.json", config.described())
         run_with_progress([Job(config, cell, folder) for cell in config.cells()], workers, every_seconds)
     return read_records(folder, config.cells())
 

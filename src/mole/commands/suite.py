@@ -77,10 +77,10 @@ def run_suite(
             "its prior: pass it as --first-order runs/first-order/prior.mole."
         )
     parts = parts_of(suite, out, files, settings=settings, precision=precision)
-    claim_parts(parts)
     number, shards = parse_shard(shard)
     jobs = suite_jobs(parts, (number, shards))
     with folder_lock(out, None if shards == 1 else f"{number}-of-{shards}"):
+        claim_parts(parts)
         console.print(
             f"suite {suite.name}: {len(jobs)} runs, {sum(job.complete for job in jobs)} of them done"
         )

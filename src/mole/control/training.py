@@ -76,10 +76,13 @@ def train_priors(
         The meta-trained prior (``folder/prior.mole``) and the supervised one (``folder/supervised.mole``).
 
     Raises:
-        ValueError: if the folder holds a training with another configuration or seed.
+        ValueError: if the folder holds a training with another configuration or seed, or another process is at work on
+            it.
     """
-    claim_folder(folder, "training.json", {"seed": seed, "config": dataclasses.asdict(config), **provenance})
     with folder_lock(folder), StageBar(_Training.planned(config), enabled=progress) as bar:
+        claim_folder(
+            folder, "training.json", {"seed": seed, "config": dataclasses.asdict(config), **provenance}
+        )
         remove_leftovers(folder)
         return _Training(make_env, spec, config, folder, seed, provenance, bar, every_seconds).run()
 

@@ -132,9 +132,9 @@ def evaluate(
         ValueError: if the folder holds results of another configuration, or another process is at work there.
         WorkerLost: if a worker process is killed; finished runs are kept.
     """
-    claim_folder(folder, "eval.json", config.described())
     jobs = [Job(config, cell, folder) for cell in config.cells()]
     with folder_lock(folder):
+        claim_folder(folder, "eval.json", config.described())
         run_jobs(jobs, workers=workers, every_seconds=every_seconds, on_tick=on_tick, on_done=on_done)
     return read_records(folder, config.cells())
 

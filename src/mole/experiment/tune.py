@@ -113,17 +113,17 @@ def tune(
         All trials, the best of each method first.
 
     Raises:
-        ValueError: if a trial's folder holds results of another configuration.
+        ValueError: if a trial's folder holds results of another configuration, or another process is at work there.
     """
     jobs: list[Job] = []
     dimensions = load_prior(config.prior)[0].target_size
-    for method in config.methods:
-        for number, settings in enumerate(trials_of(method, dimensions)):
-            trial = dataclasses.replace(config, methods=(method,), settings=settings)
-            place = folder / f"{method}-{number}"
-            claim_folder(place, "eval.json", trial.described())
-            jobs += [Job(trial, cell, place) for cell in trial.cells()]
     with folder_lock(folder):
+        for method in config.methods:
+            for number, settings in enumerate(trials_of(method, dimensions)):
+                trial = dataclasses.replace(config, methods=(method,), settings=settings)
+                place = folder / f"{method}-{number}"
+                claim_folder(place, "eval.json", trial.described())
+                jobs += [Job(trial, cell, place) for cell in trial.cells()]
         run_jobs(jobs, workers=workers, on_done=on_done)
     trials = []
     for place in dict.fromkeys(job.folder for job in jobs):
