@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mole.control.records import EpisodeRecord
+from mole.experiment.cell import actions_file
 from mole.experiment.config import Cell, EvalConfig
 from mole.experiment.evaluate import Done, Job
 
@@ -49,7 +50,12 @@ def stand_in_jobs(seen: list[Job], fail: Callable[[Cell], bool] = lambda cell: F
     """What stands in for `run_jobs`: every missing job gets its record at once, and is noted in ``seen``."""
 
     def run(
-        jobs: Sequence[Job], *, workers: int, on_tick: Any = None, on_done: Callable[[Done], None]
+        jobs: Sequence[Job],
+        *,
+        workers: int,
+        every_seconds: float = 60.0,
+        on_tick: Any = None,
+        on_done: Callable[[Done], None],
     ) -> None:
         if workers < 1:
             raise ValueError(f"got workers={workers}; expected at least 1.")
@@ -59,6 +65,8 @@ def stand_in_jobs(seen: list[Job], fail: Callable[[Cell], bool] = lambda cell: F
             seen.append(job)
             error = "FloatingPointError: [too] fast" if fail(job.cell) else None
             stand_in_record(job.config, job.cell, error=error).save(job.path)
+            if job.config.keeps_actions(job.cell):
+                actions_file(job.path).touch()
             on_done(Done(job.cell, number, len(jobs), error))
 
     return run

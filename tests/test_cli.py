@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from mole.experiment.evaluate import Job, WorkerLost
 from mole.experiment.families import FAMILIES
 from mole.experiment.methods import METHODS
 from mole.experiment.tune import VALIDATION_SEEDS, VALIDATION_STEPS, Trial
+from mole.interrupts import Terminated
 from mole.prior_file import load_prior, save_prior
 from stand_in_runs import stand_in_jobs
 
@@ -155,7 +157,12 @@ def test_a_file_that_is_no_prior_is_refused(mole: Run, prior: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
-        (KeyboardInterrupt(), 130, "interrupted: finished runs and what was recorded are kept; run it again to go on."),
+        (KeyboardInterrupt(), 130, "interrupted: finished runs and what was recorded are kept; run it again to go on "
+         "(a stream: with --checkpoint and --resume)."),
+        (Terminated(), 143, "terminated: finished runs and what was recorded are kept; run it again to go on "
+         "(a stream: with --checkpoint and --resume)."),
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 2, "error: [Errno 28] No space left on device: "
+         "'runs/x' error: make room, then run it again to go on: what was whole before is still there."),
         (FloatingPointError("training diverged"), 2, "error: training diverged"),
         (FileExistsError("runs is a file"), 2, "error: runs is a file"),
         (EpisodeError("stopped in [step 3]", cast("Any", None)), 2, "error: stopped in [step 3]"),

@@ -16,7 +16,8 @@ import pytest
 from helpers import tiny_prior
 from mole.control.claim import claim_folder
 from mole.control.data import load_stretches
-from mole.control.records import EpisodeRecord
+from mole.control.episode_file import EpisodeFile
+from mole.control.records import EpisodeRecord, Recorder
 from mole.envs.half_cheetah import DYNAMICS
 from mole.experiment import evaluate as evaluating
 from mole.experiment import tune as tuning
@@ -26,6 +27,8 @@ from mole.experiment.evaluate import Done, Job, Tick, evaluate, run_jobs
 from mole.experiment.methods import METHODS, SIMULATOR, TUNED, Priors, learner_for
 from mole.experiment.tune import TRIALS, trials_of, tune
 from mole.experiment.worlds import make_world
+from mole.generations import Periodic, RecoveryWarning
+from mole.lock import InUseError, folder_lock
 from mole.online import Continuous, KShot, Mixture, Oracle, Static
 from mole.prior_file import save_prior
 from mole.report.replay import replay_frames
@@ -262,10 +265,15 @@ def test_a_description_holds_what_makes_results_comparable(config: EvalConfig, t
         assert {name for name in described if changed[name] != described[name]} == set(changes)
 
 
-def test_a_folder_belongs_to_one_configuration(tmp_path: Path) -> None:
+def test_a_folder_belongs_to_one_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "new" / "folder"
     claim_folder(folder, "eval.json", {"steps": 3, "noise": (0.0, 0.1)})
     before = (folder / "eval.json").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        with pytest.raises(OSError, match="killed"):
+            claim_folder(tmp_path / "other", "eval.json", {"steps": 3})
+    claim_folder(tmp_path / "other", "eval.json", {"steps": 3})  # half a claim is none
     claim_folder(folder, "eval.json", {"noise": (0.0, 0.1), "steps": 3})
     with pytest.raises(
         ValueError, match=r"another configuration: eval\.json differs in more, steps\. Choose another"
@@ -332,6 +340,70 @@ def test_an_unfinished_run_is_made_again_and_the_same_seed_gives_the_same_run(
     other = run_cell(config, dataclasses.replace(cell, seed=1), tmp_path)
     assert not np.array_equal(other.reward, record.reward)
     assert other.meta["random_action_error"] != record.meta["random_action_error"]
+
+
+class Killed(BaseException):
+    """Nobody catches it: what is on disk then is all there is."""
+
+
+@pytest.mark.parametrize("method", ["mole", SIMULATOR])
+def test_a_killed_run_goes_on_bit_for_bit(
+    config: EvalConfig, mole_run: tuple[EpisodeRecord, Path], tmp_path: Path, method: str
+) -> None:
+    """MuJoCo, the hidden schedule, the mixture and the plan are where they were."""
+    cell, folder = Cell(method, SCHEDULE, 0), mole_run[1]
+    if method == SIMULATOR:
+        config = dataclasses.replace(config, simulator_steps=STEPS)
+        run_cell(config, cell, folder)
+    job, steps = Job(config, cell, tmp_path), list[int]()
+
+    def die(recorder: Recorder) -> None:
+        if len(recorder) == 17:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_cell(*job, die, EpisodeFile(job.checkpoint, Periodic(5)))
+    assert len(EpisodeRecord.load(job.path)) == 17
+    run_cell(*job, lambda recorder: steps.append(len(recorder)), EpisodeFile(job.checkpoint, Periodic(5)))
+    assert steps == list(range(16, STEPS + 1))
+    assert job.complete
+    one, other = (EpisodeRecord.load(place / f"{cell.name}.npz") for place in (folder, tmp_path))
+    for field in dataclasses.fields(EpisodeRecord):
+        if field.name not in ("seconds", "meta"):
+            assert getattr(one, field.name).tobytes() == getattr(other, field.name).tobytes(), field.name
+    assert one.meta == other.meta
+    name = f"{cell.name}.actions.npz"
+    assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {f"{cell.name}.npz", name}
+
+
+def test_a_run_without_its_actions_or_with_a_damaged_record_is_made_again(
+    config: EvalConfig, mole_run: tuple[EpisodeRecord, Path], tmp_path: Path
+) -> None:
+    for path in mole_run[1].glob("mole--*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    job = Job(config, Cell("mole", SCHEDULE, 0), tmp_path)
+    assert job.complete
+    actions = tmp_path / f"{job.cell.name}.actions.npz"
+    kept = actions.read_bytes()
+    actions.unlink()  # killed between the two files
+    assert not job.complete
+    assert Job(dataclasses.replace(config, keep_actions=False), job.cell, tmp_path).path == job.path
+    actions.write_bytes(kept)
+    raw = bytearray(job.path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    job.path.write_bytes(raw)
+    with pytest.warns(
+        RecoveryWarning, match=r"--0\.npz .*kept as mole--.*--0\.npz\.damaged, and the run made again"
+    ):
+        assert not job.complete
+    assert not job.complete
+    assert (tmp_path / f"{job.path.name}.damaged").read_bytes() == raw
+
+
+def test_a_second_evaluation_of_a_folder_is_refused(config: EvalConfig, tmp_path: Path) -> None:
+    with folder_lock(tmp_path), pytest.raises(InUseError, match="is in use by process"):
+        evaluate(config, tmp_path)
 
 
 def test_the_oracle_is_told_the_true_task_from_the_first_step(config: EvalConfig, tmp_path: Path) -> None:

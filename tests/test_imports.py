@@ -19,21 +19,25 @@ LONGEST = 300  # lines
 # and the adapters of streams wrap estimators.
 CORE = "_types models likelihoods inner prior checkpoint"
 ENCODING = "streams.encoding streams._inputs streams._columns streams._values"
-LEARNING = f"{CORE} atomic prior_file lowrank meta online readout estimators"
+RUNS = "atomic generations interrupts lock"
+LEARNING = f"{CORE} {RUNS} prior_file lowrank meta online readout estimators"
 CONTROL = f"{LEARNING} planning control envs"
 MAY_IMPORT = {
     "_types": "",
     "atomic": "",
-    "workers": "",
     "_checkpoint_format": "",
+    "interrupts": "",
+    "lock": "",
     "checkpoint": "mole _checkpoint_format atomic",
+    "generations": "atomic checkpoint",
+    "workers": "generations interrupts",
     "models": "_types",
     "likelihoods": "_types",
     "inner": "_types models likelihoods",
     "prior": "_types models likelihoods inner",
     "prior_file": CORE,
     "lowrank": CORE,
-    "meta": f"{CORE} lowrank",
+    "meta": f"{CORE} {RUNS} lowrank",
     "online": f"{CORE} lowrank",
     "readout": f"{CORE} meta online",
     "streams._values": "",
@@ -43,7 +47,7 @@ MAY_IMPORT = {
     "estimators": f"{CORE} prior_file meta online readout streams.encoding",
     "planning": "_types",
     "envs": "_types",
-    "streams": f"_types checkpoint {ENCODING}",
+    "streams": f"_types atomic checkpoint {ENCODING}",
     "streams.river": "estimators",
     "streams.sklearn": "estimators",
     "zoo": "_types estimators streams",

@@ -280,7 +280,7 @@ def test_an_estimator_that_is_not_finite_leaves_gaps_and_no_nan(tmp_path: Path) 
         (["data.csv", "--target", "y", "--features", "a,colours"], "no column 'colours': did you mean 'colour'?"),
         (["data.csv", "--target", "y", "--features", "a,y"], "expected one or more, without the target 'y'"),
         (["data.csv", "--target", "y", "--level", "90"], "got level 90.0, expected a share between 0 and 1"),
-        (["data.csv", "--target", "y", "--every", "0"], "got --every 0, expected at least 1 row"),
+        (["data.csv", "--target", "y", "--every", "0"], "got a checkpoint every 0 steps, expected at least 1"),
         (["data.csv", "--target", "y", "--resume"], "got --resume without --checkpoint FILE"),
         (["data.csv", "--target", "y", "--checkpoint", "c", "--new-input"], "got --new-input without --resume"),
         (["data.csv", "--target", "y", "--checkpoint", "no/c"], "cannot write no/c: its folder does not exist"),

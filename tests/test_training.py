@@ -83,12 +83,13 @@ STAGES = [
     "prior-01.mole",
     "supervised.mole",
 ]
+FIGURES = ["data-01-00.json", "data-01-01.json"]
 
 
 def test_it_writes_every_stage_and_reads_no_task(whole):
     folder, (prior, supervised), maker = whole
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [*STAGES, "prior.mole", "training.json", "log.jsonl"]
+        [*STAGES, *FIGURES, "prior.mole", "training.json", "log.jsonl", ".lock"]
     )
     assert maker.phases == ["explore", "control", "control"]
     assert all(env.reads == [] for env in maker.made)

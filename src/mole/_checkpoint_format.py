@@ -40,6 +40,10 @@ class CheckpointError(ValueError):
     """The file cannot be read as asked, or the tree cannot be written: the text says why and what to do."""
 
 
+class DamagedError(CheckpointError):
+    """The bytes of the file are not those that were written: truncated, altered, or no checkpoint at all."""
+
+
 @dataclass(frozen=True)
 class Leaf:
     """One entry of a header: ``type`` is ``array``, ``key``, ``bool``, ``int``, ``float`` or ``str``."""
@@ -84,12 +88,12 @@ def parse_header(file: BinaryIO, path: Any) -> Header:
     size = os.fstat(file.fileno()).st_size
     start = file.read(_PREAMBLE.size)
     if not start.startswith(_MAGIC):
-        raise CheckpointError(
+        raise DamagedError(
             f"{path} is not a mole checkpoint: it starts with {start[:8]!r}, expected {_MAGIC!r}"
         )
     fixed = _PREAMBLE.size + _DIGEST_BYTES
     if size < fixed:
-        raise CheckpointError(
+        raise DamagedError(
             f"{path} is truncated: {size} bytes, expected at least {fixed}; copy or save it again"
         )
     _, version, length = _PREAMBLE.unpack(start)
@@ -98,18 +102,14 @@ def parse_header(file: BinaryIO, path: Any) -> Header:
             f"{path} has format version {version}, expected at most {FORMAT_VERSION}; update mole"
         )
     if length > size - fixed:
-        raise CheckpointError(
-            f"{path} is truncated: its header needs {length} bytes, {size - fixed} are left"
-        )
+        raise DamagedError(f"{path} is truncated: its header needs {length} bytes, {size - fixed} are left")
     digest, raw = file.read(_DIGEST_BYTES), file.read(length)
     if hashlib.sha256(start + raw).digest() != digest:
-        raise CheckpointError(
-            f"{path} was altered: the checksum of its header does not match; use another copy"
-        )
+        raise DamagedError(f"{path} was altered: the checksum of its header does not match; use another copy")
     header = _parse(raw, path)
     if size - fixed - length != header.arrays_nbytes:
         state = "truncated" if size - fixed - length < header.arrays_nbytes else "altered (too long)"
-        raise CheckpointError(
+        raise DamagedError(
             f"{path} is {state}: {size - fixed - length} bytes of arrays, expected {header.arrays_nbytes}; "
             "copy or save it again"
         )

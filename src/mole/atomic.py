@@ -1,31 +1,48 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and the generations of a file that is written again and again.
+
+The newest generation has the name itself, the ones before it have ``.1``, ``.2``, … after it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_file"]
+__all__ = ["atomic_file", "atomic_text", "generations", "naming", "remove_generations", "remove_leftovers"]
+
+_GAP = 3  # a crash while generations move up leaves one name out; so many say that there are no more
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_file(path: str | os.PathLike[str], *, keep: int = 1) -> Iterator[BinaryIO]:
     """A new binary file that takes the place of ``path`` when the block ends without an error.
 
     It is written beside ``path``, flushed to disk and renamed: a crash leaves the old file or the new one.
+
+    Args:
+        path: the file.
+        keep: generations that are there afterwards, the new one included; 1 keeps no old one.
+
+    Raises:
+        OSError: if it cannot be written, with its name; the old file is there then.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    temporary, file = _temporary(target)
     try:
-        with temporary.open("xb") as file:
+        with file, naming(target):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)  # noqa: PTH105 - the atomic step, named as in POSIX
+        for age in range(keep - 1, 0, -1):
+            with suppress(FileNotFoundError):
+                os.replace(_generation(target, age - 1), _generation(target, age))  # noqa: PTH105 - as in POSIX
+        os.replace(temporary, target)  # noqa: PTH105
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":  # the new name is durable only after its folder is
@@ -34,3 +51,85 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of writing in this block say which file it was; by themselves they do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+def atomic_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a whole text file, as `atomic_file` does."""
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def generations(path: str | os.PathLike[str]) -> list[Path]:
+    """The generations of ``path`` that are there, the newest first."""
+    target, found, age, gap = Path(path), [], 0, 0
+    while gap < _GAP:
+        one = _generation(target, age)
+        age, gap = age + 1, 0 if one.is_file() else gap + 1
+        if not gap:
+            found.append(one)
+    return found
+
+
+def remove_generations(path: str | os.PathLike[str]) -> None:
+    """Remove all generations of ``path``, the oldest first: what is left after a crash goes on from the newest."""
+    for one in reversed(generations(path)):
+        one.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike[str], name: str | None = None) -> None:
+    """Remove what a killed process was writing in ``folder``; what a living one is writing stays.
+
+    Args:
+        folder: where `atomic_file` wrote.
+        name: only what was to become this file or a generation of it.
+    """
+    for path in Path(folder).glob(".*.tmp" if name is None else f".{name}.*.tmp"):
+        if _LEFTOVER.fullmatch(path.name):
+            # whoever writes it has it locked; it may also end, or be removed, right now
+            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+                if _locked(file, wait=False):
+                    path.unlink()
+
+
+def _generation(target: Path, age: int) -> Path:
+    return target if age == 0 else target.with_name(f"{target.name}.{age}")
+
+
+def _temporary(target: Path) -> tuple[Path, BinaryIO]:
+    while True:
+        path = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+        file = path.open("xb")
+        _locked(file, wait=True)
+        if path.exists():  # it was not taken for a leftover before it was locked
+            return path, file
+        file.close()
+
+
+def _locked(file: BinaryIO, *, wait: bool) -> bool:
+    """Lock an open file until it is closed; False where there are no such locks: then nothing counts as left over.
+
+    Raises:
+        BlockingIOError: if somebody else has locked it and this is not to wait.
+    """
+    if os.name != "posix":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:  # a file system without locks
+        return False
+    return True

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -20,17 +21,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole._checkpoint_format import SCALARS, WIRE, CheckpointError, Header, Leaf, encode_header, parse_header
+from mole._checkpoint_format import (
+    SCALARS,
+    WIRE,
+    CheckpointError,
+    DamagedError,
+    Header,
+    Leaf,
+    encode_header,
+    parse_header,
+)
 from mole.atomic import atomic_file
 
-__all__ = ["CheckpointError", "Header", "Leaf", "load", "read_header", "save"]
+__all__ = [
+    "CheckpointError",
+    "DamagedError",
+    "Header",
+    "Leaf",
+    "libraries",
+    "load",
+    "placeholder",
+    "read_header",
+    "save",
+    "verify",
+]
 
 _ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 
 T = TypeVar("T")
 
 
-def save(path: str | os.PathLike[str], tree: Any, *, kind: str, config: dict[str, Any]) -> None:
+def save(
+    path: str | os.PathLike[str], tree: Any, *, kind: str, config: dict[str, Any], keep: int = 1
+) -> None:
     """Write ``tree`` to ``path`` so that either the whole new file is there afterwards or the old one is.
 
     Args:
@@ -39,6 +62,7 @@ def save(path: str | os.PathLike[str], tree: Any, *, kind: str, config: dict[str
         kind: what the tree is, e.g. ``"prior"``; :func:`load` insists on it.
         config: plain JSON data (dicts with string keys, lists, strings, finite numbers, booleans, None), all
             that is needed to rebuild the ``like`` of :func:`load`. Tuples come back as lists.
+        keep: generations that are there afterwards (:mod:`mole.atomic`), this one included.
 
     Raises:
         CheckpointError: a leaf or an entry of ``config`` cannot be stored.
@@ -58,8 +82,8 @@ def save(path: str | os.PathLike[str], tree: Any, *, kind: str, config: dict[str
             digest.update(arrays[-1].data)
             leaf, offset = replace(leaf, offset=offset), offset + leaf.nbytes
         leaves.append(leaf)
-    header = Header(kind, config, _libraries(), tuple(leaves), offset, digest.hexdigest())
-    with atomic_file(target) as file:
+    header = Header(kind, config, libraries(), tuple(leaves), offset, digest.hexdigest())
+    with atomic_file(target, keep=keep) as file:
         file.write(encode_header(header))
         for array in arrays:
             file.write(array.data)
@@ -101,12 +125,10 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str) -> T:
             raw = file.read(leaf.nbytes)
             digest.update(raw)
             if len(raw) != leaf.nbytes:
-                raise CheckpointError(f"{path} is truncated inside {leaf.path}; copy or save it again")
+                raise DamagedError(f"{path} is truncated inside {leaf.path}; copy or save it again")
             values[leaf.path] = _from_bytes(raw, leaf, expected[leaf.path][1], path)
     if digest.hexdigest() != header.arrays_sha256:
-        raise CheckpointError(
-            f"{path} was altered: the checksum of its arrays does not match; use another copy"
-        )
+        raise _altered(path)
     return jax.tree_util.tree_map_with_path(lambda at, old: values.get(jax.tree_util.keystr(at), old), like)
 
 
@@ -114,6 +136,32 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     """Read and check the header alone, not the arrays. Raises as :func:`load` does."""
     with _open(path) as file:
         return parse_header(file, path)
+
+
+def verify(path: str | os.PathLike[str]) -> Header:
+    """Read the whole file and compare all checksums, without a ``like`` and in little memory.
+
+    Raises:
+        DamagedError: the bytes are not those that were written.
+        CheckpointError: it is of a newer format.
+        FileNotFoundError: there is no such file.
+    """
+    with _open(path) as file:
+        header, digest = parse_header(file, path), hashlib.sha256()
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    if digest.hexdigest() != header.arrays_sha256:
+        raise _altered(path)
+    return header
+
+
+def placeholder(shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """An array for ``like`` that stays NumPy's when it is loaded, and has no memory of its own."""
+    return np.broadcast_to(np.zeros((), np.dtype(dtype)), tuple(int(size) for size in shape))
+
+
+def _altered(path: Any) -> DamagedError:
+    return DamagedError(f"{path} was altered: the checksum of its arrays does not match; use another copy")
 
 
 def _flatten(tree: Any) -> list[tuple[Leaf, Any]]:
@@ -219,7 +267,8 @@ def _open(path: str | os.PathLike[str]) -> BinaryIO:
         ) from None
 
 
-def _libraries() -> dict[str, str]:
+def libraries() -> dict[str, str]:
+    """The versions that decide the numbers of a run, as the headers of files have them."""
     from mole import __version__  # here, because the package imports this module
 
     return {"mole": __version__, **{name: metadata.version(name) for name in ("jax", "equinox", "numpy")}}

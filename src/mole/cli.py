@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
 from collections.abc import Callable
@@ -24,8 +25,12 @@ from mole.commands.tune import tune_with
 from mole.control.episode import EpisodeError
 from mole.experiment.evaluate import WorkerLost
 from mole.experiment.families import Family
+from mole.generations import tell_in_one_line
+from mole.interrupts import Terminated, terminable
 
 __all__ = ["main"]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _commands(family: Family | None) -> dict[str, Callable[..., Any]]:
@@ -47,34 +52,41 @@ def main(args: list[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 if some runs failed and the others are there; 2 for wrong input or a failure that ended
-        everything; 130 for Ctrl-C.
+        everything; 130 for Ctrl-C, 143 for SIGTERM.
     """
     words = sys.argv[1:] if args is None else args
     if args is None:  # a caller in the same process has settings of its own
         use_compilation_cache()
+        tell_in_one_line()
     invocation.set(shlex.join(["mole", *words]))
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            _commands(default_family(words)),
-            prog="mole",
-            description="Deep models that keep learning online in a world that changes.",
-            args=args,
-        )
-    except KeyboardInterrupt:
+        with terminable():
+            tyro.extras.subcommand_cli_from_dict(
+                _commands(default_family(words)),
+                prog="mole",
+                description="Deep models that keep learning online in a world that changes.",
+                args=args,
+            )
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, Terminated)
         Console(stderr=True).print(
-            "interrupted: finished runs and what was recorded are kept; run it again to go on."
+            f"{'terminated' if terminated else 'interrupted'}: finished runs and what was recorded are kept; run it "
+            "again to go on (a stream: with --checkpoint and --resume).",
+            soft_wrap=True,
         )
-        return 130
+        return 143 if terminated else 130
     except FailedRuns as error:
         _complain(error)
         return 1
     except (ValueError, TypeError, OSError, FloatingPointError, EpisodeError, WorkerLost) as error:
         _complain(error)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _complain("make room, then run it again to go on: what was whole before is still there.")
         return 2
     return 0
 
 
-def _complain(error: Exception) -> None:
+def _complain(error: Exception | str) -> None:
     Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
 
 

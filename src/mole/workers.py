@@ -14,6 +14,9 @@ from typing import Any
 
 import jax
 
+from mole.generations import tell_in_one_line
+from mole.interrupts import obey
+
 __all__ = ["SPAWN", "WorkerLost", "available_cores", "worker_pool"]
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -38,7 +41,8 @@ def worker_pool(
     """A pool of ``count`` processes, each pinned to one core (in turn, if there are fewer cores).
 
     Two XLA thread pools on the same cores slow each other down; and with one thread everywhere the numbers do not
-    depend on how many processes there are. What was compiled is kept where the parent keeps it.
+    depend on how many processes there are. What was compiled is kept where the parent keeps it. When the block is left
+    early, jobs that run and keep checkpoints write them and leave.
 
     Args:
         count: processes.
@@ -53,13 +57,13 @@ def worker_pool(
     if count < 1:
         raise ValueError(f"got workers={count}; expected at least 1.")
     # No manager: its process would outlive a parent that is killed.
-    cores = SPAWN.Queue()
+    cores, stop = SPAWN.Queue(), SPAWN.Event()
     for core in range(count):
         cores.put(core)
     settings = {name: getattr(jax.config, name) for name in _CACHE}
     if platform is not None:
         settings["jax_platforms"] = platform
-    begin = (cores, os.getpid(), settings, start, args)
+    begin = (cores, stop, os.getpid(), settings, start, args)
     with ProcessPoolExecutor(count, mp_context=SPAWN, initializer=_begin, initargs=begin) as pool:
         try:
             yield pool
@@ -69,18 +73,22 @@ def worker_pool(
                 "is kept: run it again to go on, with fewer workers if memory was short."
             ) from error
         except BaseException:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def _begin(
     cores: Any,
+    stop: Any,
     parent: int,
     settings: dict[str, Any],
     start: Callable[..., None] | None,
     args: tuple[Any, ...],
 ) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    tell_in_one_line()
+    obey(stop)
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if available:
         os.sched_setaffinity(0, {available[cores.get() % len(available)]})

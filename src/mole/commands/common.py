@@ -13,12 +13,14 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from mole.atomic import atomic_text
 from mole.control.records import EpisodeRecord
 from mole.experiment.config import Cell
 from mole.experiment.evaluate import Done, Job, Tick, run_jobs
 from mole.experiment.families import Family, family_of, world_of
 from mole.experiment.remaining import RemainingTime
 from mole.experiment.worlds import make_world, world_name
+from mole.generations import SECONDS
 from mole.report.console import LEGEND, LiveRuns, results_table, runs_csv, summary
 from mole.report.tables import rows_of
 from mole.shipped import shipped_priors
@@ -73,8 +75,8 @@ def same_defaults(env: str, family: Family | None) -> None:
         raise ValueError(f"got {env} after other options; expected it first, since it decides the defaults.")
 
 
-def run_with_progress(jobs: Sequence[Job], workers: int) -> None:
-    """Run what is not complete, with a table of the running cells and the remaining time."""
+def run_with_progress(jobs: Sequence[Job], workers: int, every_seconds: float = SECONDS) -> None:
+    """Run what is not complete, with a table of the running cells and the remaining time; see `run_jobs`."""
     left = RemainingTime([job for job in jobs if not job.complete], workers)
     live = LiveRuns(max(job.config.steps for job in jobs))
 
@@ -94,7 +96,7 @@ def run_with_progress(jobs: Sequence[Job], workers: int) -> None:
             left.done(event.cell, time.monotonic())
             _say(event, _remaining(left) if event.number < event.total else "")
 
-        run_jobs(jobs, workers=workers, on_tick=tick, on_done=done)
+        run_jobs(jobs, workers=workers, every_seconds=every_seconds, on_tick=tick, on_done=done)
 
 
 def _say(event: Done, remaining: str) -> None:
@@ -129,8 +131,8 @@ def write_results(out: Path, records: Sequence[EpisodeRecord], title: str = "") 
     for schedule in dict.fromkeys(row.schedule for row in rows):
         console.print(results_table([row for row in rows if row.schedule == schedule]))
     console.print(LEGEND, style="dim", highlight=False)
-    (out / "runs.csv").write_text(runs_csv(rows))
-    (out / "summary.json").write_text(json.dumps(summary(rows), indent=1) + "\n")
+    atomic_text(out / "runs.csv", runs_csv(rows))
+    atomic_text(out / "summary.json", json.dumps(summary(rows), indent=1) + "\n")
 
 
 def need_parquet() -> None:

@@ -31,6 +31,8 @@ from mole.experiment.evaluate import Job, read_records
 from mole.experiment.families import Family, family_of, has_tasks
 from mole.experiment.methods import METHODS, UNTUNED
 from mole.experiment.worlds import world_settings
+from mole.generations import SECONDS
+from mole.lock import folder_lock
 from mole.report.html import write_report
 
 __all__ = ["eval_with", "run_evaluation", "write_page"]
@@ -60,6 +62,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         keep_actions: bool = False,
         out: Path | None = None,
         workers: int = 2,
+        every_seconds: float = SECONDS,
         shard: str = "1/1",
         format: Literal["npz", "parquet"] = "npz",
         planner: PlannerConfig = default,
@@ -88,6 +91,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             keep_actions: keep the actions too, so that runs can be rendered (a suite does).
             out: folder for records, runs.csv, summary.json and report.html; finished runs there are not done again.
             workers: processes, one core each.
+            every_seconds: between two checkpoints of a running run, from which it goes on if it is stopped.
             shard: I/N runs the I-th of N parts of a suite, for machines that share the folder.
             format: parquet writes every record also as a Parquet file beside it (extra "parquet").
             planner: the planner that all methods share; a suite takes --planner.precision alone.
@@ -103,7 +107,8 @@ def eval_with(family: Family | None) -> Callable[..., None]:
                 misplaced, "--suite has its own; leave it out, or evaluate one environment: mole eval ENV"
             )
             run_suite(suite, methods, settings, families, seeds, steps, prior, first_order, probe_steps,
-                      planner.precision, out or Path("runs") / suite, workers, shard, format == "parquet")  # fmt: skip
+                      planner.precision, out or Path("runs") / suite, workers, every_seconds, shard,
+                      format == "parquet")  # fmt: skip
             return
         if env is None:
             raise ValueError(
@@ -137,7 +142,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             first_order=first_order,
         )
         folder = out or Path("runs/eval")
-        records = run_evaluation(config, folder, workers)
+        records = run_evaluation(config, folder, workers, every_seconds)
         if format == "parquet":
             write_parquet(folder, config.cells())
         write_results(folder, records)
@@ -147,10 +152,13 @@ def eval_with(family: Family | None) -> Callable[..., None]:
     return evaluate
 
 
-def run_evaluation(config: EvalConfig, folder: Path, workers: int) -> list[EpisodeRecord]:
+def run_evaluation(
+    config: EvalConfig, folder: Path, workers: int, every_seconds: float = SECONDS
+) -> list[EpisodeRecord]:
     """Run all cells with their progress, and read the records."""
-    claim_folder(folder, "eval.json", config.described())
-    run_with_progress([Job(config, cell, folder) for cell in config.cells()], workers)
+    with folder_lock(folder):
+        claim_folder(folder, "eval.json", config.described())
+        run_with_progress([Job(config, cell, folder) for cell in config.cells()], workers, every_seconds)
     return read_records(folder, config.cells())
 
 

@@ -16,15 +16,14 @@ from rich.live import Live
 from rich.markup import escape
 
 from mole import checkpoint as checkpoints
-from mole import estimators
 from mole.commands.common import invocation
-from mole.commands.interrupts import Interrupts
+from mole.commands.stream_loop import Loop, begin, check_options, locked_newest, make_writer
 from mole.commands.stream_prior import GivenPrior, columns_of, given_prior
 from mole.commands.stream_view import StreamView
 from mole.envs.suggest import did_you_mean
+from mole.generations import KEPT, SECONDS, Periodic
+from mole.interrupts import Interrupts
 from mole.report.stream import write_stream_report
-from mole.streams.predictions import CLASSIFICATION, REGRESSION, PredictionWriter, open_predictions
-from mole.streams.run_file import SavedRun, load_run, save_run
 from mole.streams.runner import StreamRun, StreamSettings, guess_task, task_importances
 from mole.streams.sources import Row, Source, open_source
 
@@ -43,6 +42,8 @@ def stream(
     report: Path | None = None,
     checkpoint: Path | None = None,
     every: int = 1000,
+    every_seconds: float = SECONDS,
+    keep: int = KEPT,
     resume: bool = False,
     new_input: bool = False,
     strict: bool = False,
@@ -62,7 +63,9 @@ def stream(
             come from standard input or the output is no terminal.
         report: file for a report (HTML).
         checkpoint: file to go on from after an interruption.
-        every: rows between two checkpoints.
+        every: rows between two checkpoints; one is written at the end too.
+        every_seconds: seconds after which the next row writes one, whatever --every says.
+        keep: checkpoints that are kept; the older ones have .1, .2, … after their name.
         resume: go on from the checkpoint, if there is one.
         new_input: with --resume: the rows of the source are new, none of them was learned yet.
         strict: stop at the first bad row instead of counting it.
@@ -70,12 +73,13 @@ def stream(
         seed: of the first weights and of all training.
         format: of the source, if its name does not tell.
     """
-    saved_before = checkpoint is not None and checkpoint.exists()
-    _check_options(checkpoint, every, resume, new_input, saved_before)
+    periodic = Periodic(every, every_seconds)
+    check_options(checkpoint, keep, resume, new_input)
     with ExitStack() as stack:
+        last = locked_newest(stack, checkpoint, resume)
         to_stdout = out == "-" or (out is None and (source == "-" or not sys.stdout.isatty()))
         console = Console(stderr=to_stdout)
-        config = checkpoints.read_header(checkpoint).config if checkpoint and saved_before else {}
+        config = checkpoints.read_header(last).config if last else {}
         position = None if new_input else config.get("position")
         rows = stack.enter_context(open_source(source, form=format, position=position))
         chosen = None if features is None else tuple(name.strip() for name in features.split(","))
@@ -94,75 +98,22 @@ def stream(
         if report is not None and not report.resolve().parent.is_dir():
             raise FileNotFoundError(f"cannot write {report}: its folder does not exist; create it first")
         name = None if to_stdout or out is None else out
-        saved = _begin(settings, ready, checkpoint if saved_before else None, name)
-        if saved_before:
+        saved = begin(settings, ready, last, name)
+        if last:
             console.print(f"going on after row {saved.run.rows:,}", style="dim")
-        writer = _writer(stack, settings.task, name, to_stdout, saved, saved_before, live=source == "-")
-        loop = _Loop(saved.run, writer, name, checkpoint, every, strict, saved.position)
+        writer = make_writer(
+            stack, settings.task, name, to_stdout, saved, last is not None, live=source == "-"
+        )
+        loop = Loop(saved.run, writer, name, checkpoint, keep, periodic, strict, saved.position)
+        interrupts = Interrupts()
         try:
-            with _shown(console, loop.view):
-                interrupted = loop.run(given)
+            with _shown(console, loop.view), interrupts:
+                loop.run(interrupts.until_asked(given))
         except BrokenPipeError:  # whoever read the predictions has enough of them
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            interrupted = False
         loop.save()
         _end(console, loop.run_, loop.view, source, report, checkpoint)
-    if interrupted:
-        raise KeyboardInterrupt
-
-
-class _Loop:
-    """Rows through the run, to the writer, and from time to time into the checkpoint."""
-
-    def __init__(
-        self,
-        run: StreamRun,
-        writer: PredictionWriter | None,
-        name: str | None,
-        checkpoint: Path | None,
-        every: int,
-        strict: bool,
-        position: dict[str, Any] | None,
-    ) -> None:
-        self.run_, self.view = run, StreamView(run)
-        self._writer, self._name, self._checkpoint = writer, name, checkpoint
-        self._every, self._strict, self._position = every, strict, position
-
-    def run(self, rows: Iterable[Row]) -> bool:
-        """Until the rows end; whether they were interrupted."""
-        with Interrupts() as interrupts:
-            for row in interrupts.until_asked(rows):
-                outcome = self.run_.step(row, strict=self._strict)
-                self._position = row.position
-                if self._writer is not None:
-                    self._writer.write(outcome)
-                self.view.update(outcome)
-                if self.run_.rows % self._every == 0:
-                    self.save()
-            return interrupts.asked
-
-    def save(self) -> None:
-        """Write the checkpoint, after the predictions that it counts are on disk."""
-        length = 0 if self._writer is None else self._writer.sync()
-        if self._checkpoint is not None:
-            save_run(self._checkpoint, SavedRun(self.run_, self._position, self._name, length))
-
-
-def _check_options(checkpoint: Path | None, every: int, resume: bool, new_input: bool, exists: bool) -> None:
-    if every < 1:
-        raise ValueError(f"got --every {every}, expected at least 1 row")
-    if (resume or new_input) and checkpoint is None:
-        raise ValueError(
-            "got --resume without --checkpoint FILE, expected both: say which file to go on from"
-        )
-    if new_input and not resume:
-        raise ValueError("got --new-input without --resume, expected both: it says how to go on")
-    if exists and not resume:
-        raise ValueError(
-            f"the checkpoint {checkpoint} is there already: add --resume to go on from it, or delete it to start again"
-        )
-    if checkpoint is not None and not checkpoint.resolve().parent.is_dir():
-        raise FileNotFoundError(f"cannot write {checkpoint}: its folder does not exist; create it first")
+    interrupts.raise_if_asked()
 
 
 def check_columns(source: Source, target: str, features: tuple[str, ...] | None) -> None:
@@ -192,47 +143,6 @@ def _settings(
     name = None if ready is None else ready.name
     labels = ready.prior.labels if ready is not None and task == "classification" else None
     return StreamSettings(target, task, chosen, level, seed, name, labels)
-
-
-def _estimator(task: str) -> Any:
-    return estimators.OnlineClassifier if task == "classification" else estimators.OnlineRegressor
-
-
-def _begin(
-    settings: StreamSettings, ready: GivenPrior | None, checkpoint: Path | None, name: str | None
-) -> SavedRun:
-    """The run of the checkpoint, or a new one."""
-    made = _estimator(settings.task)
-    if checkpoint is None:
-        prior = None if ready is None else ready.prior
-        estimator = made(prior, level=settings.level, seed=settings.seed)
-        return SavedRun(StreamRun(settings, estimator), None, name, 0)
-    saved = load_run(checkpoint, settings, made.load)
-    if saved.output != name:
-        raise ValueError(
-            f"{checkpoint} was written with --out {saved.output}, now {name}; give the same, so that no row is lost"
-        )
-    return saved
-
-
-def _writer(
-    stack: ExitStack,
-    task: str,
-    name: str | None,
-    to_stdout: bool,
-    saved: SavedRun,
-    again: bool,
-    *,
-    live: bool,
-) -> PredictionWriter | None:
-    columns = CLASSIFICATION if task == "classification" else REGRESSION
-    if to_stdout:
-        return PredictionWriter(sys.stdout.buffer, columns, jsonl=False, live=live, header=not again)
-    if name is None:
-        return None
-    file = stack.enter_context(open_predictions(name, saved.length if again else None))
-    jsonl = Path(name).suffix.lower() in (".jsonl", ".ndjson")
-    return PredictionWriter(file, columns, jsonl=jsonl, live=live, header=not again, length=saved.length)
 
 
 def _shown(console: Console, view: StreamView) -> Any:

@@ -18,6 +18,7 @@ from mole.envs.suggest import did_you_mean
 from mole.experiment.commandline import parse_pairs, parse_shard
 from mole.experiment.planners import Precision
 from mole.experiment.suite import claim_parts, parts_of, records_of, suite_jobs, suite_named
+from mole.lock import folder_lock
 from mole.report.suite import write_suite_report
 from mole.shipped import shipped_priors
 
@@ -37,6 +38,7 @@ def run_suite(
     precision: Precision,
     out: Path,
     workers: int,
+    every_seconds: float,
     shard: str,
     parquet: bool,
 ) -> None:
@@ -75,10 +77,14 @@ def run_suite(
             "its prior: pass it as --first-order runs/first-order/prior.mole."
         )
     parts = parts_of(suite, out, files, settings=settings, precision=precision)
-    claim_parts(parts)
-    jobs = suite_jobs(parts, parse_shard(shard))
-    console.print(f"suite {suite.name}: {len(jobs)} runs, {sum(job.complete for job in jobs)} of them done")
-    run_with_progress(jobs, workers)
+    number, shards = parse_shard(shard)
+    jobs = suite_jobs(parts, (number, shards))
+    with folder_lock(out, None if shards == 1 else f"{number}-of-{shards}"):
+        claim_parts(parts)
+        console.print(
+            f"suite {suite.name}: {len(jobs)} runs, {sum(job.complete for job in jobs)} of them done"
+        )
+        run_with_progress(jobs, workers, every_seconds)
     records = records_of(parts)
     if parquet:
         for part in parts:

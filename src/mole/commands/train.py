@@ -14,6 +14,7 @@ from mole.control.training import TrainingConfig, train_priors
 from mole.experiment.commandline import train_command
 from mole.experiment.families import Family
 from mole.experiment.worlds import training_world, world_spec
+from mole.generations import SECONDS
 from mole.workers import available_cores
 
 __all__ = ["train_with"]
@@ -35,6 +36,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
         seed: int = 0,
         out: Path | None = None,
         workers: int | None = None,
+        every_seconds: float = SECONDS,
         config: Annotated[TrainingConfig, tyro.conf.arg(name="")] = default,
     ) -> None:
         """Train a prior and its supervised twin from nothing; go on where an interrupted training stopped.
@@ -48,6 +50,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
             out: folder for data and priors; runs/train-<seed> if not given.
             workers: processes that gather data, one core each; as many as there are cores if not given. The result does
                 not depend on how many. 0 does everything in one process.
+            every_seconds: between two checkpoints of a stage, from which it goes on if it is stopped.
             config: amounts of data and training.
         """
         same_defaults(env, family)
@@ -71,6 +74,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
             seed=seed,
             provenance={"env": world, "command": command},
             workers=min(available_cores(), config.episodes) if workers is None else workers,
+            every_seconds=every_seconds,
         )
         given = env if parameter is None else f"{env} --parameter {parameter}"
         console.print(f"priors: {folder / 'prior.mole'} and {folder / 'supervised.mole'}")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mole.atomic import atomic_text
+
 __all__ = ["claim_folder"]
 
 _REMEDY = "choose another folder, or delete this one."
@@ -21,7 +23,7 @@ def claim_folder(folder: Path, name: str, description: Mapping[str, Any]) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     path, text = folder / name, json.dumps(dict(description), indent=2, sort_keys=True)
     if not path.exists():
-        path.write_text(text + "\n")
+        atomic_text(path, text + "\n")
         return
     try:
         old, new = json.loads(path.read_text()), json.loads(text)

@@ -6,6 +6,7 @@ whoever did it, and the result does not depend on how many processes there are.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
+from mole.atomic import atomic_file
 from mole.control.agent import Agent
 from mole.control.data import save_stretches
 from mole.control.episode import run_episode
+from mole.control.episode_file import EpisodeFile
 from mole.control.precision import chosen
 from mole.control.training_config import TrainingConfig
+from mole.generations import Periodic
 from mole.online import KShot, Mixture
 from mole.prior_file import load_prior
 
@@ -53,6 +57,7 @@ class Collect(NamedTuple):
         seed: of the training.
         round: its number, from 1; the prior of the round before is used.
         episode: its number within the round, from 0.
+        every_seconds: between two checkpoints while it runs.
     """
 
     world: World
@@ -61,11 +66,17 @@ class Collect(NamedTuple):
     seed: int
     round: int
     episode: int
+    every_seconds: float
 
     @property
     def path(self) -> Path:
         """The file of its transitions."""
         return self.folder / f"data-{self.round:02d}-{self.episode:02d}.npz"
+
+    @property
+    def figures(self) -> Path:
+        """The file of what is to be logged; it is there before that of the transitions."""
+        return self.path.with_suffix(".json")
 
 
 def stage_key(seed: int, stage: str, number: int) -> jax.Array:
@@ -73,8 +84,8 @@ def stage_key(seed: int, stage: str, number: int) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _STAGES.index(stage)), number)
 
 
-def collect(job: Collect) -> dict[str, Any]:
-    """Make an episode, leave its transitions in ``job.path``, and return what is to be logged of it."""
+def collect(job: Collect) -> None:
+    """Make an episode; leave what is to be logged of it in ``job.figures``, and its transitions in ``job.path``."""
     config = job.config
     prior, _ = load_prior(job.folder / f"prior-{job.round - 1:02d}.mole")
     # Both kinds of adaptation leave their mistakes in the data, in turn.
@@ -84,6 +95,7 @@ def collect(job: Collect) -> dict[str, Any]:
     place = job.round * config.episodes + job.episode
     noise = config.action_noise[place % len(config.action_noise)]
     method, precision = type(learner).__name__, chosen(config.precision)
+    running = EpisodeFile(job.path.with_suffix(".part"), Periodic(seconds=job.every_seconds))
     try:
         record, stretches = run_episode(
             env,
@@ -99,11 +111,11 @@ def collect(job: Collect) -> dict[str, Any]:
                 "step_seconds": 1.0,
             },
             action_noise=noise,
+            checkpoint=running,
         )
     finally:
         env.close()
-    save_stretches(job.path, stretches)
-    return {
+    figures = {
         "round": job.round,
         "episode": job.episode,
         "learner": method,
@@ -114,3 +126,7 @@ def collect(job: Collect) -> dict[str, Any]:
         "tasks": int(record.n_tasks[-1]),
         "ms_per_step": float(np.median(record.seconds) * 1e3),
     }
+    with atomic_file(job.figures) as file:
+        file.write((json.dumps(figures) + "\n").encode())
+    save_stretches(job.path, stretches)
+    running.remove()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from mole._types import Key
-from mole.control.agent import Agent, jit_act, jit_observe
+from mole.control.agent import Agent
+from mole.control.episode_file import EpisodeFile
+from mole.control.pilot import AgentPilot, Pilot, Truth
 from mole.control.records import EpisodeRecord, Recorder
+from mole.interrupts import Interrupts
 
 __all__ = ["AgentPilot", "Episode", "EpisodeError", "Pilot", "Stretch", "Truth", "drive", "run_episode"]
 
@@ -49,36 +50,6 @@ class Episode(NamedTuple):
     stretches: list[Stretch]
 
 
-@runtime_checkable
-class Truth(Protocol):
-    """What the evaluator knows of the hidden task. The agent never sees it (an oracle is told by the evaluator)."""
-
-    def governing(self, info: Mapping[str, Any]) -> int:
-        """The task that governed the transition of this ``info``; -1 if unknown."""
-        ...
-
-    def upcoming(self) -> int:
-        """The task that will govern the next transition."""
-        ...
-
-
-@runtime_checkable
-class Pilot(Protocol):
-    """Who is at the controls of an episode."""
-
-    def act(self, obs: np.ndarray, step: int) -> np.ndarray:
-        """The action ``[act]`` at observation ``[obs]``."""
-        ...
-
-    def observe(self, obs: np.ndarray, action: np.ndarray, following: np.ndarray) -> dict[str, Any]:
-        """Take in a transition, and say what the record is to hold of it (`Recorder.append`)."""
-        ...
-
-    def restart(self) -> None:
-        """The environment is about to be reset."""
-        ...
-
-
 def run_episode(
     env: Any,
     agent: Agent,
@@ -91,6 +62,7 @@ def run_episode(
     action_noise: float = 0.0,
     record_to: Path | None = None,
     on_step: Callable[[Recorder], None] | None = None,
+    checkpoint: EpisodeFile | None = None,
 ) -> Episode:
     """Run ``agent`` in ``env`` for ``steps`` steps; a terminated or truncated episode is reset and goes on.
 
@@ -107,6 +79,8 @@ def run_episode(
         action_noise: standard deviation of normal noise added to the actions, as a fraction of half their range.
         record_to: file of the record; it is written at the end, and also when the run fails or is interrupted.
         on_step: called after every step with the recorder, e.g. to show progress or to render.
+        checkpoint: the file that the episode goes on from if it is there, and is kept in while it runs; whoever keeps
+            what is returned removes it then. With it, Ctrl-C and SIGTERM wait for the end of a step.
 
     Returns:
         The record and the transitions.
@@ -132,56 +106,8 @@ def run_episode(
         action_noise=action_noise,
         record_to=record_to,
         on_step=on_step,
+        checkpoint=checkpoint,
     )
-
-
-class AgentPilot:
-    """An agent at the controls: plans, and learns from every transition.
-
-    Args:
-        agent: learner and planner.
-        key: for the planner.
-        truth: tells an oracle the task.
-    """
-
-    def __init__(self, agent: Agent, key: Key, truth: Truth | None) -> None:
-        """See the class."""
-        self.agent, self.key, self.truth = agent, key, truth
-        self.state = agent.init()
-
-    def act(self, obs: np.ndarray, step: int) -> np.ndarray:
-        """The planned action."""
-        if self.truth is not None and hasattr(self.agent.learner, "tell"):
-            told = self.agent.learner.tell(self.state.learner, self.truth.upcoming())  # pyright: ignore
-            self.state = self.state._replace(learner=told)
-        started = time.perf_counter()
-        planner, planned = jit_act(self.agent, self.state, obs, self.key, np.int32(step))
-        self.state = self.state._replace(planner=planner)
-        action = np.asarray(planned)
-        self.seconds = time.perf_counter() - started
-        return action
-
-    def observe(self, obs: np.ndarray, action: np.ndarray, following: np.ndarray) -> dict[str, Any]:
-        """Learns, and says what the mixture made of it."""
-        started = time.perf_counter()
-        self.state, *seen = jit_observe(self.agent, self.state, obs, action, following)
-        learned, known = jax.device_get(seen)
-        return {
-            "loss": float(learned.loss),
-            "responsibilities": learned.responsibilities,
-            "task": int(learned.task),
-            "n_tasks": int(learned.n_tasks),
-            "spawned": bool(learned.spawned),
-            "at_capacity": bool(learned.at_capacity),
-            "rejected": bool(learned.rejected),
-            "position": float(known.position),
-            "upright": float(known.upright),
-            "seconds": self.seconds + time.perf_counter() - started,
-        }
-
-    def restart(self) -> None:
-        """Forgets the plan, and keeps what was learned."""
-        self.state = self.agent.restart(self.state)
 
 
 def drive(
@@ -195,21 +121,34 @@ def drive(
     action_noise: float = 0.0,
     record_to: Path | None = None,
     on_step: Callable[[Recorder], None] | None = None,
+    checkpoint: EpisodeFile | None = None,
 ) -> Episode:
     """The loop itself, whoever is at the controls; arguments and errors as `run_episode`."""
-    run = _Run(env, pilot, seed, truth, action_noise, Recorder(meta))
+    run = _Run(env, pilot, seed, truth, action_noise, meta)
     try:
-        run.reset(seed)
-        for step in range(steps):
-            run.step(step)
-            if on_step is not None:
-                on_step(run.recorder)
+        run.begin()
+        if checkpoint is None:
+            for step in range(steps):
+                run.step(step)
+                if on_step is not None:
+                    on_step(run.recorder)
+        else:
+            about = {**meta, "steps": steps, "seed": seed, "action_noise": action_noise}
+            with Interrupts() as interrupts:
+                for step in range(checkpoint.resume(run, about), steps):
+                    run.step(step)
+                    if on_step is not None:
+                        on_step(run.recorder)
+                    checkpoint.after(step + 1, run, about, now=interrupts.asked)
+                    interrupts.raise_if_asked()
         run.recorder.finish()
     except (Exception, KeyboardInterrupt) as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
         run.recorder.finish(error=reason)
         if isinstance(error, KeyboardInterrupt):
             raise
+        if checkpoint is not None:
+            checkpoint.remove()  # another try is to be a whole one
         raise EpisodeError(
             f"episode stopped at step {len(run.recorder)} of {steps}: {reason}. What was recorded until then is kept.",
             run.episode(),
@@ -224,14 +163,24 @@ class _Run:
     """The moving parts of one episode."""
 
     def __init__(
-        self, env: Any, pilot: Pilot, seed: int, truth: Truth | None, noise: float, recorder: Recorder
+        self,
+        env: Any,
+        pilot: Pilot,
+        seed: int,
+        truth: Truth | None,
+        noise: float,
+        meta: Mapping[str, Any],
     ) -> None:
         self.env, self.pilot, self.truth, self.noise = env, pilot, truth, noise
-        self.recorder = recorder
+        self.seed, self.recorder = seed, Recorder(meta)
         self.low = np.asarray(env.action_space.low, np.float32)
         self.high = np.asarray(env.action_space.high, np.float32)
-        self.rng = np.random.default_rng(seed)
         self.stretches: list[tuple[list[np.ndarray], list[np.ndarray]]] = []
+
+    def begin(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+        self.stretches.clear()
+        self.reset(self.seed)
 
     def reset(self, seed: int | None = None) -> None:
         obs, _ = self.env.reset(seed=seed)
@@ -258,6 +207,17 @@ class _Run:
         if terminated or truncated:
             self.pilot.restart()
             self.reset()
+
+    def repeat(self, action: np.ndarray) -> float:
+        if self.noise:
+            self.rng.standard_normal(action.shape)
+        obs, reward, terminated, truncated, _ = self.env.step(action)
+        self.obs = _checked(obs, "observation")
+        self.stretches[-1][0].append(self.obs)
+        self.stretches[-1][1].append(action)
+        if terminated or truncated:
+            self.reset()
+        return float(reward)
 
     def episode(self) -> Episode:
         stretches = [Stretch(np.stack(o), np.stack(a)) for o, a in self.stretches if a]

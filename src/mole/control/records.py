@@ -182,6 +182,9 @@ class Recorder:
         True
     """
 
+    NAMES = tuple(_DTYPES)
+    """Names of the arrays."""
+
     def __init__(self, meta: Mapping[str, Any]) -> None:
         """Start an empty record; `complete` is False and `error` None until `finish` says otherwise."""
         self.meta: dict[str, Any] = {**meta, "complete": False, "error": None}
@@ -237,6 +240,11 @@ class Recorder:
         if not rows and name == "responsibilities":
             return np.zeros((0, 1), np.float32)
         return np.array(rows, _DTYPES[name])
+
+    def extend(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add the steps of another recorder, by its arrays (`last`), bit for bit."""
+        for name, column in self._rows.items():
+            column.extend(arrays[name] if name == "responsibilities" else arrays[name].tolist())
 
     def finish(self, error: str | None = None) -> None:
         """Mark the run as over: complete if `error` is None, otherwise stopped by it."""

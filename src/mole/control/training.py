@@ -19,19 +19,24 @@ from concurrent.futures import Executor, Future
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from pickle import PicklingError
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
 from mole._types import Trajectory
+from mole.atomic import remove_leftovers
 from mole.control.claim import claim_folder
 from mole.control.collect import Collect, World, collect, stage_key
 from mole.control.data import random_rollout, save_stretches, unit_scale_where_constant
 from mole.control.stage_bar import StageBar
 from mole.control.training_config import TrainingConfig
+from mole.control.training_log import TrainingLog
 from mole.control.twin import Twin, fresh_model, recorded, train_twin
+from mole.generations import SECONDS, Periodic
+from mole.lock import folder_lock
 from mole.meta import TrainProgress, meta_train
+from mole.meta.resume import TrainingFile
 from mole.prior import MetaPrior
 from mole.prior_file import load_prior, save_prior
 from mole.workers import worker_pool
@@ -53,6 +58,7 @@ def train_priors(
     seed: int,
     provenance: dict[str, Any],
     workers: int = 0,
+    every_seconds: float = SECONDS,
     progress: bool = True,
 ) -> tuple[MetaPrior, MetaPrior]:
     """Train a meta-learned prior and its supervised twin for one environment.
@@ -68,28 +74,33 @@ def train_priors(
         workers: processes that make the episodes of a round (and, on a CPU, the twin), each on one core; the result
             does not depend on how many. `make_env` and `spec` must be made of functions of modules, which another
             process can import. 0 makes everything in this process.
+        every_seconds: between two checkpoints of a stage that runs; they are removed when it is done.
         progress: show a bar with the remaining time.
 
     Returns:
         The meta-trained prior (``folder/prior.mole``) and the supervised one (``folder/supervised.mole``).
 
     Raises:
-        ValueError: if the folder holds a training with another configuration or seed, `workers` is negative, or another
-            process could not make the environment.
+        ValueError: if the folder holds a training with another configuration or seed, another process is at work on it,
+            `workers` is negative, or another process could not make the environment.
         EpisodeError: if an environment fails; finished episodes are kept.
         WorkerLost: if a worker process is killed; finished episodes are kept.
     """
     if workers < 0:
         raise ValueError(f"train_priors got workers={workers}; expected 0 (this process alone) or more.")
-    claim_folder(folder, "training.json", {"seed": seed, "config": dataclasses.asdict(config), **provenance})
     world = World(make_env, spec, str(provenance.get("env", "")))
     if workers:
         _check_portable(world)
-    # On the CPU also where there is a GPU: an episode is a chain of thousands of small products, one after the other,
-    # and several processes would divide the GPU's memory, which meta-training in this process wants.
-    pool = worker_pool(workers, platform="cpu") if workers else contextlib.nullcontext()
-    with StageBar(_planned(config), workers=workers, enabled=progress) as bar, pool as executor:
-        return _Training(world, config, folder, seed, provenance, bar, executor).run()
+    with folder_lock(folder):
+        claim_folder(
+            folder, "training.json", {"seed": seed, "config": dataclasses.asdict(config), **provenance}
+        )
+        remove_leftovers(folder)
+        # On the CPU also where there is a GPU: an episode is a chain of thousands of small products, one after the
+        # other, and several processes would divide the GPU's memory, which meta-training in this process wants.
+        pool = worker_pool(workers, platform="cpu") if workers else contextlib.nullcontext()
+        with StageBar(_planned(config), workers=workers, enabled=progress) as bar, pool as executor:
+            return _Training(world, config, folder, seed, provenance, bar, executor, every_seconds).run()
 
 
 def _check_portable(world: World) -> None:
@@ -112,6 +123,13 @@ def _planned(config: TrainingConfig) -> dict[str, int]:
     }
 
 
+class _RunningTwin(NamedTuple):
+    """The twin's job, and what waits for its end; None if it had ended before."""
+
+    job: Twin
+    done: Callable[[], None] | None
+
+
 class _Training:
     def __init__(
         self,
@@ -122,9 +140,11 @@ class _Training:
         provenance: dict[str, Any],
         bar: StageBar,
         pool: Executor | None,
+        every_seconds: float,
     ) -> None:
         self.world, self.config, self.folder = world, config, folder
         self.seed, self.provenance, self.bar, self.pool = seed, provenance, bar, pool
+        self.every_seconds, self.events = every_seconds, TrainingLog(folder / "log.jsonl")
         self.started, self.elsewhere = time.monotonic(), 0.0
 
     def run(self) -> tuple[MetaPrior, MetaPrior]:
@@ -140,7 +160,10 @@ class _Training:
         prior = self.meta_train(rounds, random, control, prior)
         save_prior(self.folder / "prior.mole", prior, {**self.provenance, "seed": self.seed, "steps": steps})
         self.end_twin(twin)
-        return prior, load_prior(self.folder / "supervised.mole")[0]
+        # Of a process that was killed between the end of a stage and the removal of its checkpoint.
+        for part in self.folder.glob("*.part*"):
+            part.unlink()
+        return prior, load_prior(twin.job.path)[0]
 
     def recorded(self, number: int) -> list[Trajectory]:
         return recorded(self.world, self.config, self.folder, number)
@@ -161,15 +184,20 @@ class _Training:
     def control(self, number: int) -> None:
         config = self.config
         jobs = [
-            Collect(self.world, config, self.folder, self.seed, number, e) for e in range(config.episodes)
+            Collect(self.world, config, self.folder, self.seed, number, episode, self.every_seconds)
+            for episode in range(config.episodes)
         ]
         missing = [job for job in jobs if not job.path.exists()]
-        for job, done in zip(missing, self.submit(collect, missing), strict=True):
-            self.bar.say(
-                f"round {number} of {config.rounds}: control, episode {job.episode + 1} of {config.episodes}"
-            )
-            self.log(**done())
-            self.bar.advance("control", config.episode_steps)
+        running = {job.path: done for job, done in zip(missing, self.submit(collect, missing), strict=True)}
+        for job in jobs:
+            if job.path in running:
+                self.bar.say(
+                    f"round {number} of {config.rounds}: control, episode {job.episode + 1} of {config.episodes}"
+                )
+                running[job.path]()
+                self.bar.advance("control", config.episode_steps)
+            if job.figures.exists():  # trainings of earlier versions have logged theirs without
+                self.log(**json.loads(job.figures.read_text()))
 
     def submit(self, work: Callable[[Any], T], jobs: Sequence[Any]) -> list[Callable[[], T]]:
         """The jobs, begun in the worker processes if there are any; calling each gives its result."""
@@ -199,27 +227,35 @@ class _Training:
                 group_weights=config.group_weights(len(groups)),
                 rate=None if start is None else start.inner_rate,
                 callback=self.watch("meta", number),
+                checkpoint=(running := TrainingFile(path.with_suffix(".part"), self.periodic())),
             )
             header = {**self.provenance, "seed": self.seed, "round": number}
             save_prior(path, unit_scale_where_constant(prior, groups), header)
+            running.remove()
         return load_prior(path)[0]
 
-    def begin_twin(self, steps: int) -> Callable[[], list[TrainProgress]] | None:
-        """The twin, begun beside the last meta-training if there are processes; None if it is there already."""
-        if (self.folder / "supervised.mole").exists():
-            return None
+    def begin_twin(self, steps: int) -> _RunningTwin:
+        """The twin, begun beside the last meta-training if there are processes, unless it is there already."""
         header = {**self.provenance, "seed": self.seed, "steps": steps, "kind": "supervised"}
-        job = Twin(self.world, self.config, self.folder, self.seed, header)
+        job = Twin(self.world, self.config, self.folder, self.seed, header, self.every_seconds)
+        if job.path.exists():
+            return _RunningTwin(job, None)
         if jax.default_backend() != "cpu":  # an accelerator in this process is faster than a core of another
-            return functools.partial(train_twin, job)
-        return self.submit(train_twin, [job])[0]
+            return _RunningTwin(job, functools.partial(train_twin, job))
+        return _RunningTwin(job, self.submit(train_twin, [job])[0])
 
-    def end_twin(self, twin: Callable[[], list[TrainProgress]] | None) -> None:
-        if twin is not None:
+    def end_twin(self, twin: _RunningTwin) -> None:
+        if twin.done is not None:
             self.bar.say("supervised twin")
-            watch = self.watch("supervised", 0)
-            for event in twin():
-                watch(event)
+            twin.done()
+            self.bar.advance("supervised", self.config.twin_iterations)
+        if twin.job.log.exists():
+            for line in twin.job.log.read_text().splitlines():
+                self.log(**json.loads(line))
+            twin.job.log.unlink()
+
+    def periodic(self) -> Periodic:
+        return Periodic(seconds=self.every_seconds)
 
     def watch(self, stage: str, number: int) -> Callable[[TrainProgress], None]:
         done = 0
@@ -238,8 +274,7 @@ class _Training:
             "wall_seconds": round(time.monotonic() - self.started, 1),
             "processor_seconds": round(time.process_time() + self.elsewhere, 1),
         }
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps({**seconds, **entry}) + "\n")
+        self.events.append(seconds, entry)
 
 
 def _timed(work: Callable[[Any], T], job: Any) -> tuple[T, float]:

@@ -10,7 +10,10 @@ from mole._types import Trajectory
 from mole.control.collect import World, stage_key
 from mole.control.data import load_stretches, to_trajectories, unit_scale_where_constant
 from mole.control.training_config import TrainingConfig
+from mole.control.training_log import TrainingLog
+from mole.generations import Periodic
 from mole.meta import TrainProgress, supervised_train
+from mole.meta.resume import TrainingFile
 from mole.models import MLP
 from mole.prior_file import save_prior
 
@@ -26,6 +29,7 @@ class Twin(NamedTuple):
         folder: of the training, with all data.
         seed: of the training.
         header: of the prior.
+        every_seconds: between two checkpoints while it runs.
     """
 
     world: World
@@ -33,11 +37,27 @@ class Twin(NamedTuple):
     folder: Path
     seed: int
     header: dict[str, Any]
+    every_seconds: float
+
+    @property
+    def path(self) -> Path:
+        """The file of the twin."""
+        return self.folder / "supervised.mole"
+
+    @property
+    def log(self) -> Path:
+        """A log of its own, since others may write theirs at the same time."""
+        return self.folder / "log-supervised.jsonl"
 
 
-def train_twin(job: Twin) -> list[TrainProgress]:
-    """Train the twin, leave it in ``supervised.mole``, and return what is to be logged."""
-    config, events = job.config, list[TrainProgress]()
+def train_twin(job: Twin) -> None:
+    """Train the twin, and leave it in ``job.path`` and what is to be logged in ``job.log``."""
+    config, log = job.config, TrainingLog(job.log)
+    running = TrainingFile(job.path.with_suffix(".part"), Periodic(seconds=job.every_seconds))
+
+    def watch(event: TrainProgress) -> None:
+        log.append({}, {"stage": "supervised", "round": 0, **event._asdict()})
+
     random, *rounds = (recorded(job.world, config, job.folder, number) for number in range(config.rounds + 1))
     groups = [random, [t for one in rounds for t in one]] if rounds else [random]
     prior = supervised_train(
@@ -46,10 +66,11 @@ def train_twin(job: Twin) -> list[TrainProgress]:
         config=dataclasses.replace(config.meta, iterations=config.twin_iterations),
         key=stage_key(job.seed, "supervised", 0),
         group_weights=config.group_weights(len(groups)),
-        callback=events.append,
+        callback=watch,
+        checkpoint=running,
     )
-    save_prior(job.folder / "supervised.mole", unit_scale_where_constant(prior, groups), job.header)
-    return events
+    save_prior(job.path, unit_scale_where_constant(prior, groups), job.header)
+    running.remove()
 
 
 def recorded(world: World, config: TrainingConfig, folder: Path, number: int) -> list[Trajectory]:

@@ -143,9 +143,9 @@ def _given(prior: Any) -> dict[str, Any] | None:
 
 
 def _placeholder(stored: Any, name: str, path: Any) -> np.ndarray:
-    """An array that stays NumPy's, since JAX would make doubles singles; without memory of its own."""
+    """NumPy's, since JAX would make doubles singles."""
     try:
         shape, dtype = stored
-        return np.broadcast_to(np.zeros((), np.dtype(dtype)), tuple(int(size) for size in shape))
+        return checkpoint.placeholder(shape, dtype)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has a damaged description of the array {name!r}.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import platform
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from mole.atomic import remove_leftovers
 from mole.control.agent import Agent
 from mole.control.data import random_rollout, save_stretches, to_trajectories
 from mole.control.episode import EpisodeError, run_episode
+from mole.control.episode_file import EpisodeFile
 from mole.control.records import EpisodeRecord, Recorder
 from mole.envs import spec_for
 from mole.experiment.ablations import ablation
@@ -24,10 +27,19 @@ from mole.experiment.methods import SIMULATOR, Priors, learner_for
 from mole.experiment.planners import planner_for
 from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world
+from mole.generations import RecoveryWarning
 from mole.online import OnlineLearner
 from mole.prior_file import load_prior
 
-__all__ = ["cell_meta", "failed_cell", "load_priors", "random_action_error", "run_cell"]
+__all__ = [
+    "actions_file",
+    "cell_meta",
+    "failed_cell",
+    "load_priors",
+    "random_action_error",
+    "run_cell",
+    "whole_meta",
+]
 
 
 @functools.cache
@@ -37,7 +49,11 @@ def load_priors(meta: Path, supervised: Path, first_order: Path | None = None) -
 
 
 def run_cell(
-    config: EvalConfig, cell: Cell, folder: Path, on_step: Callable[[Recorder], None] | None = None
+    config: EvalConfig,
+    cell: Cell,
+    folder: Path,
+    on_step: Callable[[Recorder], None] | None = None,
+    checkpoint: EpisodeFile | None = None,
 ) -> EpisodeRecord:
     """Run one cell, or read its record if it is complete already.
 
@@ -46,12 +62,15 @@ def run_cell(
         cell: which run.
         folder: where the records are.
         on_step: called after every step.
+        checkpoint: where it is kept while it runs, and from where it goes on.
     """
     path = folder / f"{cell.name}.npz"
-    if path.exists():
-        record = EpisodeRecord.load(path)
-        if record.meta["complete"]:
-            return record
+    keeps = config.keeps_actions(cell)
+    meta = whole_meta(path)
+    if meta is not None and meta["complete"] and (actions_file(path).exists() or not keeps):
+        return EpisodeRecord.load(path)
+    remove_leftovers(folder, path.name)
+    remove_leftovers(folder, actions_file(path).name)
     env = make_world(config.env, schedule=cell.schedule)
     priors = load_priors(config.prior, config.supervised, config.first_order)
     change = ablation(cell.method)
@@ -63,6 +82,7 @@ def run_cell(
         "truth": KnownTask(env),
         "record_to": path,
         "on_step": on_step,
+        "checkpoint": checkpoint,
     }
     if cell.method == SIMULATOR:
         meta = cell_meta(config, cell, env)
@@ -72,10 +92,34 @@ def run_cell(
         probe = random_action_error(config, cell, learner) if config.probe_steps else None
         agent = Agent(learner, planner, spec_for(env), config.planner.precision)
         episode = run_episode(env, agent, meta=cell_meta(config, cell, env, probe), **common)
-    if config.keeps_actions(cell):
-        save_stretches(folder / f"{cell.name}.actions.npz", episode.stretches)
+    if keeps:
+        save_stretches(actions_file(path), episode.stretches)
+    if checkpoint is not None:
+        checkpoint.remove()
     env.close()
     return episode.record
+
+
+def actions_file(record: Path) -> Path:
+    """The file of the actions of a run, beside its record."""
+    return record.with_name(f"{record.stem}.actions.npz")
+
+
+def whole_meta(path: Path) -> dict[str, Any] | None:
+    """The header of a record that is there and whole; None otherwise.
+
+    A damaged record, or one of another format, is moved aside with a `RecoveryWarning`.
+    """
+    if not path.exists():
+        return None
+    try:
+        return EpisodeRecord.load(path).meta
+    except ValueError as error:
+        aside = path.replace(path.with_name(f"{path.name}.damaged"))
+        warnings.warn(
+            f"{error}. It is kept as {aside.name}, and the run made again", RecoveryWarning, stacklevel=2
+        )
+        return None
 
 
 def failed_cell(config: EvalConfig, cell: Cell, folder: Path, error: Exception) -> str:

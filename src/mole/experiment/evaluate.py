@@ -8,10 +8,14 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mole.atomic import remove_generations
 from mole.control.claim import claim_folder
-from mole.control.records import EpisodeRecord, Recorder, read_meta
-from mole.experiment.cell import failed_cell, load_priors, run_cell
+from mole.control.episode_file import EpisodeFile
+from mole.control.records import EpisodeRecord, Recorder
+from mole.experiment.cell import actions_file, failed_cell, load_priors, run_cell, whole_meta
 from mole.experiment.config import Cell, EvalConfig
+from mole.generations import SECONDS, Periodic
+from mole.lock import folder_lock
 from mole.workers import SPAWN, WorkerLost, worker_pool
 
 __all__ = ["Done", "Job", "Tick", "WorkerLost", "evaluate", "read_records", "run_jobs"]
@@ -66,17 +70,24 @@ class Job(NamedTuple):
         return self.folder / f"{self.cell.name}.npz"
 
     @property
+    def checkpoint(self) -> Path:
+        """The file that it is kept in while it runs."""
+        return self.path.with_suffix(".mole")
+
+    @property
     def complete(self) -> bool:
         """Whether the record is there and whole.
+
+        A damaged one is not: the run is made again, with a `RecoveryWarning`.
 
         Raises:
             ValueError: if it is, and something else made it than this job would.
         """
-        if not self.path.exists():
+        meta = whole_meta(self.path)
+        if meta is None or not meta["complete"]:
             return False
-        meta = read_meta(self.path)
-        if not meta["complete"]:
-            return False
+        if self.config.keeps_actions(self.cell) and not actions_file(self.path).exists():
+            return False  # killed between the two files
         made, asked = meta.get("configuration"), self.config.described_cell(self.cell)
         if made != asked:
             names = sorted(k for k in asked if not isinstance(made, dict) or made.get(k) != asked[k])
@@ -92,6 +103,7 @@ def evaluate(
     folder: Path,
     *,
     workers: int = 2,
+    every_seconds: float = SECONDS,
     on_tick: Callable[[Tick], None] | None = None,
     on_done: Callable[[Done], None] | None = None,
 ) -> list[EpisodeRecord]:
@@ -103,16 +115,18 @@ def evaluate(
         config: the evaluation.
         folder: for the records and ``eval.json``; it belongs to one configuration.
         workers: processes, each pinned to one core.
+        every_seconds: between two checkpoints of a running cell.
         on_tick: called with the progress of running cells.
         on_done: called after every cell.
 
     Raises:
-        ValueError: if the folder holds results of another configuration.
+        ValueError: if the folder holds results of another configuration, or another process is at work there.
         WorkerLost: if a worker process is killed; finished runs are kept.
     """
-    claim_folder(folder, "eval.json", config.described())
     jobs = [Job(config, cell, folder) for cell in config.cells()]
-    run_jobs(jobs, workers=workers, on_tick=on_tick, on_done=on_done)
+    with folder_lock(folder):
+        claim_folder(folder, "eval.json", config.described())
+        run_jobs(jobs, workers=workers, every_seconds=every_seconds, on_tick=on_tick, on_done=on_done)
     return read_records(folder, config.cells())
 
 
@@ -120,6 +134,7 @@ def run_jobs(
     jobs: Sequence[Job],
     *,
     workers: int,
+    every_seconds: float = SECONDS,
     on_tick: Callable[[Tick], None] | None = None,
     on_done: Callable[[Done], None] | None = None,
 ) -> None:
@@ -131,13 +146,18 @@ def run_jobs(
     """
     if workers < 1:
         raise ValueError(f"got workers={workers}; expected at least 1.")
-    missing = [job for job in jobs if not job.complete]
+    missing = []
+    for job in jobs:
+        if job.complete:
+            remove_generations(job.checkpoint)  # it was killed before it could do so itself
+        else:
+            missing.append(job)
     if not missing:
         return
     for files in {(job.config.prior, job.config.supervised, job.config.first_order) for job in missing}:
         load_priors(*files)  # a damaged file is wrong input, not the failure of every run
     ticks = SPAWN.Queue()
-    with worker_pool(min(workers, len(missing)), _begin, ticks) as pool:
+    with worker_pool(min(workers, len(missing)), _begin, ticks, every_seconds) as pool:
         futures = {pool.submit(_work, job): job.cell for job in missing}
         _watch(futures, ticks, on_tick, on_done, len(jobs))
 
@@ -176,11 +196,12 @@ def read_records(folder: Path, cells: Sequence[Cell]) -> list[EpisodeRecord]:
 
 
 _TICKS: Any = None
+_SECONDS = SECONDS
 
 
-def _begin(ticks: Any) -> None:
-    global _TICKS
-    _TICKS = ticks
+def _begin(ticks: Any, every_seconds: float) -> None:
+    global _TICKS, _SECONDS
+    _TICKS, _SECONDS = ticks, every_seconds
     ticks.cancel_join_thread()  # nobody may be left to read
 
 
@@ -193,7 +214,7 @@ def _work(job: Job) -> str | None:
 
     _TICKS.put(Tick(job.cell, 0, 0.0, float("nan"), 1))
     try:
-        run_cell(*job, on_step)
+        run_cell(*job, on_step, EpisodeFile(job.checkpoint, Periodic(seconds=_SECONDS)))
     except Exception as error:  # whatever it is, the other runs go on; the record keeps the reason
         return failed_cell(*job, error)
     return None

@@ -16,6 +16,7 @@ from jaxtyping import ArrayLike
 from mole._types import Array, Float, Key
 from mole.control.agent import Measured, measured
 from mole.control.episode import Episode, Truth, drive
+from mole.control.episode_file import EpisodeFile
 from mole.control.records import Recorder
 from mole.envs.simulation import Simulation
 from mole.envs.spec import DynamicsSpec
@@ -38,6 +39,7 @@ def run_simulated_episode(
     truth: Truth | None = None,
     record_to: Path | None = None,
     on_step: Callable[[Recorder], None] | None = None,
+    checkpoint: EpisodeFile | None = None,
 ) -> Episode:
     """`mole.control.run_episode` with the environment's own simulator in the place of the agent's model.
 
@@ -55,6 +57,7 @@ def run_simulated_episode(
         truth: the evaluator's knowledge, for the record.
         record_to: file of the record; written at the end, and also when the run fails or is interrupted.
         on_step: called after every step with the recorder.
+        checkpoint: as in `mole.control.run_episode`.
 
     Raises:
         ValueError: if ``steps`` is smaller than one.
@@ -74,6 +77,7 @@ def run_simulated_episode(
             truth=truth,
             record_to=record_to,
             on_step=on_step,
+            checkpoint=checkpoint,
         )
     finally:
         simulation.close()

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mole.atomic import atomic_text
 from mole.control.claim import claim_folder
 from mole.control.records import EpisodeRecord
 from mole.experiment.config import EvalConfig
 from mole.experiment.evaluate import Done, Job, read_records, run_jobs
 from mole.experiment.metrics import return_per
+from mole.lock import folder_lock
 from mole.prior_file import load_prior
 
 __all__ = ["TRIALS", "VALIDATION_SEEDS", "VALIDATION_STEPS", "Trial", "trials_of", "tune"]
@@ -111,17 +113,18 @@ def tune(
         All trials, the best of each method first.
 
     Raises:
-        ValueError: if a trial's folder holds results of another configuration.
+        ValueError: if a trial's folder holds results of another configuration, or another process is at work there.
     """
     jobs: list[Job] = []
     dimensions = load_prior(config.prior)[0].target_size
-    for method in config.methods:
-        for number, settings in enumerate(trials_of(method, dimensions)):
-            trial = dataclasses.replace(config, methods=(method,), settings=settings)
-            place = folder / f"{method}-{number}"
-            claim_folder(place, "eval.json", trial.described())
-            jobs += [Job(trial, cell, place) for cell in trial.cells()]
-    run_jobs(jobs, workers=workers, on_done=on_done)
+    with folder_lock(folder):
+        for method in config.methods:
+            for number, settings in enumerate(trials_of(method, dimensions)):
+                trial = dataclasses.replace(config, methods=(method,), settings=settings)
+                place = folder / f"{method}-{number}"
+                claim_folder(place, "eval.json", trial.described())
+                jobs += [Job(trial, cell, place) for cell in trial.cells()]
+        run_jobs(jobs, workers=workers, on_done=on_done)
     trials = []
     for place in dict.fromkeys(job.folder for job in jobs):
         own = [job for job in jobs if job.folder == place]
@@ -134,7 +137,7 @@ def tune(
         {**trial._asdict(), "returns": [r if np.isfinite(r) else None for r in trial.returns]}
         for trial in trials
     ]
-    (folder / "tune.json").write_text(json.dumps(scores, indent=1) + "\n")
+    atomic_text(folder / "tune.json", json.dumps(scores, indent=1) + "\n")
     return trials
 
 

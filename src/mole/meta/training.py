@@ -22,6 +22,7 @@ from mole.likelihoods import Gaussian, Likelihood
 from mole.meta.descent import Descent, Fit, MetaObjective, PlainObjective, begin, cosine, descend
 from mole.meta.groups import Groups, as_groups, as_weights, fit_normalizers, normalised
 from mole.meta.progress import TrainProgress, training_bar
+from mole.meta.resume import TrainingFile, TrainingState, described, kept
 from mole.meta.tasks import sample_windows, split_trajectories, window_data
 from mole.prior import MetaPrior
 
@@ -89,6 +90,7 @@ def meta_train(
     rate: InnerRate | None = None,
     callback: Callable[[TrainProgress], None] | None = None,
     progress: bool = False,
+    checkpoint: TrainingFile | None = None,
 ) -> MetaPrior:
     """Meta-train θ* and its inner rates on windows of time (MOLe, section 4.1; `mole.meta.maml`).
 
@@ -103,6 +105,8 @@ def meta_train(
         rate: inner rates to start from (those of an earlier prior) instead of ``config``'s.
         callback: called after every evaluation with a `TrainProgress`.
         progress: show a progress bar with the held-out loss before and after adaptation.
+        checkpoint: the file that the training goes on from if it is there, and is kept in while it runs; whoever keeps
+            the prior removes it then. With it, Ctrl-C and SIGTERM wait for the end of a chunk of iterations.
 
     Returns:
         The prior with the best held-out loss after adaptation, its normalisers and its measured residual scale.
@@ -123,7 +127,8 @@ def meta_train(
 
     objective = MetaObjective(likelihood, config.learn_rate, config.first_order)
     fit = Fit(model, rate)
-    return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress)
+    return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress,
+                  checkpoint)  # fmt: skip
 
 
 def supervised_train(
@@ -136,6 +141,7 @@ def supervised_train(
     group_weights: Sequence[float] | None = None,
     callback: Callable[[TrainProgress], None] | None = None,
     progress: bool = False,
+    checkpoint: TrainingFile | None = None,
 ) -> MetaPrior:
     """Train the same network on the same windows with the plain loss and no inner step (the paper's baseline).
 
@@ -146,7 +152,8 @@ def supervised_train(
 
     fit = Fit(model, ScalarRate(config.initial_rate))
     objective = PlainObjective(likelihood)
-    return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress)
+    return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress,
+                  checkpoint)  # fmt: skip
 
 
 def _train(
@@ -159,6 +166,7 @@ def _train(
     group_weights: Sequence[float] | None,
     callback: Callable[[TrainProgress], None] | None,
     progress: bool,
+    checkpoint: TrainingFile | None,
 ) -> MetaPrior:
     groups = as_groups(trajectories)
     everything = [t for group in groups for t in group]
@@ -177,8 +185,11 @@ def _train(
     learning_rates = cosine(config.learning_rate, config.final_learning_rate, config.iterations)
     opt_state, adapts = begin(descent, fit), isinstance(objective, MetaObjective)
 
-    best, best_loss, stale, done, started = fit, np.inf, 0, 0, time.monotonic()
-    with training_bar(config.iterations, enabled=progress) as bar:
+    started, start = time.monotonic(), TrainingState(fit, opt_state, fit, np.inf, 0, 0)
+    about = {} if checkpoint is None else described(config, key, groups, weights, fit)
+    with training_bar(config.iterations, enabled=progress) as bar, kept(checkpoint, start, about) as keeper:
+        fit, opt_state, best, best_loss, stale, done = keeper.state
+        bar.advance(done)
         while done < config.iterations:
             until = min(config.iterations, (done // config.evaluate_every + 1) * config.evaluate_every)
             while done < until:
@@ -188,6 +199,8 @@ def _train(
                 fit, opt_state = descend(objective, descent, fit, opt_state, train, weights, keys, rates)
                 done += steps
                 bar.advance(steps)
+                if done < until:
+                    keeper.after(TrainingState(fit, opt_state, best, best_loss, stale, done))
             before, after, _ = _evaluate(fit, likelihood, held_windows, adapts)
             event = TrainProgress(
                 done, config.iterations, float(before), float(after), time.monotonic() - started
@@ -206,6 +219,7 @@ def _train(
                 stale += 1
                 if config.patience is not None and stale >= config.patience:
                     break
+            keeper.after(TrainingState(fit, opt_state, best, best_loss, stale, done))
     _, _, residual = _evaluate(best, likelihood, held_windows, adapts)
     return MetaPrior(
         best.model,

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mole.atomic import naming
 from mole.streams.runner import Outcome
 
 __all__ = ["CLASSIFICATION", "REGRESSION", "PredictionWriter", "open_predictions"]
@@ -43,7 +44,7 @@ class PredictionWriter:
     ) -> None:
         """See the class."""
         self._file, self._columns, self._jsonl, self._live = file, columns, jsonl, live
-        self.length = length
+        self.length, self._name = length, str(getattr(file, "name", "the output"))
         if header and not jsonl:
             self._put(self._line(columns))
 
@@ -60,17 +61,19 @@ class PredictionWriter:
 
     def sync(self) -> int:
         """Have everything on disk, and return the length of the file in bytes."""
-        self._file.flush()
-        if self._file.seekable():
-            os.fsync(self._file.fileno())
+        with naming(self._name):
+            self._file.flush()
+            if self._file.seekable():
+                os.fsync(self._file.fileno())
         return self.length
 
     def _put(self, text: str) -> None:
         data = text.encode("utf-8", errors="replace")  # JSON may hold half of a surrogate pair
-        self._file.write(data)
-        self.length += len(data)
-        if self._live:
-            self._file.flush()
+        with naming(self._name):
+            self._file.write(data)
+            self.length += len(data)
+            if self._live:
+                self._file.flush()
 
     @staticmethod
     def _line(cells: Any) -> str:

@@ -39,8 +39,8 @@ class SavedRun(NamedTuple):
     length: int
 
 
-def save_run(path: str | os.PathLike[str], saved: SavedRun) -> None:
-    """Write a run, in place of the file that is there.
+def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) -> None:
+    """Write a run, in place of the file that is there; of that and older ones ``keep - 1`` stay (`mole.atomic`).
 
     Raises:
         FileNotFoundError: if the folder does not exist.
@@ -57,7 +57,7 @@ def save_run(path: str | os.PathLike[str], saved: SavedRun) -> None:
         "run": saved.run.to_json(),
         "estimator_bytes": len(content),
     }
-    checkpoint.save(path, {"estimator": content}, kind=_KIND, config=config)
+    checkpoint.save(path, {"estimator": content}, kind=_KIND, config=config, keep=keep)
 
 
 def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Callable[[Path], Any]) -> SavedRun:

@@ -1,0 +1,136 @@
+"""The rows of ``mole stream``, its output and its checkpoint: begun, gone through, and gone on with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from mole import estimators
+from mole.atomic import remove_leftovers
+from mole.commands.stream_prior import GivenPrior
+from mole.commands.stream_view import StreamView
+from mole.generations import Periodic, newest
+from mole.lock import file_lock
+from mole.streams.predictions import CLASSIFICATION, REGRESSION, PredictionWriter, open_predictions
+from mole.streams.run_file import SavedRun, load_run, save_run
+from mole.streams.runner import StreamRun, StreamSettings
+from mole.streams.sources import Row
+
+__all__ = ["Loop", "begin", "check_options", "locked_newest", "make_writer"]
+
+
+class Loop:
+    """Rows through the run, to the writer, and from time to time into the checkpoint."""
+
+    def __init__(
+        self,
+        run: StreamRun,
+        writer: PredictionWriter | None,
+        name: str | None,
+        checkpoint: Path | None,
+        keep: int,
+        periodic: Periodic,
+        strict: bool,
+        position: dict[str, Any] | None,
+    ) -> None:
+        """See `mole.commands.stream.stream` for the options; ``position`` is that of the last row, None before it."""
+        self.run_, self.view = run, StreamView(run)
+        self._writer, self._name, self._checkpoint = writer, name, checkpoint
+        self._keep, self._periodic, self._strict, self._position = keep, periodic, strict, position
+
+    def run(self, rows: Iterable[Row]) -> None:
+        """Until the rows end."""
+        for row in rows:
+            outcome = self.run_.step(row, strict=self._strict)
+            self._position = row.position
+            if self._writer is not None:
+                self._writer.write(outcome)
+            self.view.update(outcome)
+            if self._periodic.due(self.run_.rows):
+                self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint, after the predictions that it counts are on disk."""
+        length = 0 if self._writer is None else self._writer.sync()
+        if self._checkpoint is not None:
+            saved = SavedRun(self.run_, self._position, self._name, length)
+            save_run(self._checkpoint, saved, keep=self._keep)
+
+
+def check_options(checkpoint: Path | None, keep: int, resume: bool, new_input: bool) -> None:
+    """Raise ValueError for options that cannot be."""
+    if keep < 1:
+        raise ValueError(f"got --keep {keep}, expected at least 1 checkpoint")
+    if (resume or new_input) and checkpoint is None:
+        raise ValueError(
+            "got --resume without --checkpoint FILE, expected both: say which file to go on from"
+        )
+    if new_input and not resume:
+        raise ValueError("got --new-input without --resume, expected both: it says how to go on")
+
+
+def locked_newest(stack: ExitStack, checkpoint: Path | None, resume: bool) -> Path | None:
+    """Be the only one with this checkpoint, and choose the generation of it to go on from."""
+    if checkpoint is None:
+        return None
+    if not checkpoint.resolve().parent.is_dir():
+        raise FileNotFoundError(f"cannot write {checkpoint}: its folder does not exist; create it first")
+    stack.enter_context(file_lock(checkpoint))
+    remove_leftovers(checkpoint.parent, checkpoint.name)
+    last = newest(checkpoint)
+    if last and not resume:
+        raise ValueError(
+            f"the checkpoint {checkpoint} is there already: add --resume to go on from it, or delete it (and its older "
+            "ones) to start again"
+        )
+    return last
+
+
+def begin(
+    settings: StreamSettings, ready: GivenPrior | None, checkpoint: Path | None, name: str | None
+) -> SavedRun:
+    """The run of the checkpoint, or a new one."""
+    made = estimators.OnlineClassifier if settings.task == "classification" else estimators.OnlineRegressor
+    if checkpoint is None:
+        prior = None if ready is None else ready.prior
+        estimator = made(prior, level=settings.level, seed=settings.seed)
+        return SavedRun(StreamRun(settings, estimator), None, name, 0)
+    saved = load_run(checkpoint, settings, made.load)
+    if saved.output != name:
+        raise ValueError(
+            f"{checkpoint} was written with --out {saved.output}, now {name}; give the same, so that no row is lost"
+        )
+    return saved
+
+
+def make_writer(
+    stack: ExitStack,
+    task: str,
+    name: str | None,
+    to_stdout: bool,
+    saved: SavedRun,
+    again: bool,
+    *,
+    live: bool,
+) -> PredictionWriter | None:
+    """The writer of predictions, if there are to be any; its file ends where the run stood if it goes on ``again``."""
+    columns = CLASSIFICATION if task == "classification" else REGRESSION
+    if to_stdout:
+        return PredictionWriter(sys.stdout.buffer, columns, jsonl=False, live=live, header=not again)
+    if name is None:
+        return None
+    file = open_predictions(name, saved.length if again else None)
+    stack.push(lambda kind, *_: _close(file, failed=kind is not None))
+    jsonl = Path(name).suffix.lower() in (".jsonl", ".ndjson")
+    return PredictionWriter(file, columns, jsonl=jsonl, live=live, header=not again, length=saved.length)
+
+
+def _close(file: Any, *, failed: bool) -> None:
+    try:
+        file.close()
+    except OSError:  # the same full disk once more; the first error is told
+        if not failed:
+            raise

@@ -1,0 +1,99 @@
+"""Checkpoints of a run that goes on: when to write one, and which of the last is whole.
+
+They are written with ``checkpoint.save(path, …, keep=3)``; `newest` finds the one to go on from.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mole import checkpoint
+from mole.atomic import generations
+from mole.checkpoint import DamagedError
+
+__all__ = ["KEPT", "SECONDS", "Periodic", "RecoveryWarning", "newest", "tell_in_one_line"]
+
+KEPT = 3
+"""Generations of a checkpoint that are kept unless told otherwise."""
+SECONDS = 60.0
+"""Between two checkpoints unless told otherwise."""
+
+
+class RecoveryWarning(UserWarning):
+    """A file was damaged, and another one or a new computation takes its place."""
+
+
+def tell_in_one_line() -> None:
+    """Have this process print a `RecoveryWarning` as one line, without the place in the code."""
+    usual = warnings.formatwarning
+
+    def shown(message: Warning | str, category: type[Warning], *args: Any) -> str:
+        if issubclass(category, RecoveryWarning):
+            return f"warning: {message}\n"
+        return usual(message, category, *args)
+
+    warnings.formatwarning = shown
+
+
+class Periodic:
+    """Says when something is due: after so many steps, or when so many seconds have passed since it was.
+
+    Args:
+        steps: at every multiple of it; None for no such rule.
+        seconds: of a clock that no change of the time of day moves; None for no such rule.
+        clock: such a clock.
+
+    Raises:
+        ValueError: if steps or seconds are not above 0.
+    """
+
+    def __init__(
+        self,
+        steps: int | None = None,
+        seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """See the class."""
+        if steps is not None and steps < 1:
+            raise ValueError(f"got a checkpoint every {steps} steps, expected at least 1")
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"got a checkpoint every {seconds} seconds, expected more than 0")
+        self._steps, self._seconds, self._clock = steps, seconds, clock
+        self._last = clock()
+
+    def due(self, step: int) -> bool:
+        """Whether it is due after ``step`` steps; if so, the seconds count from now on."""
+        now = self._clock()
+        by_steps = self._steps is not None and step % self._steps == 0
+        by_time = self._seconds is not None and now - self._last >= self._seconds
+        if by_steps or by_time:
+            self._last = now
+        return by_steps or by_time
+
+
+def newest(path: str | os.PathLike[str]) -> Path | None:
+    """The newest generation of a checkpoint that is whole; None if there is none at all.
+
+    A damaged one is passed over with a `RecoveryWarning`.
+
+    Raises:
+        mole.checkpoint.CheckpointError: if there are some and all are damaged, or one is of a newer format.
+    """
+    first: DamagedError | None = None
+    for one in generations(path):
+        try:
+            checkpoint.verify(one)
+        except DamagedError as error:
+            first = first or error
+            continue
+        if first is not None:
+            warnings.warn(f"{first}. Going on from the one before: {one.name}", RecoveryWarning, stacklevel=2)
+        return one
+    if first is not None:
+        raise first
+    return None

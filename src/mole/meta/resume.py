@@ -1,0 +1,161 @@
+"""A training in a file, from which it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mole import checkpoint
+from mole._types import Key, Trajectory
+from mole.atomic import remove_generations, remove_leftovers
+from mole.generations import KEPT, Periodic, RecoveryWarning, newest
+from mole.interrupts import Interrupts
+
+__all__ = ["Keeper", "TrainingFile", "TrainingState", "described", "kept"]
+
+_KIND = "training"
+
+
+class TrainingState(NamedTuple):
+    """A training between two chunks of iterations.
+
+    Attributes:
+        fit: network and inner rates.
+        opt_state: of the optimiser.
+        best: the fit with the best held-out loss so far; ``best_loss``: that loss.
+        stale: evaluations since then.
+        done: iterations.
+    """
+
+    fit: Any
+    opt_state: Any
+    best: Any
+    best_loss: float
+    stale: int
+    done: int
+
+
+class TrainingFile:
+    """Where a training is kept while it runs: networks, optimiser, the best so far and the iterations done.
+
+    Args:
+        path: the file; older generations have .1, .2, … after its name.
+        periodic: when it is written, in iterations or seconds.
+        keep: generations.
+    """
+
+    def __init__(self, path: Path, periodic: Periodic, *, keep: int = KEPT) -> None:
+        """See the class."""
+        self.path, self._periodic, self._keep = path, periodic, keep
+
+    def resume(self, state: TrainingState, about: dict[str, Any]) -> TrainingState:
+        """The state in the file, or the given one without a file.
+
+        Args:
+            state: the training before its first iteration.
+            about: what decides the result (`described`). A file of something else, or of other versions of the
+                libraries, is passed over with a `RecoveryWarning`.
+
+        Raises:
+            mole.checkpoint.CheckpointError: if there is a file and every generation of it is damaged.
+        """
+        remove_leftovers(self.path.parent, self.path.name)
+        found = newest(self.path)
+        if found is None:
+            return state
+        header = checkpoint.read_header(found)
+        same = header.kind == _KIND and header.config == json.loads(json.dumps(about))
+        if not same or header.libraries != checkpoint.libraries():
+            why = f"with {header.libraries}, now {checkpoint.libraries()}" if same else "by another training"
+            warnings.warn(
+                f"{self.path} was written {why}: this training begins again", RecoveryWarning, stacklevel=2
+            )
+            self.remove()
+            return state
+        return checkpoint.load(found, state, kind=_KIND)
+
+    def save(self, state: TrainingState, about: dict[str, Any]) -> None:
+        """Write the file."""
+        checkpoint.save(self.path, state, kind=_KIND, config=about, keep=self._keep)
+
+    def due(self, iteration: int) -> bool:
+        """Whether it is time to write it."""
+        return self._periodic.due(iteration)
+
+    def remove(self) -> None:
+        """Remove all generations, when the result is kept elsewhere."""
+        remove_generations(self.path)
+
+
+class Keeper:
+    """Keeps a training that runs; see `kept`."""
+
+    def __init__(
+        self, file: TrainingFile | None, state: TrainingState, about: dict[str, Any], interrupts: Interrupts
+    ) -> None:
+        """See `kept`."""
+        self.state, self._file, self._about, self._interrupts = state, file, about, interrupts
+
+    def after(self, state: TrainingState) -> None:
+        """Write the file if it is due or a signal asks to leave; then leave.
+
+        Raises:
+            KeyboardInterrupt: if a signal asks.
+        """
+        if self._file is not None:
+            if self._file.due(state.done) or self._interrupts.asked:
+                self._file.save(state, self._about)
+            self._interrupts.raise_if_asked()
+
+
+@contextmanager
+def kept(file: TrainingFile | None, start: TrainingState, about: dict[str, Any]) -> Iterator[Keeper]:
+    """Take up a training, and keep it while it runs; without a file it begins, and nothing is kept.
+
+    Args:
+        file: where.
+        start: the training before its first iteration.
+        about: what decides its result.
+    """
+    if file is None:
+        yield Keeper(None, start, about, Interrupts())
+        return
+    with Interrupts() as interrupts:
+        yield Keeper(file, file.resume(start, about), about, interrupts)
+
+
+def described(
+    config: Any, key: Key, groups: Sequence[Sequence[Trajectory]], weights: Any, fit: Any
+) -> dict[str, Any]:
+    """What decides the result of a training, as plain JSON data.
+
+    Args:
+        config: a dataclass of numbers and names.
+        key: of the training.
+        groups: the data, of which the checksum is kept.
+        weights: share of each group.
+        fit: what it starts from, of which the checksum is kept too.
+    """
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(fit):
+        if isinstance(leaf, jax.Array | np.ndarray):
+            digest.update(np.asarray(leaf).tobytes())
+    for trajectory in (one for group in groups for one in group):
+        for part in trajectory:
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return {
+        "config": dataclasses.asdict(config),
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "groups": [[len(one.x) for one in group] for group in groups],
+        "checksum": digest.hexdigest(),
+        "weights": np.asarray(weights).tolist(),
+    }
