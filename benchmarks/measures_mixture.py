@@ -12,7 +12,7 @@ import numpy as np
 from limits import copied, em_products
 from loops import TaskLoop, same
 from peer_client import Peers, prepared
-from scenes import SIZES, K, full_mixture, make_pairs, make_prior
+from scenes import SIZES, K, full_mixture, make_pairs, make_prior, update
 from timing import Row, Skipped, interleaved, row
 
 from mole import KShot, Mixture, OnlineLearner
@@ -78,19 +78,13 @@ def _resting(size: str, rounds: int, prior: Any, pairs: Any, host: Any) -> Row:
     )
 
 
-@eqx.filter_jit(donate="all-except-first")
-def _update(rest: tuple[OnlineLearner, Any, Any], state: Any) -> Any:
-    learner, x, y = rest
-    return learner.update(state, x, y)
-
-
 def stream_of(learner: OnlineLearner, state: Any, pairs: Any) -> Callable[[], None]:
     """One update after another, the state donated as in control."""
     holder, numbers, (xs, ys) = [fresh(state)], count(), pairs
 
     def step() -> None:
         place = next(numbers) % len(xs)
-        holder[0], info = jax.block_until_ready(_update((learner, xs[place], ys[place]), holder[0]))
+        holder[0], info = jax.block_until_ready(update((learner, xs[place], ys[place]), holder[0]))
         del info
 
     return step

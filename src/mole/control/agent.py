@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import ArrayLike
 
 from mole._types import Array, Float, Key, Model
@@ -194,7 +195,7 @@ def _kind_of(agent: Agent) -> tuple[_Kind, list[Array]]:
         leaves, structure = jax.tree.flatten(arrays)
         constants, kept = jax.tree.flatten(rest)
         known = agent, _shared_kind(structure, tuple(constants), kept), leaves
-        if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if not any(isinstance(leaf, Tracer) for leaf in leaves):
             _taken_apart[id(agent)] = known  # holds the agent, so that its id is not another's
             if len(_taken_apart) > _KEPT:
                 _taken_apart.popitem(last=False)

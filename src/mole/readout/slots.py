@@ -65,8 +65,8 @@ def first_state(
     first = jnp.arange(slots) == 0
     return ReadoutState(
         beliefs=jax.tree.map(lambda a: jnp.broadcast_to(a[0], (slots, rates, *a.shape[1:])), prior.beliefs),
-        rate_scores=jnp.full((slots, rates), -jnp.log(float(rates))),
-        probability=jnp.where(first, 1.0, 0.0),
+        rate_scores=jnp.full((slots, rates), -jnp.log(float(rates)), jnp.float32),
+        probability=first.astype(jnp.float32),
         led=jnp.zeros((slots,)),
         kind=jnp.zeros((slots,), jnp.int32),
         task=jnp.full((slots,), -1, jnp.int32),
