@@ -214,7 +214,7 @@ def test_a_second_training_with_more_data_and_other_rates_compiles_nothing(count
     meta_train(model, quick_tasks(6), config=config, key=KEY)
     other = dataclasses.replace(config, iterations=4, learning_rate=1e-3)
     with count_compiles() as count:
-        meta_train(model, quick_tasks(9), config=other, key=jax.random.key(1))
+        meta_train(model, quick_tasks(9), config=other, key=KEY)
     assert count() == 0
 
 
