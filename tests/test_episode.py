@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import tiny_prior
-from mole.control import episode as module
+from mole.control import pilot as module
 from mole.control.agent import Agent
 from mole.control.data import load_stretches, random_rollout, save_stretches, to_trajectories
 from mole.control.episode import EpisodeError, Stretch, run_episode

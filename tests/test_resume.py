@@ -21,14 +21,14 @@ from mole.control.records import EpisodeRecord
 from mole.control.training_log import TrainingLog
 from mole.generations import Periodic, RecoveryWarning
 from mole.interrupts import Terminated
-from mole.meta import MetaConfig, meta_train, supervised_train, training
+from mole.meta import MetaConfig, meta_train, training
 from mole.meta.resume import TrainingFile, TrainingState, described
 from point_mass import META, PointMass, PointTruth, make_agent
 
 AGENT = make_agent(margin=5.0, candidate_window=4)
 STEPS = 25
 DATA = linear_tasks(np.random.default_rng(0), 6, 30)
-CONFIG = MetaConfig(window=3, iterations=40, batch=4, evaluate_every=20)
+CONFIG = MetaConfig(window=3, iterations=40, batch=4, evaluate_every=20, first_order=True)
 
 
 class Killed(BaseException):
@@ -146,20 +146,19 @@ def test_what_failed_is_tried_again_from_the_beginning(tmp_path):
 
 @pytest.fixture
 def go(monkeypatch):
-    """A small training; what is compiled for one is used by all."""
+    """A small training of chunks of 10 iterations."""
     monkeypatch.setattr(training, "_CHUNK", 10)
 
-    def run(train=supervised_train, data=DATA, config=CONFIG, seed=2, **settings):
+    def run(**settings):
         model = tiny_mlp(jax.random.key(1), 2, 1, width=4, depth=1)
-        return train(model, data, config=config, key=jax.random.key(seed), **settings)
+        return meta_train(model, DATA, config=CONFIG, key=jax.random.key(2), **settings)
 
     return run
 
 
-@pytest.mark.parametrize("train", [meta_train, supervised_train])
-def test_a_killed_training_goes_on_bit_for_bit(train, go, tmp_path):
+def test_a_killed_training_goes_on_bit_for_bit(go, tmp_path):
     events, again, file = [], [], tmp_path / "t.part"
-    prior = go(train, callback=events.append)
+    prior = go(callback=events.append)
 
     class Dying(TrainingFile):
         def save(self, state, about):
@@ -169,13 +168,13 @@ def test_a_killed_training_goes_on_bit_for_bit(train, go, tmp_path):
 
     for _ in range(2):
         with pytest.raises(Killed):
-            go(train, checkpoint=Dying(file, Periodic(1)))
+            go(checkpoint=Dying(file, Periodic(1)))
     assert sorted(one.name for one in tmp_path.iterdir()) == ["t.part", "t.part.1", "t.part.2"]
     assert [done(tmp_path / f"t.part{age}") for age in ("", ".1", ".2")] == [30, 20, 10]
     file.write_bytes(file.read_bytes()[:-3])
     kept = TrainingFile(file, Periodic(1))
     with pytest.warns(RecoveryWarning, match=r"Going on from the one before: t\.part\.1"):
-        assert bits(go(train, checkpoint=kept, callback=again.append)) == bits(prior)
+        assert bits(go(checkpoint=kept, callback=again.append)) == bits(prior)
     assert [event[:4] for event in again] == [event[:4] for event in events[-1:]]
     kept.remove()
     assert list(tmp_path.iterdir()) == []
