@@ -19,10 +19,11 @@ LONGEST = 300  # lines
 # and the adapters of streams wrap estimators.
 CORE = "_types models likelihoods inner prior checkpoint"
 ENCODING = "streams.encoding streams._inputs streams._columns streams._values"
-LEARNING = f"{CORE} atomic prior_file lowrank meta online readout estimators"
+LEARNING = f"{CORE} _npz atomic prior_file lowrank meta online readout estimators"
 CONTROL = f"{LEARNING} planning control envs"
 MAY_IMPORT = {
     "_types": "",
+    "_npz": "",
     "atomic": "",
     "_checkpoint_format": "",
     "checkpoint": "mole _checkpoint_format atomic",
