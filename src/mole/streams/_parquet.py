@@ -76,7 +76,7 @@ def _rows(path: str, file: Any, start: int, shape: list[Any]) -> _Rows:
     # pages are read as their turn comes, and a damaged one makes Arrow raise nearly anything
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise ValueError(
-            f"{path} is damaged after row {number:,} ({error}): restore it from a copy"
+            f"{path} is damaged after row {number:,} ({_line(error)}): restore it from a copy"
         ) from error
 
 
