@@ -68,7 +68,8 @@ def _archive(file: BinaryIO, path: object) -> zipfile.ZipFile:
     # all that a hostile directory of an archive makes the library raise
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError, OSError) as error:
         raise ValueError(
-            f"{path} is not a readable .npz archive ({error}): truncated or of another kind; restore or make it again"
+            f"{path} is not a readable .npz archive ({str(error)[:200]}): "
+            "truncated or of another kind; restore or make it again"
         ) from error
     members = archive.infolist()
     problem = ""
@@ -80,10 +81,10 @@ def _archive(file: BinaryIO, path: object) -> zipfile.ZipFile:
         problem = "members that together are longer than the file"
     for member in members:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
-            problem = f"the member {member.filename!r}, which is encrypted or compressed in another way than NumPy's"
+            problem = f"the member {member.filename!r:.80}, which is encrypted or compressed unlike NumPy's"
         elif member.file_size > _DEFLATE * member.compress_size + 64:
             problem = (
-                f"the member {member.filename!r} of {member.file_size:,} bytes made of {member.compress_size:,}, "
+                f"the member {member.filename!r:.80} of {member.file_size:,} bytes made of {member.compress_size:,}, "
                 f"expected at most {_DEFLATE} times as many"
             )
     if problem:
@@ -108,7 +109,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, path: o
         zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, struct.error, EOFError, OSError,
     ) as error:  # fmt: skip
         raise ValueError(
-            f"{path} is damaged in its array {name!r} ({error}): restore it from a copy or make it again"
+            f"{path} is damaged in its array {name!r:.80} ({str(error)[:200]}): restore it from a copy or make it again"
         ) from error
 
 

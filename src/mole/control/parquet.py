@@ -62,7 +62,9 @@ def load_arrays(path: Path, *, header_only: bool = False) -> tuple[dict[str, np.
     try:
         found = json.loads(header)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} has a header that is not JSON ({_line(error)}): run the episode again") from error
+        raise ValueError(
+            f"{path} has a header that is not JSON ({_line(error)}): run the episode again"
+        ) from error
     return arrays, found if isinstance(found, dict) else {}
 
 

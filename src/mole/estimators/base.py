@@ -25,10 +25,10 @@ from mole.prior import MetaPrior
 from mole.readout import Readout, ReadoutMixture, ReadoutPrior
 from mole.streams.encoding import RowEncoder, Schema
 
-__all__ = ["OnlineEstimator", "Prior"]
+__all__ = ["HISTORY", "OnlineEstimator", "Prior"]
 
 Prior = StreamPrior | ReadoutPrior | MetaPrior
-_HISTORY = ("loss", "task", "n_tasks", "spawned", "probability")
+HISTORY = ("loss", "task", "n_tasks", "spawned", "probability")
 _RECENT = 256
 
 
@@ -75,7 +75,7 @@ class OnlineEstimator(abc.ABC):
         self._tasks: collections.deque[int] = collections.deque(maxlen=memory)
         self._recent: collections.deque[np.ndarray] = collections.deque(maxlen=_RECENT)
         self._columns: dict[str, collections.deque[float]] = {
-            column: collections.deque(maxlen=history) for column in _HISTORY
+            column: collections.deque(maxlen=history) for column in HISTORY
         }
         self._length: int | None = None
         self._engine: Engine | None = None
@@ -237,7 +237,7 @@ class OnlineEstimator(abc.ABC):
         self._note(done.loss, done.task, done.n_tasks, done.spawned, done.probability)
 
     def _note(self, *figures: float) -> None:
-        for column, value in zip(_HISTORY, figures, strict=True):
+        for column, value in zip(HISTORY, figures, strict=True):
             self._columns[column].append(value)
 
     def _refresh(self) -> None:

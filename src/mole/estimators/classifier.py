@@ -10,6 +10,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from mole.checkpoint import CheckpointError
 from mole.estimators.base import OnlineEstimator, Prior
 from mole.estimators.batches import rows_of, targets_of
 from mole.estimators.keeping import load_estimator, save_estimator
@@ -165,8 +166,20 @@ class OnlineClassifier(OnlineEstimator):
             mole.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
         """
         model, extra = load_estimator(cls, path, "online-classifier")
-        model._labels, model._counts = extra["labels"], extra["counts"]
-        model._sharpness = extra["sharpness"]
+        labels, counts, sharpness = (extra.get(name) for name in ("labels", "counts", "sharpness"))
+        if not (
+            isinstance(labels, list)
+            and isinstance(counts, list)
+            and len(labels) == len(counts) == len(set(map(repr, labels)))
+            and all(isinstance(label, int | str) for label in labels)
+            and all(type(count) is int and count >= 0 for count in counts)
+            and isinstance(sharpness, int | float)
+            and _SHARPNESS_RANGE[0] <= sharpness <= _SHARPNESS_RANGE[1]
+        ):
+            raise CheckpointError(
+                f"{path} is damaged: its labels, their counts or the sharpness are not ours."
+            )
+        model._labels, model._counts, model._sharpness = labels, counts, sharpness
         return model
 
     def _probabilities(self, x: Any) -> np.ndarray | None:

@@ -145,7 +145,7 @@ def load_stream_prior(path: str | os.PathLike[str]) -> tuple[StreamPrior, dict[s
     header = checkpoint.read_header(path)
     if header.kind != _KIND:
         raise CheckpointError(
-            f"{path} holds a {header.kind!r}, expected a {_KIND!r}; `mole fit-prior` writes one."
+            f"{path} holds a {header.kind!r:.80}, expected a {_KIND!r}; `mole fit-prior` writes one."
         )
     config = dict(header.config)
     provenance = config.pop("provenance", None)
@@ -176,13 +176,13 @@ def prior_skeleton(config: Any, path: Any) -> StreamPrior:
         raise CheckpointError(f"{path} has a header without {', '.join(sorted(names))}; it is damaged.")
     kind, labels = config["kind"], config["labels"]
     if kind not in ("regression", "classification") or not isinstance(labels, list):
-        raise CheckpointError(f"{path} has kind={kind!r} and labels={labels!r}; it is damaged.")
+        raise CheckpointError(f"{path} has kind={kind!r:.80} and labels={labels!r:.80}; it is damaged.")
     if not isinstance(config["sizes"], dict) or not all(isinstance(name, int | str) for name in labels):
         raise CheckpointError(f"{path} has sizes or labels of a wrong type; it is damaged.")
     try:
         schema = None if config["schema"] is None else Schema.from_json(config["schema"])
     except (TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} has a damaged schema: {error}") from error
+        raise CheckpointError(f"{path} has a damaged schema: {str(error)[:300]}") from error
     prior = readout_skeleton(config["sizes"], path)
     try:
         return StreamPrior(prior, kind, schema, tuple(labels))

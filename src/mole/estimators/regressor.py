@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mole.checkpoint import CheckpointError
 from mole.estimators.base import OnlineEstimator, Prior
 from mole.estimators.batches import rows_of, targets_of
 from mole.estimators.keeping import load_estimator, save_estimator
@@ -170,7 +171,12 @@ class OnlineRegressor(OnlineEstimator):
             mole.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
         """
         model, extra = load_estimator(cls, path, "online-regressor")
-        model._outputs = extra["outputs"]
+        outputs = extra.get("outputs")
+        if outputs is not None and not (type(outputs) is int and outputs >= 1):
+            raise CheckpointError(
+                f"{path} is damaged: it has {outputs!r} outputs, expected a number from 1 on."
+            )
+        model._outputs = outputs
         return model
 
     def _target(self, y: Any) -> np.ndarray:
