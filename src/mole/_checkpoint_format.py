@@ -124,7 +124,7 @@ def _parse(raw: bytes, path: Any) -> Header:
         )
 
     try:
-        content = json.loads(raw, parse_constant=refuse)
+        content = json.loads(raw.decode("ascii"), parse_constant=refuse)
         leaves = tuple(Leaf(**{**entry, "shape": tuple(entry["shape"])}) for entry in content.pop("leaves"))
         header = Header(**content, leaves=leaves)
     except CheckpointError:
