@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import encodings.cp437
+import encodings.utf_8_sig
+import encodings.utf_32_be
+import encodings.utf_32_le  # noqa: F401 - what a name in an archive or a text array may need
 import signal
 import sys
 import tempfile
 import traceback
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import encodings.cp437
-import encodings.utf_8_sig
-import encodings.utf_32_be
-import encodings.utf_32_le  # noqa: F401 - what a name in an archive or a text array may need
-
 import mole
 from fuzz.targets import Target
 
-__all__ = ["Finding", "attempt", "work_folder"]
+__all__ = ["Finding", "attempt", "warm_up", "work_folder"]
 
 _SECONDS = 30.0
 _LONGEST_TEXT = 5000
 _PACKAGE = str(Path(mole.__file__).parent)
 # What a file could have done to us. Reading and writing is allowed in the folders of the attempt alone.
 _FORBIDDEN = (
-    "exec", "compile", "pickle.", "marshal.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.remove",
-    "os.rename", "os.chmod", "os.symlink", "os.link", "subprocess.", "socket.", "ctypes.dlopen", "urllib.", "code.__new__",
+    "exec", "compile", "pickle.", "marshal.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork",
+    "os.remove", "os.rename", "os.chmod", "os.symlink", "os.link", "subprocess.", "socket.",
+    "ctypes.dlopen", "urllib.", "code.__new__",
 )  # fmt: skip
 
 
@@ -53,7 +54,9 @@ class _Watch:
             return
         if event == "open":
             name = str(args[0])
-            is_source = args[1] == "r" and name.endswith(".py")  # for the traceback of an error, as JAX makes them
+            is_source = args[1] == "r" and name.endswith(
+                ".py"
+            )  # for the traceback of an error, as JAX makes them
             if not name.startswith(self.allowed) and not name.isdigit() and not is_source:
                 self.events.append(f"open {name!r} {args[1]!r}")
         elif event.startswith(_FORBIDDEN) and not self._is_tidying(event, args):
@@ -121,6 +124,15 @@ def attempt(target: Target, data: bytes, folder: Path) -> str:
     if _watch.events:
         raise Finding(f"{target.suffix} made the reader do: {'; '.join(_watch.events[:5])}")
     return result
+
+
+def warm_up(target: Target, seeds: list[bytes], folder: Path) -> None:
+    """Import and compile what valid files need: later that would count as a finding."""
+    for data in seeds:
+        with suppress(Finding):
+            attempt(target, data, folder)
+        if attempt(target, data, folder) != "accepted":
+            raise RuntimeError(f"a reader refuses a valid {target.suffix} file: make the seeds again")
 
 
 def _judged(error: Exception, target: Target) -> str:

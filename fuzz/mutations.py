@@ -1,4 +1,4 @@
-"""From a valid file to a hostile one: bytes that are wrong, and headers that are wrong under checksums that are right."""
+"""From a valid file to a hostile one: wrong bytes, and wrong headers under checksums that are right."""
 
 from __future__ import annotations
 
@@ -200,10 +200,12 @@ def _array(content: bytes, rng: random.Random) -> bytes:
 
 
 _CELLS = (
-    b"", b"1", b"-0", b"1e999999", b"-1e308", b"NaN", b"inf", b"\0", b"\xff", b'"', b'""', b'"a\nb"', b",", b";", b"\n", b"\r",
-    b"\r\n", b"\xef\xbb\xbf", b"9" * 5000, b"0x10", b"1_000", b"true", b"2024-01-31", b"2024-02-30", b"9999-12-31T23:59:59+00:00",
-    b"0001-01-01T00:00:00+23:59", b"x" * 3000, b"[" * 2000, b'{"a":' * 300, b"{}", b"[]", b"null", b'{"y": 1e999}', b"=cmd|'/c'!A1",
-    b"<script>", b'{"a": NaN}', b'{"a": [1]}', b'{"y": "\\ud800"}', b"Infinity", b"-", b"+", b"1e", b".", b"5" * 400, "٣".encode(),
+    b"", b"1", b"-0", b"1e999999", b"-1e308", b"NaN", b"inf", b"\0", b"\xff", b'"', b'""', b'"a\nb"', b",", b";", b"\n",
+    b"\r", b"\r\n", b"\xef\xbb\xbf", b"9" * 5000, b"0x10", b"1_000", b"true", b"2024-01-31", b"2024-02-30",
+    b"9999-12-31T23:59:59+00:00", b"0001-01-01T00:00:00+23:59", b"x" * 3000, b"[" * 2000, b'{"a":' * 300,
+    b"{}", b"[]", b"null", b'{"y": 1e999}',
+    b"=cmd|'/c'!A1", b"<script>", b'{"a": NaN}', b'{"a": [1]}', b'{"y": "\\ud800"}', b"Infinity", b"-", b"+",
+    b"1e", b".", b"5" * 400, "٣".encode(),
 )  # fmt: skip
 
 

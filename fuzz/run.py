@@ -13,10 +13,9 @@ import resource
 import shutil
 import struct
 import sys
-from contextlib import suppress
 from pathlib import Path
 
-from fuzz.attempt import Finding, attempt, work_folder
+from fuzz.attempt import Finding, attempt, warm_up, work_folder
 from fuzz.mutations import mutate_bytes
 from fuzz.seeds import write_seeds
 from fuzz.targets import TARGETS
@@ -67,7 +66,7 @@ def _work(wanted: dict[str, int], folder: Path) -> None:
     seeds, work = write_seeds(folder / "seeds", set(wanted)), work_folder()
     try:
         for name in wanted:
-            _warm_up(name, seeds[name], work)
+            warm_up(TARGETS[name], seeds[name], work)
         _limit_memory()
         for part in range(1, _ROUNDS + 1):
             for name, last in wanted.items():
@@ -90,15 +89,6 @@ def _read_until(name: str, last: int, seeds: list[bytes], folder: Path, work: Pa
             _keep(folder, name, number, data, str(finding))
         counts[0] = number + 1
         progress.write(counts)
-
-
-def _warm_up(name: str, seeds: list[bytes], work: Path) -> None:
-    """Import and compile what a valid and what a damaged file need: later that would count as a finding."""
-    for data in seeds:
-        with suppress(Finding):
-            attempt(TARGETS[name], data, work)
-        if attempt(TARGETS[name], data, work) != "accepted":
-            raise SystemExit(f"the reader {name!r} refuses a valid file")
 
 
 def _keep(folder: Path, name: str, number: int, data: bytes, text: str) -> None:

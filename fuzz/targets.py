@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import random
-import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -60,22 +59,17 @@ def _claim(path: Path) -> None:
     claim_folder(path.parent, path.name, {"env": "x", "steps": 3})
 
 
-def _mutate_json_file(data: bytes, rng: random.Random) -> bytes:
-    return mutate_text(data, rng)
-
-
-_OURS = (CheckpointError,)
 TARGETS: dict[str, Target] = {
-    "header": Target(read_header, mutate_checkpoint, ".mole", 0.24),
+    "header": Target(read_header, mutate_checkpoint, ".mole", 0.34),
     "checkpoint": Target(
-        lambda p: load(p, like_of_checkpoint(), kind="tree"), mutate_checkpoint, ".mole", 0.12
+        lambda p: load(p, like_of_checkpoint(), kind="tree"), mutate_checkpoint, ".mole", 0.03
     ),
-    "estimator-young": Target(OnlineRegressor.load, mutate_checkpoint, ".mole", 0.05),
+    "estimator-young": Target(OnlineRegressor.load, mutate_checkpoint, ".mole", 0.03),
     "record": Target(lambda p: digest_of(EpisodeRecord.load(p)), mutate_archive, ".npz", 0.08, (ValueError,)),
     "stretches": Target(load_stretches, mutate_archive, ".npz", 0.08, (ValueError,)),
-    "csv": Target(_rows, mutate_text, ".csv", 0.15, (SourceError,)),
-    "jsonl": Target(_rows, mutate_text, ".jsonl", 0.15, (SourceError,)),
-    "claim": Target(_claim, _mutate_json_file, ".json", 0.08, (ValueError,)),
+    "csv": Target(_rows, mutate_text, ".csv", 0.18, (SourceError,)),
+    "jsonl": Target(_rows, mutate_text, ".jsonl", 0.18, (SourceError,)),
+    "claim": Target(_claim, mutate_text, ".json", 0.08, (ValueError,)),
     # these build the structure of a learner before they read arrays
     "prior": Target(load_prior, mutate_checkpoint, ".mole", 0.0005),
     "readout-prior": Target(load_readout_prior, mutate_checkpoint, ".mole", 0.0005),
@@ -87,12 +81,12 @@ TARGETS: dict[str, Target] = {
         lambda p: load_run(p, SETTINGS, OnlineRegressor.load),
         mutate_checkpoint,
         ".mole",
-        0.01,
+        0.005,
         (CheckpointError, ValueError),
     ),
 }
 
-if "pyarrow" in sys.modules or __import__("importlib.util").util.find_spec("pyarrow"):
+if find_spec("pyarrow"):
     TARGETS |= {
         "parquet": Target(_rows, mutate_bytes, ".parquet", 0.02, (SourceError, ValueError)),
         "record-parquet": Target(EpisodeRecord.load, mutate_bytes, ".parquet", 0.02, (ValueError,)),

@@ -35,6 +35,6 @@ def claim_folder(folder: Path, name: str, description: Mapping[str, Any]) -> Non
     if old != new:
         differing = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         raise ValueError(
-            f"{folder} holds results of another configuration: {name} differs in {', '.join(differing)}. "
+            f"{folder} holds results of another configuration: {name} differs in {', '.join(differing)[:300]}. "
             f"{_REMEDY.capitalize()}"
         )
