@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mole._expect import expect_file
 from mole.control.record_file import load_arrays, save_arrays
 
 __all__ = ["META_KEYS", "EpisodeRecord", "Recorder", "read_meta"]
@@ -135,7 +136,7 @@ class EpisodeRecord:
             FileNotFoundError: if there is no such file.
             ValueError: if the file is truncated or damaged, is not a record, or its arrays disagree.
         """
-        source = Path(path)
+        source = expect_file("EpisodeRecord.load", path)
         arrays, header = load_arrays(source)
         missing = sorted(set(_DTYPES) - set(arrays))
         if missing:

@@ -50,7 +50,7 @@ class OnlineEstimator(abc.ABC):
     ) -> None:
         """See the final classes."""
         name = type(self).__name__
-        if not 0.0 < level < 1.0:
+        if not isinstance(level, float) or not 0.0 < level < 1.0:
             raise ValueError(f"{name} got level={level}; expected a share between 0 and 1, such as 0.9.")
         for what, value, least in (
             ("width", width, 1),
@@ -59,6 +59,12 @@ class OnlineEstimator(abc.ABC):
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} got {what}={value!r}; expected a whole number from {least} on.")
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError(f"{name} got seed={seed!r}; expected a whole number, such as 0.")
+        if not isinstance(mixture, Mapping | None):
+            raise TypeError(
+                f"{name} got mixture={mixture!r:.80}; expected settings by name, such as {{'alpha': 2.0}}."
+            )
         if prior is not None and not isinstance(prior, Prior):
             raise TypeError(
                 f"{name} got a prior of type {type(prior).__name__}; expected one from mole.fit_prior, "

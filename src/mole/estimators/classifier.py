@@ -150,7 +150,12 @@ class OnlineClassifier(OnlineEstimator):
 
     def score(self, x: Any, y: Any) -> float:
         """Share of rows whose label `predict` finds."""
-        return float(np.mean([a == b for a, b in zip(self.predict(x), targets_of(y), strict=True)]))
+        rows, labels = rows_of(x), targets_of(y)
+        if len(rows) != len(labels):
+            raise ValueError(f"got {len(rows)} rows and {len(labels)} labels; expected as many of each.")
+        return float(
+            np.mean([self.predict_one(row) == _label(label) for row, label in zip(rows, labels, strict=True)])
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that is needed to go on exactly here to one file, atomically."""

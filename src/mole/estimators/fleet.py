@@ -59,6 +59,10 @@ class Fleet:
         """See the class."""
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"Fleet got size={size!r}; expected a whole number of streams from 1 on.")
+        if not isinstance(mixture, Mapping | None):
+            raise TypeError(
+                f"Fleet got mixture={mixture!r:.80}; expected settings by name, such as {{'max_tasks': 4}}."
+            )
         self._given, self.size = prior, size
         self._settings = dict(mixture or {})
         self._learner = learner_of(prior, self._settings)

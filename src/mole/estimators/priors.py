@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from mole import checkpoint
+from mole._expect import expect_type, expect_whole
 from mole._types import Trajectory
 from mole.checkpoint import CheckpointError
 from mole.estimators.scaling import class_normalizer, robust_normalizer
@@ -57,6 +58,8 @@ class StreamPrior:
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
+        expect_type("StreamPrior", "prior", self.prior, ReadoutPrior, "mole.fit_prior makes a whole one.")
+        _check_kind("StreamPrior", self.kind)
         inputs, indicators = self.prior.input_size, self.prior.target_size
         if self.schema is not None and self.schema.size != inputs:
             raise ValueError(
@@ -71,6 +74,9 @@ class StreamPrior:
 
 def learner_of(prior: StreamPrior | ReadoutPrior | MetaPrior, settings: Mapping[str, Any]) -> Any:
     """The mixture that belongs to a prior: of readouts, or of networks that take gradient steps."""
+    expect_type(
+        "a mixture", "prior", prior, (StreamPrior, ReadoutPrior, MetaPrior), "mole.fit_prior makes one."
+    )
     inner = prior.prior if isinstance(prior, StreamPrior) else prior
     return Mixture(inner, **settings) if isinstance(inner, MetaPrior) else ReadoutMixture(inner, **settings)
 
@@ -102,7 +108,10 @@ def fit_prior(
     Raises:
         ValueError: if there is no history, it is not finite, it is too short, or the labels do not fit the targets.
     """
-    (items,) = as_groups(list(trajectories))
+    _check_kind("fit_prior", kind)
+    expect_type("fit_prior", "config", config, ReadoutConfig)
+    expect_whole("fit_prior", "width", width)
+    (items,) = as_groups(trajectories)
     dy = np.shape(items[0].y)[1]
     if (kind == "classification") != bool(labels) or (labels and len(labels) != dy):
         raise ValueError(
@@ -125,6 +134,11 @@ def fit_prior(
         callback=callback,
     )
     return StreamPrior(prior, kind, schema, tuple(labels))
+
+
+def _check_kind(owner: str, kind: Any) -> None:
+    if kind not in ("regression", "classification"):
+        raise ValueError(f"{owner} got kind={kind!r}; expected 'regression' or 'classification'.")
 
 
 def save_stream_prior(
