@@ -3,11 +3,13 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help demo test check bench bench-peers bench-streams torture priors test-peers clean
+.PHONY: help demo test check bench bench-peers bench-streams torture priors test-peers audit fuzz mutants clean
 help:
 	@echo "make demo        the methods side by side on a cheetah whose motors fail"
 	@echo "make test        the tests (ARGS='-k name' picks some)"
-	@echo "make check       linter, formatter, types"
+	@echo "make check       linter, formatter, types, known vulnerabilities of what is pinned"
+	@echo "make fuzz        a million hostile files for every reader (an hour; stop and go on), in .venv-fuzz"
+	@echo "make mutants     changes the files that matter most, one thing at a time; the tests must notice (hours)"
 	@echo "make bench       the benchmarks, in 10 minutes (ARGS='--quick', '--only planning,streams')"
 	@echo "make bench-peers the libraries that make bench compares with, in .venv-bench-peers (installs PyTorch)"
 	@echo "make bench-streams  our estimators beside river, scikit-learn and others on all streams (hours; stop and go on)"
@@ -26,6 +28,19 @@ check: .venv/.installed
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/pyright
+	.venv/bin/python -m fuzz.audit
+
+audit: .venv/.installed
+	.venv/bin/python -m fuzz.audit
+
+# Ours first, then two engines that think up inputs by themselves. ARGS='--inputs N' and such go to ours.
+fuzz: .venv-fuzz/.installed
+	.venv-fuzz/bin/python -m fuzz.run $(ARGS)
+	.venv-fuzz/bin/python -m fuzz.with_hypothesis
+	.venv-fuzz/bin/python -m fuzz.with_atheris
+
+mutants: .venv/.installed
+	.venv/bin/python -m fuzz.mutants $(ARGS)
 
 bench: .venv/.installed
 	.venv/bin/python benchmarks/run.py --out results/bench $(ARGS)
@@ -83,6 +98,14 @@ test-peers: .venv-peers/.installed .venv-ns-gym/.installed
 		|| echo "learn2learn does not install here; its rows are skipped"
 	touch $@
 
+# atheris is a fuzzer with wheels for few Pythons: without it the third engine says so and is left out.
+.venv-fuzz/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[control,parquet]' hypothesis
+	-.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
+	touch $@
+
 clean:
-	rm -rf .venv .venv-peers .venv-bench-peers .venv-ns-gym dist build .pytest_cache .ruff_cache .hypothesis .benchmarks MUJOCO_LOG.TXT
+	rm -rf .venv .venv-peers .venv-bench-peers .venv-ns-gym .venv-fuzz .venv-audit dist build .pytest_cache .ruff_cache .hypothesis .benchmarks MUJOCO_LOG.TXT
 	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +

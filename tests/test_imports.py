@@ -17,24 +17,26 @@ LONGEST = 300  # lines
 # room -> rooms or single modules that it may import; a room is a file or folder of src/mole, "mole" the root. A module
 # of a folder may be a room of its own, which is then no part of the folder's: the estimators encode rows as streams do,
 # and the adapters of streams wrap estimators.
-CORE = "_types models likelihoods inner prior checkpoint"
+CORE = "_expect _types models likelihoods inner prior checkpoint"
 ENCODING = "streams.encoding streams._inputs streams._columns streams._values"
 RUNS = "atomic generations interrupts lock"
-LEARNING = f"{CORE} {RUNS} prior_file lowrank meta online readout estimators"
+LEARNING = f"{CORE} {RUNS} _npz prior_file lowrank meta online readout estimators"
 CONTROL = f"{LEARNING} planning control envs"
 MAY_IMPORT = {
     "_types": "",
+    "_npz": "",
+    "_expect": "",
     "atomic": "",
     "_checkpoint_format": "",
     "interrupts": "",
     "lock": "",
-    "checkpoint": "mole _checkpoint_format atomic",
+    "checkpoint": "mole _checkpoint_format _expect atomic",
     "generations": "atomic checkpoint",
     "workers": "generations interrupts",
-    "models": "_types",
+    "models": "_expect _types",
     "likelihoods": "_types",
-    "inner": "_types models likelihoods",
-    "prior": "_types models likelihoods inner",
+    "inner": "_expect _types models likelihoods",
+    "prior": "_expect _types models likelihoods inner",
     "prior_file": CORE,
     "lowrank": CORE,
     "meta": f"{CORE} {RUNS} lowrank",
@@ -46,8 +48,8 @@ MAY_IMPORT = {
     "streams.encoding": "streams._inputs streams._columns streams._values",
     "estimators": f"{CORE} prior_file meta online readout streams.encoding",
     "planning": "_types",
-    "envs": "_types",
-    "streams": f"_types atomic checkpoint {ENCODING}",
+    "envs": "_expect _types",
+    "streams": f"_expect _types atomic checkpoint {ENCODING}",
     "streams.river": "estimators",
     "streams.sklearn": "estimators",
     "zoo": "_types estimators streams",
@@ -161,7 +163,11 @@ def test_the_table_points_one_way() -> None:
 @pytest.mark.parametrize(
     ("file", "text", "complaint"),
     [
-        ("models.py", "import mole.online", "models, line 1, imports online; models may import: _types"),
+        (
+            "models.py",
+            "import mole.online",
+            "models, line 1, imports online; models may import: _expect _types",
+        ),
         ("models.py", "def f():\n    from mole import prior", "models, line 2, imports prior"),
         ("envs/new.py", "from ..online.base import Learner", "envs.new, line 1, imports online.base"),
         (

@@ -308,7 +308,7 @@ def test_the_page_says_what_was_run_and_what_was_shown(made):
         "Adaptation is needed. not shown",
         "Runs that did not finish",
         "kshot on " + HOSTILE + ", seed 7: 40 steps; the simulation diverged",
-        "cut.npz is not a readable record",
+        "cut.npz is not a readable .npz archive",
         "What each part is worth",
         "Probability that mole improves on it",
         "Performance profiles",

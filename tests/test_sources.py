@@ -264,3 +264,30 @@ def test_parquet_by_batches_and_from_any_row(tmp_path: Path) -> None:
         read(path)
     with pytest.raises(FileNotFoundError, match="no file at"):
         read(tmp_path / "none.parquet")
+
+
+def test_parquet_is_bounded(tmp_path: Path) -> None:
+    """A text that every row names, lists of any length, columns without end: small files, large rows."""
+    pa = pytest.importorskip("pyarrow", reason="the extra 'parquet' is not installed")
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "data.parquet"
+    long = pa.DictionaryArray.from_arrays([0] * 600, ["x" * (3 << 20)])
+    pq.write_table(pa.table({"a": long}), path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(
+        ValueError, match=r"column 'a' has a text of 3,145,728 bytes, expected at most 1,048,576"
+    ):
+        read(path)
+    pq.write_table(pa.table({"a": [[1, 2], []], "b": [1, 2]}), path)
+    with pytest.raises(ValueError, match=r"has lists or structures in \['a'\], expected single values"):
+        read(path)
+    pq.write_table(pa.table({f"c{i}": [1] for i in range(10_001)}), path)
+    with pytest.raises(ValueError, match=r"has 10,001 columns, expected at most 10,000"):
+        read(path)
+    pq.write_table(pa.table({"a": range(1000)}), path, compression="none", use_dictionary=False)
+    raw = bytearray(path.read_bytes())
+    raw[4:20] = b"\xff" * 16
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"is damaged after row 0 \(.*\): restore it from a copy"):
+        read(path)

@@ -34,6 +34,7 @@ WIRE |= {"complex64": "<c8", "complex128": "<c16"}
 _MAGIC = b"\x89mole\r\n\x1a"  # the high bit and the line ends expose transfers in text mode, as in PNG
 _PREAMBLE = struct.Struct("<8sIQ")
 _DIGEST_BYTES = 32
+_LONGEST_NAME = 1000
 
 
 class CheckpointError(ValueError):
@@ -119,11 +120,11 @@ def parse_header(file: BinaryIO, path: Any) -> Header:
 def _parse(raw: bytes, path: Any) -> Header:
     def refuse(what: Any) -> NoReturn:
         raise CheckpointError(
-            f"{path} has a malformed header ({what}); it was not written by mole: use another copy"
+            f"{path} has a malformed header ({str(what)[:300]}); it was not written by mole: use another copy"
         )
 
     try:
-        content = json.loads(raw, parse_constant=refuse)
+        content = json.loads(raw.decode("ascii"), parse_constant=refuse)
         leaves = tuple(Leaf(**{**entry, "shape": tuple(entry["shape"])}) for entry in content.pop("leaves"))
         header = Header(**content, leaves=leaves)
     except CheckpointError:
@@ -132,6 +133,7 @@ def _parse(raw: bytes, path: Any) -> Header:
         refuse(error)
     if not (
         isinstance(header.kind, str)
+        and len(header.kind) <= _LONGEST_NAME
         and isinstance(header.config, dict)
         and isinstance(header.libraries, dict)
     ):
@@ -140,7 +142,7 @@ def _parse(raw: bytes, path: Any) -> Header:
     for leaf in leaves:
         # Arrays lie one after the other, so no two share bytes and their sum is what the file must hold.
         if not _leaf_is_sound(leaf, offset):
-            refuse(f"leaf {leaf.path!r}")
+            refuse(f"leaf {leaf.path!r:.200}")
         offset += leaf.nbytes
     if offset != header.arrays_nbytes or len({leaf.path for leaf in leaves}) < len(leaves):
         refuse("sizes or paths of its leaves")
@@ -148,7 +150,8 @@ def _parse(raw: bytes, path: Any) -> Header:
 
 
 def _leaf_is_sound(leaf: Leaf, offset: int) -> bool:
-    if not all(type(text) is str for text in (leaf.path, leaf.type, leaf.dtype, leaf.impl)):
+    texts = (leaf.path, leaf.type, leaf.dtype, leaf.impl)
+    if not all(type(text) is str and len(text) <= _LONGEST_NAME for text in texts):
         return False
     if not all(type(number) is int and number >= 0 for number in (leaf.offset, leaf.nbytes, *leaf.shape)):
         return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,11 +20,16 @@ _GAP = 3  # a crash while generations move up leaves one name out; so many say t
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
 
+_MASK = os.umask(0o077)  # it can only be read by setting it, which other threads would see later
+os.umask(_MASK)
+
+
 @contextmanager
 def atomic_file(path: str | os.PathLike[str], *, keep: int = 1) -> Iterator[BinaryIO]:
     """A new binary file that takes the place of ``path`` when the block ends without an error.
 
-    It is written beside ``path``, flushed to disk and renamed: a crash leaves the old file or the new one.
+    It is written beside ``path``, flushed to disk and renamed: a crash leaves the old file or the new one. Until it is
+    whole nobody else may read it; then it has the mode of the file that it replaces, or that of any new file.
 
     Args:
         path: the file.
@@ -39,6 +45,7 @@ def atomic_file(path: str | os.PathLike[str], *, keep: int = 1) -> Iterator[Bina
             yield file
             file.flush()
             os.fsync(file.fileno())
+        temporary.chmod(_mode_of(target))
         for age in range(keep - 1, 0, -1):
             with suppress(FileNotFoundError):
                 os.replace(_generation(target, age - 1), _generation(target, age))  # noqa: PTH105 - as in POSIX
@@ -109,7 +116,7 @@ def _generation(target: Path, age: int) -> Path:
 def _temporary(target: Path) -> tuple[Path, BinaryIO]:
     while True:
         path = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-        file = path.open("xb")
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         _locked(file, wait=True)
         if path.exists():  # it was not taken for a leftover before it was locked
             return path, file
@@ -133,3 +140,10 @@ def _locked(file: BinaryIO, *, wait: bool) -> bool:
     except OSError:  # a file system without locks
         return False
     return True
+
+
+def _mode_of(target: Path) -> int:
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return 0o666 & ~_MASK

@@ -31,6 +31,7 @@ from mole._checkpoint_format import (
     encode_header,
     parse_header,
 )
+from mole._expect import expect_file
 from mole.atomic import atomic_file
 
 __all__ = [
@@ -260,7 +261,7 @@ def _from_bytes(raw: bytes, leaf: Leaf, like: Any, path: Any) -> Any:
 
 def _open(path: str | os.PathLike[str]) -> BinaryIO:
     try:
-        return Path(path).open("rb")
+        return expect_file("a checkpoint", path).open("rb")
     except FileNotFoundError:
         raise FileNotFoundError(
             f"no checkpoint at {path}: check the path, or write one with save()"

@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from mole._expect import expect_number, expect_type
 from mole._types import Array, Float, Model
 from mole.likelihoods import Likelihood
 
@@ -31,6 +32,7 @@ def _bounded(raw: Array, power: float = 1.0) -> Array:
 
 
 def _raw(rate: float) -> float:
+    expect_number("inner rate", "rate", rate, remedy="Start from about 0.1.")
     if not _LOW < rate < _HIGH:
         raise ValueError(
             f"inner rate got {rate}; expected a number strictly between {_LOW} and {_HIGH}. "
@@ -41,7 +43,12 @@ def _raw(rate: float) -> float:
 
 
 def _arrays(model: Model) -> list[Array]:
-    return jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+    found = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+    if not found:
+        raise ValueError(
+            f"got a {type(model).__name__} without parameters; expected a module such as mole.MLP."
+        )
+    return found
 
 
 class InnerRate(eqx.Module):
@@ -103,6 +110,7 @@ class LayerRate(InnerRate):
 
     def __init__(self, model: Model, rate: float) -> None:
         """See the class."""
+        _arrays(model)  # says if there are none
         paths = jax.tree_util.tree_leaves_with_path(eqx.filter(model, eqx.is_inexact_array))
         parents = [jax.tree_util.keystr(path[:-1]) for path, _ in paths]
         order = {parent: i for i, parent in enumerate(dict.fromkeys(parents))}
@@ -158,8 +166,20 @@ def window_loss(
         y: targets.
         weights: non-negative weight of each pair; the mean is over their sum (0 if all are zero).
     """
+    expect_type("window_loss", "likelihood", likelihood, Likelihood, "mole.Gaussian() is one.")
+    _check_pairs(model, x, y)
     losses = jax.vmap(lambda a, b: likelihood.loss(model(a), b))(x, y)
     return jnp.mean(losses) if weights is None else weighted_mean(losses, weights)
+
+
+def _check_pairs(model: Model, x: Array, y: Array) -> None:
+    if not callable(model):
+        raise TypeError(f"got the model {model!r:.80}; expected a module such as mole.MLP.")
+    shapes = [getattr(part, "shape", None) for part in (x, y)]
+    if any(shape is None or len(shape) != 2 for shape in shapes) or len(x) != len(y):
+        raise ValueError(
+            f"got x and y of shapes {shapes[0]} and {shapes[1]}; expected [k, dx] and [k, dy] arrays."
+        )
 
 
 def weighted_mean(values: Float[Array, " k"], weights: Float[Array, " k"]) -> Float[Array, ""]:
@@ -194,6 +214,7 @@ def adapt(
     Returns:
         The adapted model, of the same structure.
     """
+    expect_type("adapt", "rate", rate, InnerRate, "mole.ScalarRate(0.1) is one.")
     gradient = eqx.filter_grad(window_loss)(model, likelihood, x, y, weights)
     if first_order:
         gradient = jax.lax.stop_gradient(gradient)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mole._expect import expect_key, expect_whole
 from mole._types import Array, Float, Key, Model
 
 __all__ = ["MLP", "Linear", "Normalizer", "narrow_weights"]
@@ -75,8 +76,10 @@ class MLP(eqx.Module):
     ) -> None:
         """See the class."""
         for name, size in (("in_size", in_size), ("out_size", out_size), ("width", width), ("depth", depth)):
-            if size < 1:
-                raise ValueError(f"MLP got {name}={size}; expected at least 1. Give the number of {name}.")
+            expect_whole("MLP", name, size, 1, f"Give the number of {name}.")
+        if not callable(activation):
+            raise TypeError(f"MLP got activation={activation!r}; expected a function such as jax.nn.relu.")
+        expect_key("MLP", key)
         sizes = [in_size, *[width] * depth, out_size]
         keys = jax.random.split(key, len(sizes) - 1)
         self.layers = tuple(Linear(i, o, key=k) for i, o, k in zip(sizes[:-1], sizes[1:], keys, strict=True))
@@ -113,9 +116,19 @@ class Normalizer(eqx.Module):
     mean: Float[Array, " d"]
     std: Float[Array, " d"]
 
+    def __check_init__(self) -> None:
+        """Two vectors of one length."""
+        shapes = [getattr(part, "shape", type(part).__name__) for part in (self.mean, self.std)]
+        if shapes[0] != shapes[1] or not isinstance(shapes[0], tuple) or len(shapes[0]) != 1:
+            raise ValueError(
+                f"Normalizer got mean and std of shapes {shapes[0]} and {shapes[1]}; expected two arrays [d] of one "
+                "length. Normalizer.fit(values) measures them."
+            )
+
     @classmethod
     def identity(cls, size: int) -> Normalizer:
         """The normaliser of ``size`` features that changes nothing."""
+        expect_whole("Normalizer.identity", "size", size)
         return cls(jnp.zeros((size,)), jnp.ones((size,)))
 
     @classmethod
@@ -129,7 +142,12 @@ class Normalizer(eqx.Module):
         Raises:
             ValueError: if ``values`` is empty, not two-dimensional or not finite.
         """
-        values = np.asarray(values, np.float64)
+        try:
+            values = np.asarray(values, np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"Normalizer.fit got {values!r:.80}; expected an array [n, d] of numbers."
+            ) from None
         if values.ndim != 2 or values.shape[0] == 0 or not np.isfinite(values).all():
             raise ValueError(
                 f"Normalizer.fit got an array of shape {values.shape} (finite: {bool(np.isfinite(values).all())}); "

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from mole._expect import expect_type, expect_whole
 from mole._types import Array, Float, Model
 from mole.inner import InnerRate, ScalarRate
 from mole.likelihoods import Gaussian, Likelihood, Prediction
@@ -51,9 +52,17 @@ class MetaPrior(eqx.Module):
         residual_scale: Float[Array, " dy"] | float = 1.0,
     ) -> None:
         """See the class."""
-        if window < 1:
-            raise ValueError(f"MetaPrior got window={window}; expected k >= 1, the points of one inner step.")
-        scale = jnp.asarray(residual_scale, jnp.float32)
+        expect_whole("MetaPrior", "window", window, 1, "It is k, the points of one inner step.")
+        expect_type("MetaPrior", "x_norm", x_norm, Normalizer, "Normalizer.identity(dx) changes nothing.")
+        expect_type("MetaPrior", "y_norm", y_norm, Normalizer, "Normalizer.identity(dy) changes nothing.")
+        if not callable(model):
+            raise TypeError(f"MetaPrior got model={model!r:.80}; expected a module such as mole.MLP.")
+        try:
+            scale = jnp.asarray(residual_scale, jnp.float32)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"MetaPrior got residual_scale={residual_scale!r:.80}; expected positive numbers."
+            ) from None
         if not isinstance(scale, Tracer) and not bool(jnp.all(scale > 0)):
             raise ValueError(f"MetaPrior got residual_scale={residual_scale}; expected positive numbers.")
         self.model = model

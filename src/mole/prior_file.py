@@ -143,7 +143,9 @@ def load_prior(path: str | os.PathLike[str]) -> tuple[MetaPrior, PriorHeader]:
     """
     stored = checkpoint.read_header(path)
     if stored.kind != _KIND:
-        raise CheckpointError(f"{path} holds a {stored.kind!r}, expected a prior; `mole train` writes one.")
+        raise CheckpointError(
+            f"{path} holds a {stored.kind!r:.80}, expected a prior; `mole train` writes one."
+        )
     header = parse_header(stored.config, path)
     like = eqx.filter_eval_shape(header.skeleton)
     return checkpoint.load(path, like, kind=_KIND), header
@@ -159,7 +161,7 @@ def parse_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
     wrong = sorted(set(fields) ^ set(config))
     if wrong:
         raise CheckpointError(
-            f"{path} has a header that differs in {wrong}; it was written by another version."
+            f"{path} has a header that differs in {str(wrong)[:300]}; it was written by another version."
         )
     for name, limit in (
         ("input_size", 10**6),
@@ -171,11 +173,15 @@ def parse_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
         value = config[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
             raise CheckpointError(
-                f"{path} has {name}={value!r} in its header; expected a number from 1 to {limit}."
+                f"{path} has {name}={value!r:.80} in its header; expected a number from 1 to {limit}."
             )
     for name, table in (("activation", _ACTIVATIONS), ("rate", _RATES), ("likelihood", _LIKELIHOODS)):
         if not isinstance(config[name], str) or config[name] not in table:
-            raise CheckpointError(f"{path} has {name}={config[name]!r}; expected one of {', '.join(table)}.")
+            raise CheckpointError(
+                f"{path} has {name}={config[name]!r:.80}; expected one of {', '.join(table)}."
+            )
     if not isinstance(config["provenance"], dict):
-        raise CheckpointError(f"{path} has provenance={config['provenance']!r}; expected names with values.")
+        raise CheckpointError(
+            f"{path} has provenance={config['provenance']!r:.80}; expected names with values."
+        )
     return PriorHeader(**config)

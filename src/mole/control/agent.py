@@ -81,6 +81,12 @@ class Agent(eqx.Module):
         """Check that the three parts fit."""
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"Agent got precision={self.precision!r}; expected 'float32' or 'bfloat16'.")
+        for name, has in (("learner", "prior"), ("planner", "action_low"), ("spec", "feature_dim")):
+            if not hasattr(getattr(self, name), has):
+                raise TypeError(
+                    f"Agent got {name}={getattr(self, name)!r:.80}; expected an online learner, a planner and the "
+                    "DynamicsSpec of an environment."
+                )
         prior = self.learner.prior
         for name, got, expected in (
             ("the prior's inputs", prior.input_size, self.spec.feature_dim),

@@ -26,14 +26,17 @@ def claim_folder(folder: Path, name: str, description: Mapping[str, Any]) -> Non
         atomic_text(path, text + "\n")
         return
     try:
-        old, new = json.loads(path.read_text()), json.loads(text)
-    except json.JSONDecodeError as error:
+        old, new = json.loads(path.read_text("utf-8")), json.loads(text)
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # also of bytes that are no text, and of brackets without end
         raise ValueError(f"{path} is no JSON ({error}); {_REMEDY}") from error
     if not isinstance(old, dict):
         raise ValueError(f"{path} holds a {type(old).__name__}, expected names with values; {_REMEDY}")  # noqa: TRY004
     if old != new:
         differing = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         raise ValueError(
-            f"{folder} holds results of another configuration: {name} differs in {', '.join(differing)}. "
+            f"{folder} holds results of another configuration: {name} differs in {', '.join(differing)[:300]}. "
             f"{_REMEDY.capitalize()}"
         )

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mole._npz import read_npz
 from mole._types import Trajectory
 from mole.atomic import atomic_file
 from mole.control.episode import Stretch
@@ -117,9 +118,29 @@ def save_stretches(path: Path, stretches: Sequence[Stretch]) -> None:
 
 
 def load_stretches(path: Path) -> list[Stretch]:
-    """Read what `save_stretches` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        lengths = file["lengths"]
-        obs = np.split(file["obs"], np.cumsum(lengths + 1)[:-1])
-        actions = np.split(file["actions"], np.cumsum(lengths)[:-1])
+    """Read what `save_stretches` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or holds something else.
+    """
+    found = read_npz(path)
+    if set(found) != {"obs", "actions", "lengths"}:
+        raise ValueError(
+            f"{path} has the arrays {sorted(found)[:20]}, expected actions, lengths and obs of a training"
+        )
+    obs, actions, lengths = found["obs"], found["actions"], found["lengths"]
+    if (
+        (obs.dtype.kind, actions.dtype.kind, lengths.dtype.kind) != ("f", "f", "i")
+        or (obs.ndim, actions.ndim, lengths.ndim) != (2, 2, 1)
+        or not len(lengths)
+        or not ((lengths >= 0) & (lengths <= len(actions))).all()
+        or (len(actions), len(obs)) != (int(lengths.sum()), int(lengths.sum()) + len(lengths))
+    ):
+        raise ValueError(
+            f"{path} holds obs {obs.dtype}{list(obs.shape)}, actions {actions.dtype}{list(actions.shape)} and "
+            f"lengths {lengths.dtype}{list(lengths.shape)}, which do not fit each other: record it again"
+        )
+    obs = np.split(obs, np.cumsum(lengths + 1)[:-1])
+    actions = np.split(actions, np.cumsum(lengths)[:-1])
     return [Stretch(o, a) for o, a in zip(obs, actions, strict=True)]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mole._expect import expect_type, expect_whole
 from mole._types import Key
 from mole.control.agent import Agent
 from mole.control.episode_file import EpisodeFile
@@ -89,8 +90,13 @@ def run_episode(
         ValueError: if ``steps`` is smaller than one or the environment does not fit the agent.
         EpisodeError: if the environment raises or gives numbers that are not finite; the record ends there.
     """
-    if steps < 1:
-        raise ValueError(f"run_episode got steps={steps}; expected at least 1.")
+    expect_whole("run_episode", "steps", steps)
+    expect_type("run_episode", "meta", meta, Mapping, "The header of the record, by name.")
+    if not (hasattr(env, "observation_space") and hasattr(agent, "spec")):
+        raise TypeError(
+            f"run_episode got env={env!r:.80} and agent={agent!r:.80}; expected a Gymnasium environment and a "
+            "mole.control.Agent."
+        )
     if env.observation_space.shape != (agent.spec.obs_dim,):
         raise ValueError(
             f"run_episode got an environment with observations of shape {env.observation_space.shape}; the agent's "

@@ -26,6 +26,7 @@ except ImportError as missing:
 __all__ = ["load_arrays", "save_arrays"]
 
 _KEY = b"mole"
+_MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 10**8, 1000, 1 << 27
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
@@ -43,17 +44,38 @@ def load_arrays(path: Path, *, header_only: bool = False) -> tuple[dict[str, np.
         ValueError: if the file is damaged, or has no header of ours.
     """
     try:
-        schema = pq.read_schema(path)
-        table = None if header_only else pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        with pq.ParquetFile(path) as file:
+            _check_sizes(path, file)
+            metadata = file.schema_arrow.metadata or {}
+            table = None if header_only else file.read()
+            arrays = (
+                {} if table is None else {name: _array(table.column(name)) for name in table.column_names}
+            )
+    # a hostile file makes Arrow and Thrift raise nearly anything; nothing else happens in here
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
         raise ValueError(
-            f"{path} is damaged ({error}): restore it from a copy or run the episode again"
+            f"{path} is damaged ({_line(error)}): restore it from a copy or run the episode again"
         ) from error
-    header = (schema.metadata or {}).get(_KEY)
+    header = metadata.get(_KEY)
     if header is None:
         raise ValueError(f"{path} is no record of a run: its metadata lacks the key {_KEY.decode()!r}")
-    arrays = {} if table is None else {name: _array(table.column(name)) for name in table.column_names}
-    return arrays, json.loads(header)
+    try:
+        found = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} has a header that is not JSON ({_line(error)}): run the episode again"
+        ) from error
+    return arrays, found if isinstance(found, dict) else {}
+
+
+def _check_sizes(path: Path, file: Any) -> None:
+    """Rows and columns as declared; what Arrow allocates for a single page is its own affair."""
+    rows, columns = file.metadata.num_rows, file.metadata.num_columns
+    if columns > _MOST_COLUMNS or rows > _MOST_ROWS or rows * columns > _MOST_VALUES:
+        raise ValueError(
+            f"{path} declares {rows:,} rows of {columns:,} columns, expected at most {_MOST_ROWS:,} and "
+            f"{_MOST_COLUMNS:,}, and {_MOST_VALUES:,} values"
+        )
 
 
 def _column(array: np.ndarray) -> Any:
@@ -67,3 +89,8 @@ def _array(column: Any) -> np.ndarray:
         return column.to_numpy()
     flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(-1, column.type.list_size)
+
+
+def _line(error: BaseException) -> str:
+    """Arrow's texts have several lines."""
+    return " ".join(str(error).split())

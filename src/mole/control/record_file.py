@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mole._npz import array_names, read_npz
 from mole.atomic import atomic_file
 
 __all__ = ["load_arrays", "save_arrays"]
@@ -41,24 +40,15 @@ def load_arrays(path: Path, *, header_only: bool = False) -> tuple[dict[str, np.
         from mole.control import parquet  # an extra
 
         return parquet.load_arrays(path, header_only=header_only)
-    if not zipfile.is_zipfile(path):
+    names = array_names(path)
+    found = read_npz(path, ("meta",) if header_only else None)
+    meta = found.pop("meta", None)
+    if meta is None or meta.dtype.kind != "U" or meta.shape:
         raise ValueError(
-            f"{path} is not a readable record: truncated or no .npz archive; run the episode again"
+            f"{path} is no record of a run: it has arrays {sorted(names)[:20]} but no 'meta' header"
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive.files
-            wanted = [name for name in names if name == "meta" or not header_only]
-            found = {name: archive[name] for name in wanted}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): restore it from a copy or run the episode again"
-        ) from error
-    meta = found.pop("meta", None)
-    if meta is None or meta.dtype.kind != "U":
-        raise ValueError(f"{path} is no record of a run: it has arrays {sorted(names)} but no 'meta' header")
-    try:
         header = json.loads(str(meta[()]))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of text that is none, and of brackets without end
         raise ValueError(f"{path} has a header that is not JSON ({error}): run the episode again") from error
     return found, header if isinstance(header, dict) else {}

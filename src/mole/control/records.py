@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mole._expect import expect_file
 from mole.control.record_file import load_arrays, save_arrays
 
 __all__ = ["META_KEYS", "EpisodeRecord", "Recorder", "read_meta"]
@@ -135,7 +136,7 @@ class EpisodeRecord:
             FileNotFoundError: if there is no such file.
             ValueError: if the file is truncated or damaged, is not a record, or its arrays disagree.
         """
-        source = Path(path)
+        source = expect_file("EpisodeRecord.load", path)
         arrays, header = load_arrays(source)
         missing = sorted(set(_DTYPES) - set(arrays))
         if missing:
@@ -163,7 +164,7 @@ def _of_this_format(source: Path, header: dict[str, Any]) -> dict[str, Any]:
     version = meta.pop("format", None)
     if version != FORMAT:
         raise ValueError(
-            f"{source} has record format {version!r}, expected {FORMAT!r}: read it with that version"
+            f"{source} has record format {version!r:.80}, expected {FORMAT!r}: read it with that version"
         )
     return meta
 
@@ -270,7 +271,9 @@ def _checked_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     """A deep copy of the header through JSON, so that what is kept is what would be read back."""
     missing = [key for key in META_KEYS if key not in meta]
     if missing:
-        raise ValueError(f"record meta lacks {missing}, got {sorted(meta)}: give all of {list(META_KEYS)}")
+        raise ValueError(
+            f"record meta lacks {missing}, got {str(sorted(meta))[:300]}: give all of {list(META_KEYS)}"
+        )
     try:
         copy = json.loads(json.dumps(dict(meta), allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -279,11 +282,11 @@ def _checked_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
         ) from error
     if not isinstance(copy["step_seconds"], int | float) or not copy["step_seconds"] > 0:
         raise ValueError(
-            f"record meta 'step_seconds' is {copy['step_seconds']!r}, expected seconds per step above 0"
+            f"record meta 'step_seconds' is {copy['step_seconds']!r:.80}, expected seconds per step above 0"
         )
     probe = copy.get("random_action_error")
     if type(probe) not in (int, float, type(None)):
-        raise ValueError(f"record meta 'random_action_error' is {probe!r}, expected a number or None")
+        raise ValueError(f"record meta 'random_action_error' is {probe!r:.80}, expected a number or None")
     return copy
 
 

@@ -93,6 +93,11 @@ def set_attribute(path: str, *, relative: bool = False) -> Parameter:
         The parameter; binding it raises ValueError where there is no such attribute, or it is no number.
     """
 
+    if not isinstance(path, str) or not path:
+        raise TypeError(
+            f"set_attribute got path={path!r}; expected an attribute's name, such as 'model.wind'."
+        )
+
     def bind(env: Env) -> Knob:
         place = find(env.unwrapped, path)
         shape = np.shape(getattr(*place))
@@ -248,6 +253,8 @@ def parameter_by_name(name: str) -> Parameter:
     Raises:
         ValueError: for an unknown name, with the nearest known one.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"got the parameter {name!r:.80}; expected one of {', '.join(PARAMETERS)}.")
     if name not in PARAMETERS:
         raise ValueError(f"unknown parameter {name!r}: {did_you_mean(name, PARAMETERS)}")
     return PARAMETERS[name]

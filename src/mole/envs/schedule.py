@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, repeat
 from typing import Any
 
 import numpy as np
+
+from mole._expect import expect_callable, expect_items
 
 __all__ = ["Sampler", "Schedule", "TaskNumbers", "Timeline", "Value", "whole_steps"]
 
@@ -90,6 +92,7 @@ class Schedule:
     @staticmethod
     def drawn(sampler: Sampler, name: str = "drawn") -> Schedule:
         """One draw of `sampler`, kept throughout."""
+        expect_callable("Schedule.drawn", "sampler", sampler, "It draws a value: rng -> value.")
         return Schedule(name, lambda rng: ((sampler(rng), None) for _ in range(1)))
 
     @staticmethod
@@ -99,7 +102,11 @@ class Schedule:
         Raises:
             ValueError: if there are none, or a duration is not a whole number of at least 1.
         """
-        fixed = [(value, whole_steps(steps, "a duration")) for value, steps in pairs]
+        fixed = []
+        for pair in expect_items("Schedule.cycle", "pairs", pairs, "Pairs (value, steps)."):
+            if not isinstance(pair, Sequence) or len(pair) != 2:
+                raise ValueError(f"got {pair!r} as a part of a cycle; expected a pair (value, steps).")
+            fixed.append((pair[0], whole_steps(pair[1], "a duration")))
         if not fixed:
             raise ValueError("got an empty list of (value, steps); expected at least one pair.")
         return Schedule(name, lambda rng: (pair for turn in repeat(fixed) for pair in turn))
@@ -111,6 +118,7 @@ class Schedule:
         Raises:
             ValueError: if `steps` is not a whole number of at least 1; later, if the sampler is constant.
         """
+        expect_callable("Schedule.redrawn", "sampler", sampler, "It draws a value: rng -> value.")
         period = whole_steps(steps, "the number of steps between draws")
 
         def segments(rng: np.random.Generator) -> Iterator[Segment]:
@@ -141,10 +149,16 @@ class Schedule:
         Raises:
             ValueError: if there are fewer than two values, they cannot be mixed, or `check` refuses a mixture.
         """
+        values = expect_items("Schedule.drift", "values", values, "Two or more numbers.")
         corners, period = [check(value) for value in values], whole_steps(steps, "the steps of a drift")
         if len(corners) < 2:
             raise ValueError(f"a drift goes over {len(corners)} value(s); expected two or more.")
-        points = [np.asarray(corner, dtype=np.float64) for corner in corners]
+        try:
+            points = [np.asarray(corner, dtype=np.float64) for corner in corners]
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"a drift goes over {corners!r:.80}; expected numbers or arrays of numbers."
+            ) from None
         if len({point.shape for point in points}) > 1:
             shapes = ", ".join(str(point.shape) for point in points)
             raise ValueError(f"a drift goes over values of shapes {shapes}; expected one shape.")
@@ -163,6 +177,7 @@ class Schedule:
     @staticmethod
     def function(fn: Callable[[int], Value], name: str = "function") -> Schedule:
         """``fn(step)`` at every step. `fn` must be pure: it is called once per step, in order."""
+        expect_callable("Schedule.function", "fn", fn, "It gives the value of a step.")
         return Schedule(name, lambda rng: ((fn(step), 1) for step in count()))
 
 

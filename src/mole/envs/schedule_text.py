@@ -70,6 +70,10 @@ def parse_schedule(text: str, vocabulary: Vocabulary) -> Schedule:
     Raises:
         ValueError: for text outside the grammar, unknown names (with the nearest known one) and bad values.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"got the schedule {text!r:.80}; expected text such as 'alternate:A,B:100'.")
+    if not isinstance(vocabulary, Vocabulary):
+        raise TypeError(f"got the vocabulary {vocabulary!r:.80}; expected a mole.envs.Vocabulary.")
     head, *rest = text.strip().split(":")
     if not rest and head in vocabulary.samplers:
         raise ValueError(f"schedule {text!r} lacks its number of steps; expected for example '{head}:300'.")

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from mole._expect import expect_callable
 from mole._types import Array
 from mole.envs.suggest import did_you_mean
 
@@ -89,11 +91,14 @@ def generic_spec(obs_dim: int, act_dim: int, reward: Reward) -> DynamicsSpec:
         ValueError: if a size is not a positive integer.
     """
     for name, size in (("obs_dim", obs_dim), ("act_dim", act_dim)):
+        if isinstance(size, bool) or not isinstance(size, int | np.integer):
+            raise TypeError(f"generic_spec got {name}={size!r}; expected a whole number of entries.")
         if size < 1:
             raise ValueError(
-                f"{name} must be a positive number of entries, got {size}. "
+                f"{name} must be a positive number of entries, got {size}; expected at least 1. "
                 "Flatten the space first (gymnasium.wrappers.FlattenObservation)."
             )
+    expect_callable("generic_spec", "reward", reward, "(obs, action, next_obs) -> scalar.")
     return DynamicsSpec(
         obs_dim=obs_dim,
         act_dim=act_dim,

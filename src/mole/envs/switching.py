@@ -214,7 +214,8 @@ def parameter_training(parameter: str, low: float, high: float) -> ParameterTrai
         ValueError: for an unknown parameter, or bounds that are not finite and in order.
     """
     parameter_by_name(parameter)
-    if not (np.isfinite([low, high]).all() and low < high):
+    numbers = all(isinstance(end, int | float | np.number) for end in (low, high))
+    if not (numbers and np.isfinite([low, high]).all() and low < high):
         raise ValueError(
             f"got the range [{low}, {high}] for {parameter}; expected two finite numbers, the lower first."
         )

@@ -25,10 +25,10 @@ from mole.prior import MetaPrior
 from mole.readout import Readout, ReadoutMixture, ReadoutPrior
 from mole.streams.encoding import RowEncoder, Schema
 
-__all__ = ["OnlineEstimator", "Prior"]
+__all__ = ["HISTORY", "OnlineEstimator", "Prior"]
 
 Prior = StreamPrior | ReadoutPrior | MetaPrior
-_HISTORY = ("loss", "task", "n_tasks", "spawned", "probability")
+HISTORY = ("loss", "task", "n_tasks", "spawned", "probability")
 _RECENT = 256
 
 
@@ -50,7 +50,7 @@ class OnlineEstimator(abc.ABC):
     ) -> None:
         """See the final classes."""
         name = type(self).__name__
-        if not 0.0 < level < 1.0:
+        if not isinstance(level, float) or not 0.0 < level < 1.0:
             raise ValueError(f"{name} got level={level}; expected a share between 0 and 1, such as 0.9.")
         for what, value, least in (
             ("width", width, 1),
@@ -59,6 +59,12 @@ class OnlineEstimator(abc.ABC):
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} got {what}={value!r}; expected a whole number from {least} on.")
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError(f"{name} got seed={seed!r}; expected a whole number, such as 0.")
+        if not isinstance(mixture, Mapping | None):
+            raise TypeError(
+                f"{name} got mixture={mixture!r:.80}; expected settings by name, such as {{'alpha': 2.0}}."
+            )
         if prior is not None and not isinstance(prior, Prior):
             raise TypeError(
                 f"{name} got a prior of type {type(prior).__name__}; expected one from mole.fit_prior, "
@@ -75,7 +81,7 @@ class OnlineEstimator(abc.ABC):
         self._tasks: collections.deque[int] = collections.deque(maxlen=memory)
         self._recent: collections.deque[np.ndarray] = collections.deque(maxlen=_RECENT)
         self._columns: dict[str, collections.deque[float]] = {
-            column: collections.deque(maxlen=history) for column in _HISTORY
+            column: collections.deque(maxlen=history) for column in HISTORY
         }
         self._length: int | None = None
         self._engine: Engine | None = None
@@ -237,7 +243,7 @@ class OnlineEstimator(abc.ABC):
         self._note(done.loss, done.task, done.n_tasks, done.spawned, done.probability)
 
     def _note(self, *figures: float) -> None:
-        for column, value in zip(_HISTORY, figures, strict=True):
+        for column, value in zip(HISTORY, figures, strict=True):
             self._columns[column].append(value)
 
     def _refresh(self) -> None:

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from mole.checkpoint import CheckpointError
 from mole.estimators.base import OnlineEstimator, Prior
 from mole.estimators.batches import rows_of, targets_of
 from mole.estimators.keeping import load_estimator, save_estimator
@@ -149,7 +150,12 @@ class OnlineClassifier(OnlineEstimator):
 
     def score(self, x: Any, y: Any) -> float:
         """Share of rows whose label `predict` finds."""
-        return float(np.mean([a == b for a, b in zip(self.predict(x), targets_of(y), strict=True)]))
+        rows, labels = rows_of(x), targets_of(y)
+        if len(rows) != len(labels):
+            raise ValueError(f"got {len(rows)} rows and {len(labels)} labels; expected as many of each.")
+        return float(
+            np.mean([self.predict_one(row) == _label(label) for row, label in zip(rows, labels, strict=True)])
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that is needed to go on exactly here to one file, atomically."""
@@ -165,8 +171,20 @@ class OnlineClassifier(OnlineEstimator):
             mole.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
         """
         model, extra = load_estimator(cls, path, "online-classifier")
-        model._labels, model._counts = extra["labels"], extra["counts"]
-        model._sharpness = extra["sharpness"]
+        labels, counts, sharpness = (extra.get(name) for name in ("labels", "counts", "sharpness"))
+        if not (
+            isinstance(labels, list)
+            and isinstance(counts, list)
+            and len(labels) == len(counts) == len(set(map(repr, labels)))
+            and all(isinstance(label, int | str) for label in labels)
+            and all(type(count) is int and count >= 0 for count in counts)
+            and isinstance(sharpness, int | float)
+            and _SHARPNESS_RANGE[0] <= sharpness <= _SHARPNESS_RANGE[1]
+        ):
+            raise CheckpointError(
+                f"{path} is damaged: its labels, their counts or the sharpness are not ours."
+            )
+        model._labels, model._counts, model._sharpness = labels, counts, sharpness
         return model
 
     def _probabilities(self, x: Any) -> np.ndarray | None:

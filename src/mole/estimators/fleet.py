@@ -15,7 +15,7 @@ import numpy as np
 from mole._types import Array
 from mole.checkpoint import CheckpointError
 from mole.estimators.priors import StreamPrior, learner_of
-from mole.estimators.saving import Parts, load_parts, prior_of, save_parts
+from mole.estimators.saving import Parts, damage_told, load_parts, prior_of, save_parts
 from mole.prior import MetaPrior
 from mole.readout import ReadoutMixture, ReadoutPrior
 
@@ -59,6 +59,10 @@ class Fleet:
         """See the class."""
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"Fleet got size={size!r}; expected a whole number of streams from 1 on.")
+        if not isinstance(mixture, Mapping | None):
+            raise TypeError(
+                f"Fleet got mixture={mixture!r:.80}; expected settings by name, such as {{'max_tasks': 4}}."
+            )
         self._given, self.size = prior, size
         self._settings = dict(mixture or {})
         self._learner = learner_of(prior, self._settings)
@@ -164,13 +168,16 @@ class Fleet:
             mole.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
         """
         parts = load_parts(path, _KIND, frozenset({"settings"}), many=True)
-        settings = parts.config["settings"]
         prior = prior_of(parts, path)
         if prior is None:
             raise CheckpointError(f"{path} has no prior; it is damaged.")
-        fleet = cls(prior, settings["size"], mixture=settings["mixture"])
-        fleet._put(parts.state)
-        fleet.tasks_, fleet.n_tasks_ = (parts.arrays[name].astype(int) for name in ("tasks", "n_tasks"))
+        with damage_told(path):
+            settings = parts.config["settings"]
+            fleet = cls(prior, settings["size"], mixture=settings["mixture"])
+            fleet._put(parts.state)
+            fleet.tasks_, fleet.n_tasks_ = (parts.arrays[name].astype(int) for name in ("tasks", "n_tasks"))
+            if {fleet.tasks_.shape, fleet.n_tasks_.shape} != {(fleet.size,)}:
+                raise ValueError(f"tasks {fleet.tasks_.shape} of {fleet.size} streams")
         return fleet
 
     def _put(self, states: Any) -> None:

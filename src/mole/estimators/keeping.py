@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mole.checkpoint import CheckpointError
-from mole.estimators.base import OnlineEstimator
+from mole.estimators.base import HISTORY, OnlineEstimator
 from mole.estimators.intervals import IntervalTracker
-from mole.estimators.saving import Parts, load_parts, prior_of, save_parts
+from mole.estimators.saving import Parts, damage_told, load_parts, prior_of, save_parts
 from mole.estimators.steps import Engine
 from mole.streams.encoding import RowEncoder, Schema
 
 __all__ = ["load_estimator", "save_estimator"]
+
+_WIDEST = 10**4
 
 T = TypeVar("T", bound=OnlineEstimator)
 _NAMES = frozenset({"settings", "encoder", "schema", "rows", "length", "seen", "intervals", "extra"})
@@ -57,7 +58,8 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
     """
     parts = load_parts(path, kind, _NAMES)
     config, arrays = parts.config, parts.arrays
-    try:
+    with damage_told(path):
+        _check(config, arrays)
         model = cls(prior_of(parts, path), **config["settings"])
         model._encoder = RowEncoder.from_json(config["encoder"])
         model._schema = None if config["schema"] is None else Schema.from_json(config["schema"])
@@ -74,9 +76,25 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model._recent = collections.deque(list(arrays["recent"]), maxlen=model._recent.maxlen)
         for name in model._columns:
             model._columns[name] = collections.deque(arrays[f"history_{name}"].tolist(), maxlen=history)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
     return model, config["extra"]
+
+
+def _check(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Sizes that later steps take for granted.
+
+    Raises:
+        ValueError: if they do not fit each other.
+    """
+    width, seen, length = config["settings"]["width"], config["seen"], config["length"]
+    if not (1 <= width <= _WIDEST and seen >= 0 and (length is None or length >= 1)):
+        raise ValueError(f"width {width!r}, {seen!r} pairs seen, rows of {length!r} values")
+    rows = arrays["rows"] if config["rows"] is None else config["rows"]
+    pairs = [len(kept) for kept in (rows, arrays["targets"], arrays["tasks"])]
+    history = [arrays[f"history_{name}"].shape for name in HISTORY]
+    if len(set(pairs)) > 1 or len(set(history)) > 1 or len(history[0]) != 1:
+        raise ValueError(f"histories of different lengths: {pairs} and {history}")
+    if not isinstance(config["extra"], dict):
+        raise TypeError("what the class adds has no names")
 
 
 def _row_json(row: Any) -> Any:

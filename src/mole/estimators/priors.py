@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from mole import checkpoint
+from mole._expect import expect_type, expect_whole
 from mole._types import Trajectory
 from mole.checkpoint import CheckpointError
 from mole.estimators.scaling import class_normalizer, robust_normalizer
@@ -57,6 +58,8 @@ class StreamPrior:
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
+        expect_type("StreamPrior", "prior", self.prior, ReadoutPrior, "mole.fit_prior makes a whole one.")
+        _check_kind("StreamPrior", self.kind)
         inputs, indicators = self.prior.input_size, self.prior.target_size
         if self.schema is not None and self.schema.size != inputs:
             raise ValueError(
@@ -71,6 +74,9 @@ class StreamPrior:
 
 def learner_of(prior: StreamPrior | ReadoutPrior | MetaPrior, settings: Mapping[str, Any]) -> Any:
     """The mixture that belongs to a prior: of readouts, or of networks that take gradient steps."""
+    expect_type(
+        "a mixture", "prior", prior, (StreamPrior, ReadoutPrior, MetaPrior), "mole.fit_prior makes one."
+    )
     inner = prior.prior if isinstance(prior, StreamPrior) else prior
     return Mixture(inner, **settings) if isinstance(inner, MetaPrior) else ReadoutMixture(inner, **settings)
 
@@ -102,7 +108,10 @@ def fit_prior(
     Raises:
         ValueError: if there is no history, it is not finite, it is too short, or the labels do not fit the targets.
     """
-    (items,) = as_groups(list(trajectories))
+    _check_kind("fit_prior", kind)
+    expect_type("fit_prior", "config", config, ReadoutConfig)
+    expect_whole("fit_prior", "width", width)
+    (items,) = as_groups(trajectories)
     dy = np.shape(items[0].y)[1]
     if (kind == "classification") != bool(labels) or (labels and len(labels) != dy):
         raise ValueError(
@@ -127,6 +136,11 @@ def fit_prior(
     return StreamPrior(prior, kind, schema, tuple(labels))
 
 
+def _check_kind(owner: str, kind: Any) -> None:
+    if kind not in ("regression", "classification"):
+        raise ValueError(f"{owner} got kind={kind!r}; expected 'regression' or 'classification'.")
+
+
 def save_stream_prior(
     path: str | os.PathLike[str], prior: StreamPrior, provenance: Mapping[str, Any]
 ) -> None:
@@ -145,7 +159,7 @@ def load_stream_prior(path: str | os.PathLike[str]) -> tuple[StreamPrior, dict[s
     header = checkpoint.read_header(path)
     if header.kind != _KIND:
         raise CheckpointError(
-            f"{path} holds a {header.kind!r}, expected a {_KIND!r}; `mole fit-prior` writes one."
+            f"{path} holds a {header.kind!r:.80}, expected a {_KIND!r}; `mole fit-prior` writes one."
         )
     config = dict(header.config)
     provenance = config.pop("provenance", None)
@@ -176,13 +190,13 @@ def prior_skeleton(config: Any, path: Any) -> StreamPrior:
         raise CheckpointError(f"{path} has a header without {', '.join(sorted(names))}; it is damaged.")
     kind, labels = config["kind"], config["labels"]
     if kind not in ("regression", "classification") or not isinstance(labels, list):
-        raise CheckpointError(f"{path} has kind={kind!r} and labels={labels!r}; it is damaged.")
+        raise CheckpointError(f"{path} has kind={kind!r:.80} and labels={labels!r:.80}; it is damaged.")
     if not isinstance(config["sizes"], dict) or not all(isinstance(name, int | str) for name in labels):
         raise CheckpointError(f"{path} has sizes or labels of a wrong type; it is damaged.")
     try:
         schema = None if config["schema"] is None else Schema.from_json(config["schema"])
     except (TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} has a damaged schema: {error}") from error
+        raise CheckpointError(f"{path} has a damaged schema: {str(error)[:300]}") from error
     prior = readout_skeleton(config["sizes"], path)
     try:
         return StreamPrior(prior, kind, schema, tuple(labels))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mole.checkpoint import CheckpointError
 from mole.estimators.base import OnlineEstimator, Prior
 from mole.estimators.batches import rows_of, targets_of
 from mole.estimators.keeping import load_estimator, save_estimator
@@ -111,7 +112,7 @@ class OnlineRegressor(OnlineEstimator):
         Returns:
             Ends; infinite while nothing is known.
         """
-        if level is not None and not 0.0 < level < 1.0:
+        if level is not None and not (isinstance(level, float) and 0.0 < level < 1.0):
             raise ValueError(f"got level={level}; expected a share between 0 and 1, such as 0.9.")
         found = self._forecast(x)
         if found is None or self._intervals is None:
@@ -149,7 +150,12 @@ class OnlineRegressor(OnlineEstimator):
     def score(self, x: Any, y: Any) -> float:
         """R², the share of the targets' variance that `predict` explains; 1 is perfect, 0 is their mean."""
         truth = np.asarray(targets_of(y), float)
-        found = self.predict(x).reshape(truth.shape)
+        found = self.predict(x)
+        if found.size != truth.size:
+            raise ValueError(
+                f"got predictions {found.shape} and targets {truth.shape}; expected as many of each."
+            )
+        found = found.reshape(truth.shape)
         total = np.sum((truth - truth.mean(axis=0)) ** 2)
         return (
             float(1.0 - np.sum((truth - found) ** 2) / total)
@@ -170,7 +176,12 @@ class OnlineRegressor(OnlineEstimator):
             mole.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
         """
         model, extra = load_estimator(cls, path, "online-regressor")
-        model._outputs = extra["outputs"]
+        outputs = extra.get("outputs")
+        if outputs is not None and not (type(outputs) is int and outputs >= 1):
+            raise CheckpointError(
+                f"{path} is damaged: it has {outputs!r} outputs, expected a number from 1 on."
+            )
+        model._outputs = outputs
         return model
 
     def _target(self, y: Any) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -21,9 +22,10 @@ from mole.readout import ReadoutMixture, ReadoutPrior
 from mole.readout.file import describe_readout_prior, readout_skeleton
 from mole.streams.encoding import Schema
 
-__all__ = ["Parts", "learner_skeleton", "load_parts", "prior_of", "save_parts"]
+__all__ = ["Parts", "damage_told", "learner_skeleton", "load_parts", "prior_of", "save_parts"]
 
 _VERSION = 1
+_DTYPES = tuple(np.dtype(kind).str for kind in (bool, np.int32, np.int64, np.float32, np.float64))
 
 
 class Parts(NamedTuple):
@@ -71,23 +73,38 @@ def load_parts(
     """
     header = checkpoint.read_header(path)
     if header.kind != kind:
-        raise CheckpointError(f"{path} holds a {header.kind!r}, expected a {kind!r}.")
+        raise CheckpointError(f"{path} holds a {header.kind!r:.80}, expected a {kind!r}.")
     config = dict(header.config)
     wrong = sorted(set(config) ^ (names | {"version", "learner", "given", "arrays"}))
     if wrong or config["version"] != _VERSION:
         raise CheckpointError(
-            f"{path} has a header that differs in {wrong or ['version']}; it was written by another version."
+            f"{path} has a header that differs in {str(wrong or ['version'])[:300]}; it was written by another version."
         )
     learner = state = None
-    if config["learner"] is not None:
-        learner = learner_skeleton(config["learner"], config["settings"]["mixture"], path)
-        state = eqx.filter_eval_shape(lambda one: one.init(), learner)
-        if many:
-            size = config["settings"]["size"]
-            state = jax.tree.map(lambda a: jax.ShapeDtypeStruct((size, *a.shape), a.dtype), state)
-    arrays = {name: _placeholder(stored, name, path) for name, stored in config["arrays"].items()}
+    with damage_told(path):
+        if config["learner"] is not None:
+            learner = learner_skeleton(config["learner"], config["settings"]["mixture"], path)
+            state = eqx.filter_eval_shape(lambda one: one.init(), learner)
+            if many:
+                size = config["settings"]["size"]
+                state = jax.tree.map(lambda a: jax.ShapeDtypeStruct((size, *a.shape), a.dtype), state)
+        arrays = {name: _placeholder(stored, name, path) for name, stored in config["arrays"].items()}
     learner, state, arrays = checkpoint.load(path, (learner, state, arrays), kind=kind)
     return Parts(config, learner, state, {name: np.asarray(array) for name, array in arrays.items()})
+
+
+@contextmanager
+def damage_told(path: Any) -> Iterator[None]:
+    """What a header with other contents than ours runs into, as an error that names the file."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        text = f"{type(error).__name__}: {error}"[:300]
+        raise CheckpointError(
+            f"{path} is damaged ({text}); it was not written by mole: use another copy"
+        ) from error
 
 
 def prior_of(parts: Parts, path: Any) -> StreamPrior | ReadoutPrior | MetaPrior | None:
@@ -107,7 +124,7 @@ def prior_of(parts: Parts, path: Any) -> StreamPrior | ReadoutPrior | MetaPrior 
         schema = None if given["schema"] is None else Schema.from_json(given["schema"])
         return StreamPrior(parts.learner.prior, given["kind"], schema, tuple(given["labels"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has a damaged description of its prior: {error}") from error
+        raise CheckpointError(f"{path} has a damaged description of its prior: {str(error)[:300]}") from error
 
 
 def learner_skeleton(described: Any, settings: Mapping[str, Any], path: Any) -> Any:
@@ -146,6 +163,8 @@ def _placeholder(stored: Any, name: str, path: Any) -> np.ndarray:
     """NumPy's, since JAX would make doubles singles."""
     try:
         shape, dtype = stored
+        if not isinstance(dtype, str) or dtype not in _DTYPES:  # others may have items of any size
+            raise TypeError(dtype)  # noqa: TRY301
         return checkpoint.placeholder(shape, dtype)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has a damaged description of the array {name!r}.") from error
+        raise CheckpointError(f"{path} has a damaged description of the array {name!r:.80}.") from error

@@ -29,10 +29,16 @@ def fit_normalizers(
 
 def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
     """Trajectories as a list of groups; a clear error for no data, wrong ranks and numbers that are not finite."""
+    if not isinstance(trajectories, Sequence) or isinstance(trajectories, str | bytes):
+        raise TypeError(f"training got {trajectories!r:.80}; expected a list of mole.Trajectory(x, y).")
     items: list[Any] = list(trajectories)
     if not items:
         raise ValueError("training got no trajectories; expected at least one. Record data first.")
-    groups = [items] if isinstance(items[0], Trajectory) else [list(group) for group in items]
+    groups = (
+        [items]
+        if isinstance(items[0], Trajectory)
+        else [list(group) if isinstance(group, Sequence) else [group] for group in items]
+    )
     for number, group in enumerate(groups):
         if not group or not all(isinstance(t, Trajectory) for t in group):
             raise ValueError(

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from mole._expect import expect_type
 from mole._types import Array, Float, Model, Window
 from mole.inner import InnerRate, adapt, window_loss
 from mole.likelihoods import Likelihood
@@ -40,6 +41,8 @@ def adapted_loss(
         query: pairs to be judged on, any number.
         first_order: drop the second derivatives (FOMAML).
     """
+    expect_type("adapted_loss", "support", support, Window)
+    expect_type("adapted_loss", "query", query, Window)
     adapted = adapt(model, rate, likelihood, support.x, support.y, first_order=first_order)
     return window_loss(adapted, likelihood, query.x, query.y)
 
@@ -81,6 +84,9 @@ def meta_loss(
         ValueError: if a window has an odd number of pairs.
         TypeError: if the fast path is asked for a module that is not `mole.models.MLP`.
     """
+    expect_type("meta_loss", "windows", windows, Window)
+    expect_type("meta_loss", "rate", rate, InnerRate, "mole.ScalarRate(0.1) is one.")
+    expect_type("meta_loss", "likelihood", likelihood, Likelihood, "mole.Gaussian() is one.")
     length = windows.x.shape[1]
     if length % 2:
         raise ValueError(f"meta_loss got windows of {length} pairs; expected an even number 2k.")

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mole._expect import expect_key, expect_number, expect_type, expect_whole
 from mole._types import Array, Key, Model, Window
 from mole.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate, adapt, window_loss
 from mole.likelihoods import Gaussian, Likelihood
@@ -69,8 +70,10 @@ class MetaConfig:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name in ("window", "iterations", "batch", "evaluate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"MetaConfig got {name}={getattr(self, name)}; expected at least 1.")
+            expect_whole("MetaConfig", name, getattr(self, name))
+        for name in ("initial_rate", "learning_rate", "final_learning_rate", "clip_norm"):
+            expect_number("MetaConfig", name, getattr(self, name), low=0.0)
+        expect_number("MetaConfig", "held_out", self.held_out)
         if self.rate not in get_args(_Form):
             raise ValueError(
                 f"MetaConfig got rate={self.rate!r}; expected one of {', '.join(get_args(_Form))}."
@@ -116,6 +119,7 @@ def meta_train(
             group weights do not fit the groups.
         FloatingPointError: if the held-out loss is no longer finite.
     """
+    expect_type("meta_train", "config", config, MetaConfig)
     likelihood = Gaussian() if likelihood is None else likelihood
     if rate is None:
         forms: dict[str, Callable[[], InnerRate]] = {
@@ -150,6 +154,7 @@ def supervised_train(
     """
     likelihood = Gaussian() if likelihood is None else likelihood
 
+    expect_type("supervised_train", "config", config, MetaConfig)
     fit = Fit(model, ScalarRate(config.initial_rate))
     objective = PlainObjective(likelihood)
     return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress,
@@ -168,6 +173,7 @@ def _train(
     progress: bool,
     checkpoint: TrainingFile | None,
 ) -> MetaPrior:
+    expect_key("training", key)
     groups = as_groups(trajectories)
     everything = [t for group in groups for t in group]
     x_norm, y_norm = fit_normalizers(everything, likelihood)

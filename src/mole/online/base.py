@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from mole._expect import expect_vector
 from mole._types import Array, Bool, Float, Int, Model
 from mole.likelihoods import Prediction
 from mole.prior import MetaPrior
@@ -127,6 +129,9 @@ class OnlineLearner(eqx.Module):
 
     def predict(self, state: State, x: Float[Array, " dx"]) -> Prediction:
         """Prediction for one input ``[dx]``, in the target's unit."""
+        expect_vector(
+            f"{type(self).__name__}.predict", "x", x, self.prior.input_size, "Pass one input at a time."
+        )
         return self.prior.predict(self.model(state), x)
 
     def update(self, state: State, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> tuple[State, Info]:
@@ -144,6 +149,11 @@ class OnlineLearner(eqx.Module):
             ValueError: (when traced) if a shape is not the prior's.
         """
         for name, value, size in (("x", x, self.prior.input_size), ("y", y, self.prior.target_size)):
+            dtype = getattr(value, "dtype", None) or np.asarray(value).dtype
+            if not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)):
+                raise TypeError(
+                    f"{type(self).__name__}.update got {name} of type {dtype}; expected ({size},) numbers."
+                )
             if jnp.shape(value) != (size,):
                 raise ValueError(
                     f"{type(self).__name__}.update got {name} of shape {jnp.shape(value)}; expected ({size},), as the "

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["check_choice", "check_mixture", "check_range"]
+from mole._expect import expect_type, expect_whole
+from mole.prior import MetaPrior
+
+__all__ = ["check_choice", "check_mixture", "check_prior", "check_range", "check_whole"]
 
 
 def check_range(owner: str, name: str, value: Any, low: float, high: float, remedy: str) -> None:
@@ -17,10 +20,20 @@ def check_range(owner: str, name: str, value: Any, low: float, high: float, reme
         raise ValueError(f"{owner} got {name}={value!r}; expected a number {expected}. {remedy}")
 
 
+def check_prior(owner: str, prior: Any) -> None:
+    """Raise unless ``prior`` is a `MetaPrior`."""
+    expect_type(owner, "prior", prior, MetaPrior, "mole.meta_train and mole.load_prior give one.")
+
+
 def check_choice(owner: str, name: str, value: Any, choices: tuple[Any, ...]) -> None:
     """Raise unless ``value`` is one of ``choices``."""
     if value not in choices:
         raise ValueError(f"{owner} got {name}={value!r}; expected one of {', '.join(map(repr, choices))}.")
+
+
+def check_whole(owner: str, name: str, value: Any) -> None:
+    """Raise unless ``value`` is a whole number from 1 on."""
+    expect_whole(owner, name, value)
 
 
 _INFINITY = float("inf")
@@ -61,6 +74,8 @@ def check_mixture(settings: Mapping[str, Any]) -> None:
             "that are kept."
         )
     candidate = settings["candidate_window"]
+    if candidate is not None:
+        expect_whole("Mixture", "candidate_window", candidate, 2, "None is the paper's rule.")
     if candidate is not None and (candidate < 2 or candidate % 2 or candidate > pairs):
         raise ValueError(
             f"Mixture got candidate_window={candidate}; expected an even number from 2 to 2k = {pairs}, or None for "

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from mole._types import Array, Float, Model
 from mole.inner import adapt
 from mole.online.base import OnlineLearner, Pairs, fresh, parameters, single_task_report, with_parameters
-from mole.online.checks import check_range
+from mole.online.checks import check_prior, check_range, check_whole
 from mole.prior import MetaPrior
 
 __all__ = ["Continuous", "ContinuousState"]
@@ -38,11 +38,13 @@ class Continuous(OnlineLearner):
 
     def __init__(self, prior: MetaPrior, *, window: int | None = None, step_scale: float = 0.1) -> None:
         """See the class."""
+        check_prior("Continuous", prior)
         self.prior, self.window = prior, prior.window if window is None else window
         check_range("Continuous", "window", self.window, 1, float("inf"), "It is the pairs of one step.")
         check_range(
             "Continuous", "step_scale", step_scale, 0, float("inf"), "It is a fraction of the inner rate."
         )
+        check_whole("Continuous", "window", self.window)
         self.step_scale = jnp.float32(step_scale)
 
     def init(self) -> ContinuousState:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from mole._types import Array, Float, Model
 from mole.inner import adapt
 from mole.online.base import OnlineLearner, Pairs, fresh, parameters, single_task_report, with_parameters
-from mole.online.checks import check_range
+from mole.online.checks import check_prior, check_range, check_whole
 from mole.prior import MetaPrior
 
 __all__ = ["KShot", "KShotState"]
@@ -41,10 +41,13 @@ class KShot(OnlineLearner):
         self, prior: MetaPrior, *, window: int | None = None, steps: int = 1, step_scale: float = 1.0
     ) -> None:
         """See the class."""
+        check_prior("KShot", prior)
         self.prior, self.window, self.steps = prior, prior.window if window is None else window, steps
         check_range("KShot", "window", self.window, 1, float("inf"), "It is the pairs to adapt on.")
         check_range("KShot", "steps", steps, 1, 1000, "It is the number of inner steps.")
         check_range("KShot", "step_scale", step_scale, 0, float("inf"), "It is a fraction of the inner rate.")
+        check_whole("KShot", "window", self.window)
+        check_whole("KShot", "steps", steps)
         self.step_scale = jnp.float32(step_scale)
 
     def init(self) -> KShotState:

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from mole._types import Array, Bool, Float, Model
 from mole.lowrank import adapted_outputs
 from mole.online.base import OnlineLearner, fresh
-from mole.online.checks import check_mixture
+from mole.online.checks import check_mixture, check_prior
 from mole.online.em import (
     MixtureState,
     candidate_pairs,
@@ -118,6 +118,7 @@ class Mixture(OnlineLearner):
         predict_with: Literal["most_probable", "best_scoring"] = "most_probable",
     ) -> None:
         """See the class."""
+        check_prior("Mixture", prior)
         window = prior.window if window is None else window
         margin = 5.0 + 2.0 * prior.target_size if margin is None else margin
         check_mixture(locals())
@@ -136,6 +137,7 @@ class Mixture(OnlineLearner):
         With learned inner rates, which are much larger than the authors' 0.01, the full M-step follows a change quickly
         but overwrites an old task before its end is noticed; ``step_scale`` near 0.1 recalls more and follows less.
         """
+        check_prior("Mixture.paper", prior)
         window = settings.get("window", prior.window)
         values = {
             "likelihood_window": window,

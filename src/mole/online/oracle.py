@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mole._types import Array, Float, Int, Model
 from mole.online.base import OnlineLearner, Pairs
-from mole.online.checks import check_range
+from mole.online.checks import check_prior, check_range, check_whole
 from mole.online.em import m_step_own, pick, remember, stack_models
 from mole.prior import MetaPrior
 
@@ -43,12 +43,15 @@ class Oracle(OnlineLearner):
         self, prior: MetaPrior, n_tasks: int, *, window: int | None = None, step_scale: float = 0.1
     ) -> None:
         """See the class."""
+        check_prior("Oracle", prior)
+        check_whole("Oracle", "n_tasks", n_tasks)
         check_range("Oracle", "n_tasks", n_tasks, 1, 1024, "It is the number of true tasks.")
         check_range(
             "Oracle", "step_scale", step_scale, 0, float("inf"), "It is a fraction of the inner rate."
         )
         self.prior, self.n_tasks, self.window = prior, n_tasks, prior.window if window is None else window
         check_range("Oracle", "window", self.window, 1, float("inf"), "It is k, the pairs of one inner step.")
+        check_whole("Oracle", "window", self.window)
         self.step_scale = jnp.float32(step_scale)
 
     def init(self) -> OracleState:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from mole._types import Array, Float, Int, Model
 from mole.online.base import OnlineLearner, single_task_report
+from mole.online.checks import check_prior
 from mole.prior import MetaPrior
 
 __all__ = ["Static"]
@@ -19,6 +20,10 @@ class Static(OnlineLearner):
     """
 
     prior: MetaPrior
+
+    def __check_init__(self) -> None:
+        """A prior it must be."""
+        check_prior("Static", self.prior)
 
     def init(self) -> Int[Array, ""]:
         """Steps seen: a state has at least one array."""

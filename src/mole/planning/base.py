@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -17,11 +17,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import ArrayLike
 from jaxtyping import Key as Keys
 
 from mole._types import Array, Bool, Float, Int, Key, Model
-from mole.planning.checks import check_bounds, check_obs, check_state, check_step, require
+from mole.planning.checks import (
+    as_bounds,
+    check_bounds,
+    check_obs,
+    check_state,
+    check_step,
+    require,
+    require_number,
+    require_whole,
+)
 
 __all__ = ["Planner", "PlannerState", "Reward", "coloured_noise", "rollout", "rollout_trajectory"]
 
@@ -103,10 +111,6 @@ def coloured_noise(key: Key, shape: tuple[int, int, int, int], rho: float) -> Ar
     return mixed.reshape(horizon, iterations, samples, act).transpose(1, 2, 0, 3)
 
 
-def _bounds(values: ArrayLike | Sequence[float]) -> Array:
-    return jnp.asarray(values, dtype=float)
-
-
 class Planner(eqx.Module):
     """Abstract planner: `init() -> state`, `plan(state, model, reward, obs, key) -> (state, action)`.
 
@@ -125,8 +129,8 @@ class Planner(eqx.Module):
             ``"middle"`` of the bounds.
     """
 
-    action_low: Float[Array, " act"] = eqx.field(converter=_bounds)
-    action_high: Float[Array, " act"] = eqx.field(converter=_bounds)
+    action_low: Float[Array, " act"] = eqx.field(converter=as_bounds)
+    action_high: Float[Array, " act"] = eqx.field(converter=as_bounds)
     horizon: int = eqx.field(static=True, default=10, kw_only=True)
     samples: int = eqx.field(static=True, default=100, kw_only=True)
     discount: float = eqx.field(static=True, default=1.0, kw_only=True)
@@ -135,6 +139,8 @@ class Planner(eqx.Module):
     def __check_init__(self) -> None:
         """Check the configuration; Equinox calls this after construction."""
         check_bounds(self.action_low, self.action_high)
+        require_number(("discount", self.discount))
+        require_whole(("horizon", self.horizon), ("samples", self.samples))
         require(self.horizon >= 1, "horizon", self.horizon, "at least 1 step")
         require(self.samples >= 1, "samples", self.samples, "at least 1 candidate plan")
         require(

@@ -10,7 +10,7 @@ from jax import lax
 
 from mole._types import Array, Float, Key
 from mole.planning.base import Planner, coloured_noise
-from mole.planning.checks import require
+from mole.planning.checks import require, require_number, require_whole
 
 __all__ = ["CEM"]
 
@@ -56,6 +56,16 @@ class CEM(Planner):
 
     def __check_init__(self) -> None:
         """Check the configuration; Equinox calls this after construction."""
+        require_number(
+            ("elites", self.elites),
+            ("init_std", self.init_std),
+            ("min_std", self.min_std),
+            ("noise_correlation", self.noise_correlation),
+            ("smoothing", self.smoothing),
+        )
+        require_whole(
+            ("samples", self.samples), ("iterations", self.iterations), ("keep_elites", self.keep_elites)
+        )
         require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
         if isinstance(self.elites, float):
             require(

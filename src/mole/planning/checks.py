@@ -11,7 +11,16 @@ import numpy as np
 
 from mole._types import Array
 
-__all__ = ["check_bounds", "check_obs", "check_state", "check_step", "require"]
+__all__ = [
+    "as_bounds",
+    "check_bounds",
+    "check_obs",
+    "check_state",
+    "check_step",
+    "require",
+    "require_number",
+    "require_whole",
+]
 
 _LARGEST = 1e15  # squares of the range must not overflow in float32
 
@@ -20,6 +29,30 @@ def require(condition: bool, name: str, got: object, expected: str) -> None:
     """Raise a ValueError that says what was got and what was expected, unless `condition` holds."""
     if not condition:
         raise ValueError(f"{name}: got {got!r}, expected {expected}.")
+
+
+def require_whole(*named: tuple[str, object]) -> None:
+    """Raise a TypeError for the first value that is no whole number."""
+    for name, value in named:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise TypeError(f"{name}: got {value!r} ({type(value).__name__}), expected a whole number.")
+
+
+def require_number(*named: tuple[str, object]) -> None:
+    """Raise a TypeError for the first value that is no real number."""
+    for name, value in named:
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            raise TypeError(f"{name}: got {value!r} ({type(value).__name__}), expected a number.")
+
+
+def as_bounds(values: Any) -> Array:
+    """Bounds of the actions as an array of floats."""
+    try:
+        return jnp.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"action bounds: got {values!r:.80}, expected one number per entry of the action."
+        ) from None
 
 
 def check_bounds(low: Array, high: Array) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mole._types import Array, Float, Key
 from mole.planning.base import Planner, coloured_noise
-from mole.planning.checks import require
+from mole.planning.checks import require, require_number, require_whole
 
 __all__ = ["MPPI"]
 
@@ -43,6 +43,12 @@ class MPPI(Planner):
 
     def __check_init__(self) -> None:
         """Check the configuration; Equinox calls this after construction."""
+        require_number(
+            ("temperature", self.temperature),
+            ("noise_std", self.noise_std),
+            ("noise_correlation", self.noise_correlation),
+        )
+        require_whole(("iterations", self.iterations))
         require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
         require(self.temperature > 0.0, "temperature", self.temperature, "a positive number")
         require(self.noise_std > 0.0, "noise_std", self.noise_std, "a positive fraction of the action range")

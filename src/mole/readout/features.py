@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from mole._expect import expect_key, expect_whole
 from mole._types import Array, Float, Key
 from mole.models import Linear
 
@@ -40,8 +41,8 @@ class Features(eqx.Module):
     def __init__(self, in_size: int, *, width: int = 32, depth: int = 2, key: Key) -> None:
         """See the class."""
         for name, size in (("in_size", in_size), ("width", width), ("depth", depth)):
-            if size < 1:
-                raise ValueError(f"Features got {name}={size}; expected at least 1.")
+            expect_whole("Features", name, size)
+        expect_key("Features", key)
         sizes = [in_size, *[width] * depth]
         layers = []
         for place, (here, there) in enumerate(itertools.pairwise(sizes)):

@@ -39,11 +39,13 @@ def readout_skeleton(sizes: Mapping[str, Any], path: Any) -> ReadoutPrior:
         mole.checkpoint.CheckpointError: for missing or unknown sizes, or any out of range.
     """
     if set(sizes) != set(_SIZES):
-        raise CheckpointError(f"{path} has the sizes {sorted(sizes)}; expected {sorted(_SIZES)}.")
+        raise CheckpointError(f"{path} has the sizes {str(sorted(sizes))[:300]}; expected {sorted(_SIZES)}.")
     for name, most in _SIZES.items():
         value = sizes[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise CheckpointError(f"{path} has {name}={value!r}; expected a whole number from 1 to {most}.")
+            raise CheckpointError(
+                f"{path} has {name}={value!r:.80}; expected a whole number from 1 to {most}."
+            )
 
     def build() -> ReadoutPrior:
         prior = ReadoutPrior.untrained(
@@ -83,7 +85,7 @@ def load_readout_prior(path: str | os.PathLike[str]) -> tuple[ReadoutPrior, dict
     header = checkpoint.read_header(path)
     if header.kind != KIND:
         raise CheckpointError(
-            f"{path} holds a {header.kind!r}, expected a {KIND!r}; `mole fit-prior` writes one."
+            f"{path} holds a {header.kind!r:.80}, expected a {KIND!r}; `mole fit-prior` writes one."
         )
     sizes, provenance = header.config.get("sizes"), header.config.get("provenance")
     if not isinstance(sizes, dict) or not isinstance(provenance, dict):

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from mole._expect import expect_type
 from mole._types import Array, Float, Key
 from mole.likelihoods import Gaussian
 from mole.models import Normalizer
@@ -59,6 +60,13 @@ class ReadoutPrior(eqx.Module):
         self, features: Features, beliefs: Belief, *, x_norm: Normalizer, y_norm: Normalizer
     ) -> None:
         """See the class."""
+        for name, part, kind in (
+            ("features", features, Features), ("beliefs", beliefs, Belief), ("x_norm", x_norm, Normalizer),
+            ("y_norm", y_norm, Normalizer),
+        ):  # fmt: skip
+            expect_type(
+                "ReadoutPrior", name, part, kind, "ReadoutPrior.untrained makes one from two normalisers."
+            )
         dy = y_norm.mean.shape[0]
         expected = (beliefs.shape.shape[0], features.size, dy)
         if beliefs.mean.shape != expected or x_norm.mean.shape != (features.in_size,):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mole._expect import expect_key, expect_number, expect_type, expect_whole
 from mole._types import Array, Float, Key, Trajectory, Window
 from mole.meta.groups import as_groups, normalised
 from mole.meta.tasks import WindowData, sample_windows, window_data
@@ -48,8 +49,9 @@ class ReadoutConfig:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name in ("window", "iterations", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"ReadoutConfig got {name}={getattr(self, name)}; expected at least 1.")
+            expect_whole("ReadoutConfig", name, getattr(self, name))
+        for name in ("learning_rate", "weight_decay"):
+            expect_number("ReadoutConfig", name, getattr(self, name))
         if not self.learning_rate > 0 or not self.weight_decay >= 0:
             raise ValueError(
                 f"ReadoutConfig got learning_rate={self.learning_rate}, weight_decay={self.weight_decay}; expected a "
@@ -100,6 +102,11 @@ def train_readout_prior(
         ValueError: if there are no trajectories, none has a whole window, or numbers are not finite.
         FloatingPointError: if the evidence is no longer finite.
     """
+    expect_type("train_readout_prior", "config", config, ReadoutConfig)
+    for name, norm in (("x_norm", x_norm), ("y_norm", y_norm)):
+        expect_type("train_readout_prior", name, norm, Normalizer, "Normalizer.fit(values) measures one.")
+    expect_key("train_readout_prior", key)
+    expect_whole("train_readout_prior", "width", width)
     (items,) = as_groups(trajectories)
     data = window_data([[normalised(t, x_norm, y_norm) for t in items]], config.window)
     features = Features(x_norm.mean.shape[0], width=width, key=key)

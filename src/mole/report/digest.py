@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mole._npz import array_names
 from mole.control.records import EpisodeRecord
 from mole.experiment.metrics import Recall, recall, summarise, switches
 
@@ -165,7 +165,4 @@ def find_records(folders: Iterable[Path]) -> Found:
 
 def _is_record(path: Path) -> bool:
     """Whether an archive has the header of a record; the data of a training has none."""
-    if not zipfile.is_zipfile(path):
-        return True  # a truncated one: let the reader say so
-    with zipfile.ZipFile(path) as archive:
-        return "meta.npy" in archive.namelist()
+    return "meta" in array_names(path)

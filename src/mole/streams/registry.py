@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mole.streams import recorded
 from mole.streams.labels import permuted_labels_stream, rotated_inputs_stream
 from mole.streams.sinusoid import sinusoid_stream
-from mole.streams.stream import Stream
+from mole.streams.stream import Stream, check_length
 from mole.streams.teachers import drifting_stream, friedman_stream, stationary_stream, teacher_stream
 
 __all__ = ["STREAMS", "make_stream"]
@@ -96,6 +96,7 @@ def make_stream(name: str, length: int, seed: int = 0) -> Stream:
     Raises:
         ValueError: for an unknown name.
     """
-    if name not in STREAMS:
+    if not isinstance(name, str) or name not in STREAMS:
         raise ValueError(f"got stream {name!r}; expected one of {', '.join(STREAMS)}.")
+    check_length(name, length)
     return STREAMS[name](length, seed)

@@ -83,9 +83,13 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
         stored = dict(config["settings"])
         for name in ("features", "labels"):
             stored[name] = None if stored[name] is None else tuple(stored[name])
-        like = {"estimator": np.empty(int(config["estimator_bytes"]), np.uint8)}
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} lacks {error}; it was written by another version of mole") from error
+        length = config["estimator_bytes"]
+        if type(length) is not int or length != header.arrays_nbytes:  # it is about to be allocated
+            raise ValueError(f"{length!r} bytes of an estimator")  # noqa: TRY301
+        like = {"estimator": np.empty(length, np.uint8)}
+    except (KeyError, TypeError, ValueError) as error:
+        text = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({str(error)[:300]})"
+        raise CheckpointError(f"{path} {text}; it was written by another version of mole") from error
     given = asdict(settings)
     differ = [
         f"{name} {stored.get(name)!r}, now {value!r}"
@@ -103,5 +107,19 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
         content.tofile(inner)
         estimator = load(inner)
     run = StreamRun(settings, estimator)
-    run.restore(config["run"])
-    return SavedRun(run, config["position"], config["output"], int(config["length"]))
+    try:
+        run.restore(config["run"])
+        position, output, length = config["position"], config["output"], config["length"]
+        if not (
+            isinstance(position, dict | None)
+            and isinstance(output, str | None)
+            and type(length) is int
+            and length >= 0
+        ):
+            raise TypeError("its place in the input or the output")  # noqa: TRY301
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        text = f"{type(error).__name__}: {error}"[:300]
+        raise CheckpointError(
+            f"{path} is damaged ({text}); it was not written by mole: use another copy"
+        ) from error
+    return SavedRun(run, position, output, length)

@@ -54,7 +54,8 @@ def sinusoid_tasks(n: int, length: int, seed: int) -> list[Trajectory]:
     Returns:
         n trajectories, x and y [length, 1].
     """
-    check_length("sinusoid-tasks", min(n, length))
+    check_length("sinusoid-tasks", n)
+    check_length("sinusoid-tasks", length)
     rng = stream_rng("sinusoid-tasks", seed)
     amplitude, phase = _draw(rng, n)
     x, y = _pairs(

@@ -42,14 +42,20 @@ class Stream:
 
     def __post_init__(self) -> None:
         """Convert, check and freeze."""
+        if self.kind not in ("regression", "classification"):
+            raise ValueError(f"stream got kind={self.kind!r}; expected 'regression' or 'classification'.")
         labels = self.kind == "classification"
         for name, dtype in (("x", np.float32), ("y", np.int64 if labels else np.float32), ("task", np.int64)):
-            array = np.array(getattr(self, name), dtype=dtype)
+            try:
+                array = np.array(getattr(self, name), dtype=dtype)
+            except (TypeError, ValueError):
+                got = getattr(self, name)
+                raise TypeError(f"stream got {name}={got!r:.80}; expected an array of numbers.") from None
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-        n = len(self.task)
+        n = self.task.shape[0] if self.task.ndim else 0
         ranks = (self.x.ndim, self.y.ndim, self.task.ndim)
-        if ranks != (2, 1 if labels else 2, 1) or len(self.x) != n or len(self.y) != n or not n:
+        if ranks != (2, 1 if labels else 2, 1) or self.x.shape[0] != n or self.y.shape[0] != n or not n:
             expected = "x [n, dx], " + ("y [n]" if labels else "y [n, dy]") + ", task [n] of n ≥ 1 pairs"
             raise ValueError(
                 f"stream {self.name!r} got x {self.x.shape}, y {self.y.shape}, task {self.task.shape}; "
@@ -111,6 +117,8 @@ def stream_rng(name: str, seed: int) -> np.random.Generator:
     Raises:
         ValueError: if the seed is negative.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"stream {name!r} got seed {seed!r}; expected an integer of at least 0.")
     if seed < 0:
         raise ValueError(f"stream {name!r} got seed {seed}; expected an integer of at least 0.")
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
@@ -118,5 +126,7 @@ def stream_rng(name: str, seed: int) -> np.random.Generator:
 
 def check_length(name: str, length: int) -> None:
     """Refuse a stream without pairs."""
+    if isinstance(length, bool) or not isinstance(length, int | np.integer):
+        raise TypeError(f"stream {name!r} got length {length!r}; expected a whole number of pairs.")
     if length < 1:
         raise ValueError(f"stream {name!r} got length {length}; expected at least 1 pair.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mole._expect import expect_number, expect_whole
+
 __all__ = ["numbered_by_appearance", "switching_tasks"]
 
 
@@ -25,12 +27,11 @@ def switching_tasks(
     Raises:
         ValueError: if the probability is not in [0, 1] or there is no other task to switch to.
     """
+    expect_number("a switching stream", "switch_probability", probability)
+    if n_tasks is not None:
+        expect_whole("a switching stream", "n_tasks", n_tasks, 2, "Or None for new ones.")
     if not 0 <= probability <= 1:
         raise ValueError(f"got a switch probability of {probability}; expected a number between 0 and 1.")
-    if n_tasks is not None and n_tasks < 2:
-        raise ValueError(
-            f"got n_tasks={n_tasks}; expected at least 2 to switch between, or None for new ones."
-        )
     switches = rng.random(length) < probability
     switches[:1] = False
     if n_tasks is None:
