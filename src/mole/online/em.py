@@ -13,6 +13,8 @@ import numpy as np
 from mole._types import Array, Bool, Float, Int, Model, Window
 from mole.inner import adapt
 from mole.online.base import Pairs, parameters, with_parameters
+from mole.online.checks import MOST_COUNTED
+from mole.online.guard import guarded_adapt, union
 from mole.prior import MetaPrior
 
 __all__ = [
@@ -51,6 +53,7 @@ class MixtureState(eqx.Module):
     n_tasks: Int[Array, ""]
     spawned: Bool[Array, ""]
     at_capacity: Bool[Array, ""]
+    fault: Int[Array, ""]
 
 
 def first_state(prior: MetaPrior, tasks: int, pairs: int, memory: int | None) -> MixtureState:
@@ -76,6 +79,7 @@ def first_state(prior: MetaPrior, tasks: int, pairs: int, memory: int | None) ->
         n_tasks=zero + 1,
         spawned=false,
         at_capacity=false,
+        fault=zero,
     )
 
 
@@ -95,9 +99,13 @@ def crp_log_prior(
 def restarted(
     counts: Float[Array, " tasks"], counted: Float[Array, ""], refresh: int | None
 ) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
-    """n_i and m of the CRP, from zero again after ``refresh`` counted steps (None: never)."""
+    """n_i and m of the CRP, from zero again after ``refresh`` counted steps.
+
+    None: never; but both are halved before float32 would stop counting, so that their ratios stay and new counts count.
+    """
     if refresh is None:
-        return counts, counted
+        share = jnp.where(counted >= MOST_COUNTED, 0.5, 1.0)
+        return counts * share, counted * share
     restart = counted >= refresh
     return jnp.where(restart, 0.0, counts), jnp.where(restart, 0.0, counted)
 
@@ -171,21 +179,24 @@ def m_step_shared(
     recent: Pairs,
     responsibilities: Float[Array, " tasks"],
     step_scale: Array,
-) -> Model:
+) -> tuple[Model, Int[Array, ""]]:
     """Every task takes one step on the same pairs, θ(T_i) ← θ(T_i) − s · P_t(T_i) · β ∘ ∇L(θ(T_i), W_new)."""
 
-    def one(arrays: Model, responsibility: Array) -> Model:
+    def one(arrays: Model, responsibility: Array) -> tuple[Model, Array]:
         model = with_parameters(prior.model, arrays)
         scale = step_scale * responsibility
-        adapted = adapt(model, prior.inner_rate, prior.likelihood, recent.x, recent.y, scale=scale)
-        return parameters(adapted)
+        adapted, fault = guarded_adapt(
+            model, prior.inner_rate, prior.likelihood, recent.x, recent.y, scale=scale
+        )
+        return parameters(adapted), fault
 
-    return jax.vmap(one)(models, responsibilities)
+    models, faults = jax.vmap(one)(models, responsibilities)
+    return models, union(faults)
 
 
 def m_step_own(
     prior: MetaPrior, models: Model, memory: Pairs, task: Int[Array, ""], window: int, step_scale: Array
-) -> Model:
+) -> tuple[Model, Int[Array, ""]]:
     """One task learns from the pairs that it owns; the others rest.
 
     Until it owns ``window`` pairs it is θ* adapted on them by one full inner step; from then on it takes a small step,
@@ -195,7 +206,7 @@ def m_step_own(
     young = jnp.sum(own.weight) < window
     current = jax.tree.map(lambda a: a[task], models)
     start = jax.tree.map(lambda a, b: jnp.where(young, a, b), parameters(prior.model), current)
-    adapted = adapt(
+    adapted, fault = guarded_adapt(
         with_parameters(prior.model, start),
         prior.inner_rate,
         prior.likelihood,
@@ -203,8 +214,9 @@ def m_step_own(
         own.y,
         weights=own.weight,
         scale=jnp.where(young, 1.0, step_scale),
+        once=young,
     )
-    return put(models, task, adapted)
+    return put(models, task, adapted), fault
 
 
 def new_task(

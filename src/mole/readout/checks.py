@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mole.online.checks import check_choice, check_reach
+
 __all__ = ["check_readout_mixture"]
 
 
@@ -20,6 +22,8 @@ def check_readout_mixture(given: Mapping[str, Any]) -> None:
     for name in ("switch_every", "drift_memory"):
         if not given[name] > 1.0:
             raise ValueError(f"ReadoutMixture got {name}={given[name]!r}; expected more than 1 pair.")
+    check_choice("ReadoutMixture", "at_capacity", given["at_capacity"], ("refuse", "evict", "merge"))
+    check_reach("ReadoutMixture", given["reach"])
     drift = given["drift"]
     if not drift or not all(0.0 <= rate < 1.0 for rate in drift):
         raise ValueError(
