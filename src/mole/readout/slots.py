@@ -174,6 +174,7 @@ def founded(
     full = jnp.sum(known) >= max_tasks
     due = ~known[lead] & (led[lead] >= found_after)
     spawned = due & ~full if refuse else due
+    freed, merged = jnp.zeros((), lead.dtype), jnp.zeros((), bool)
     if room is not None:
         state = eqx.tree_at(lambda s: (s.led, s.lead), state, (led, lead))
         state, freed, merged = room(state, spawned & full)
@@ -183,8 +184,7 @@ def founded(
         guess, 0.0, state.probability + jnp.where(at & spawned, unknown - state.probability, 0.0)
     )
     oldest = jnp.argmax(jnp.where(known & ~at, age(state.step, state.last_led), -1))
-    if room is not None:
-        oldest = jnp.where(merged, freed, oldest)
+    oldest = jnp.where(merged, freed, oldest)
     gone = spawned & full & (slots == oldest)
     begun = jnp.where(jnp.arange(state.kind_counts.shape[0]) == state.kind[lead], 1.0, 0.0) * spawned
     state = eqx.tree_at(
