@@ -3,13 +3,14 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help demo test check bench bench-streams priors test-peers clean
+.PHONY: help demo test check bench bench-streams soak priors test-peers clean
 help:
 	@echo "make demo        the methods side by side on a cheetah whose motors fail"
 	@echo "make test        the tests (ARGS='-k name' picks some)"
 	@echo "make check       linter, formatter, types"
 	@echo "make bench       the benchmarks (ARGS go to benchmarks/run.py)"
 	@echo "make bench-streams  our estimators beside river, scikit-learn and others on all streams (hours; stop and go on)"
+	@echo "make soak        ten million updates of both mixtures with faults in their data (an hour; stop and go on)"
 	@echo "make test-peers  the tests against other libraries, in .venv-peers and .venv-ns-gym (installs PyTorch)"
 	@echo "make priors      trains all priors of the package again (hours; stop and go on at will)"
 	@echo "make clean       removes the environments, caches and build outputs"
@@ -30,6 +31,9 @@ bench: .venv/.installed
 
 bench-streams: .venv/.installed
 	.venv/bin/python -m benchmarks.streams $(ARGS)
+
+soak: .venv/.installed
+	.venv/bin/python benchmarks/soak.py $(ARGS)
 
 # Each family in runs/priors/FAMILY; a training that is there is not done again.
 PRIORS = motors=half_cheetah_motors motors-few=half_cheetah_motors_few terrain=half_cheetah_terrain crawler=crawler_legs

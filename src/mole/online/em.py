@@ -214,7 +214,6 @@ def m_step_own(
         own.y,
         weights=own.weight,
         scale=jnp.where(young, 1.0, step_scale),
-        once=young,
     )
     return put(models, task, adapted), fault
 

@@ -34,9 +34,11 @@ __all__ = [
     "union",
 ]
 
-_REPEATED, _ONCE = 4.0, 16.0
-"""Most times the loss that a step may promise to take off: four is the longest that is stable when repeated; one that
-is taken once from θ* can do no worse than make the residual of a single pair seven times as large."""
+_STABLE = 4.0
+"""Most times the loss that a step may promise to take off: the longest that is stable when repeated."""
+_WILD = 100.0
+"""Loss from which this is asked for: ten standard deviations of the training data. A short window of honest data may
+hold a step that is too long for it, as long as it does not run away."""
 
 
 class Fault(enum.IntFlag):
@@ -125,14 +127,13 @@ def guarded_adapt(
     *,
     weights: Float[Array, " k"] | None = None,
     scale: Float[Array, ""] | float = 1.0,
-    once: Bool[Array, ""] | bool = False,
 ) -> tuple[Model, Int[Array, ""]]:
-    """`mole.inner.adapt`, with a step that is no longer than the loss can bear.
+    """`mole.inner.adapt`, with a step that is no longer than the loss can bear once it is large.
 
     To first order the step s β ∘ g takes p = s gᵀ(β ∘ g) off the loss L. On a quadratic loss of least value L₀ no step
     that is stable when repeated (s β below 2 / largest curvature) has p > 4 (L − L₀): one that has is shortened to
     p = L − L₀, a Polyak step (Polyak 1987, section 5.3). A single pair far away makes the curvature, and so an
-    unchecked step, as large as the square of its distance. A step taken only ``once``, from θ*, may promise more.
+    unchecked step, as large as the square of its distance.
 
     Returns:
         The adapted model, and `Fault.STEP_CUT` or `Fault.STEP_REFUSED` (then it is the model itself) or 0.
@@ -149,7 +150,7 @@ def guarded_adapt(
     gain = scale * sum(jax.tree.leaves(products), jnp.zeros(()))
     room = loss - likelihood.least_loss
     refused = (scale != 0) & ~(jnp.isfinite(gain) & jnp.isfinite(loss))
-    cut = (gain > jnp.where(once, _ONCE, _REPEATED) * room) & ~refused
+    cut = (gain > _STABLE * room) & (room > _WILD) & ~refused
     taken = jnp.where(cut, scale * jnp.maximum(room, 0.0) / jnp.where(cut, gain, 1.0), scale)
     moved = eqx.apply_updates(model, jax.tree.map(lambda d: -taken.astype(d.dtype) * d, direction))
     stays = (scale == 0) | refused

@@ -84,9 +84,7 @@ class KShot(OnlineLearner):
         def step(arrays: Model, _: None) -> tuple[Model, Array]:
             model = with_parameters(self.prior.model, arrays)
             rate, likelihood = self.prior.inner_rate, self.prior.likelihood
-            moved, fault = guarded_adapt(
-                model, rate, likelihood, recent.x, recent.y, scale=scale, once=self.steps == 1
-            )
+            moved, fault = guarded_adapt(model, rate, likelihood, recent.x, recent.y, scale=scale)
             return parameters(moved), fault
 
         adapted, faults = jax.lax.scan(step, parameters(self.prior.model), None, length=self.steps)
