@@ -69,8 +69,9 @@ def chunk(learner: Any, state: Any, start: Array, length: int, key: Array) -> tu
         state, info = learner.update(state, *pair_at(step, key, slopes))
         bits = jnp.asarray([fault.value for fault in Fault])
         new = {
-            "loss": jnp.where(info.rejected, 0.0, info.loss),
-            "learned": ~info.rejected,
+            "loss": jnp.where(info.fault == 0, info.loss, 0.0),
+            "healthy": info.fault == 0,
+            "rejected": info.rejected,
             "spawned": info.spawned,
             "at_capacity": info.at_capacity,
             "faults": (info.fault & bits) != 0,
@@ -78,7 +79,7 @@ def chunk(learner: Any, state: Any, start: Array, length: int, key: Array) -> tu
         return (state, jax.tree.map(lambda a, b: a + b.astype(a.dtype), sums, new)), None
 
     zero = jnp.zeros((), jnp.int32)
-    sums = {"loss": jnp.zeros(()), "learned": zero, "spawned": zero, "at_capacity": zero}
+    sums = {"loss": jnp.zeros(()), "healthy": zero, "rejected": zero, "spawned": zero, "at_capacity": zero}
     sums["faults"] = jnp.zeros((len(Fault),), jnp.int32)
     steps = start + jnp.arange(length, dtype=jnp.int32)
     (state, sums), _ = jax.lax.scan(one, (state, sums), steps)
@@ -133,8 +134,8 @@ class Soak:
                 "cpu_us": 1e6 * cpu / self.length,
                 "wall_us": 1e6 * wall / self.length,
                 "memory_mib": resident(),
-                "loss": float(sums["loss"]) / int(sums["learned"]),
-                "refused": self.length - int(sums["learned"]),
+                "loss": float(sums["loss"]) / max(int(sums["healthy"]), 1),
+                "refused": int(sums["rejected"]),
                 "spawned": int(sums["spawned"]),
                 "at_capacity": int(sums["at_capacity"]),
                 **{f.name.lower(): int(n) for f, n in zip(Fault, sums["faults"], strict=True) if int(n)},
