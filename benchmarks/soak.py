@@ -64,9 +64,9 @@ def chunk(learner: Any, state: Any, start: Array, length: int, key: Array) -> tu
     """``length`` updates from step ``start`` on, and what happened in them."""
     slopes = 2.0 * jax.random.normal(jax.random.key(1), (REGIMES, DX, DY))
 
-    def one(carry: tuple[Any, dict[str, Array]], step: Array) -> tuple[Any, None]:
+    def one(carry: tuple[Any, dict[str, Array]], pair: tuple[Array, Array]) -> tuple[Any, None]:
         state, sums = carry
-        state, info = learner.update(state, *pair_at(step, key, slopes))
+        state, info = learner.update(state, *pair)
         bits = jnp.asarray([fault.value for fault in Fault])
         new = {
             "loss": jnp.where(info.fault == 0, info.loss, 0.0),
@@ -82,7 +82,9 @@ def chunk(learner: Any, state: Any, start: Array, length: int, key: Array) -> tu
     sums = {"loss": jnp.zeros(()), "healthy": zero, "rejected": zero, "spawned": zero, "at_capacity": zero}
     sums["faults"] = jnp.zeros((len(Fault),), jnp.int32)
     steps = start + jnp.arange(length, dtype=jnp.int32)
-    (state, sums), _ = jax.lax.scan(one, (state, sums), steps)
+    # Drawn all at once: one by one the random numbers would take longer than the learner.
+    pairs = jax.vmap(lambda step: pair_at(step, key, slopes))(steps)
+    (state, sums), _ = jax.lax.scan(one, (state, sums), pairs)
     return state, sums
 
 

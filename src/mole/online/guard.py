@@ -37,8 +37,8 @@ __all__ = [
 _STABLE = 4.0
 """Most times the loss that a step may promise to take off: the longest that is stable when repeated."""
 _WILD = 100.0
-"""Loss from which this is asked for: ten standard deviations of the training data. A short window of honest data may
-hold a step that is too long for it, as long as it does not run away."""
+"""Loss that no step may lead to: ten standard deviations of the training data. Short of that a short window of honest
+data may hold a step that is too long for it."""
 
 
 class Fault(enum.IntFlag):
@@ -128,12 +128,13 @@ def guarded_adapt(
     weights: Float[Array, " k"] | None = None,
     scale: Float[Array, ""] | float = 1.0,
 ) -> tuple[Model, Int[Array, ""]]:
-    """`mole.inner.adapt`, with a step that is no longer than the loss can bear once it is large.
+    """`mole.inner.adapt`, with a step that is no longer than the loss can bear.
 
     To first order the step s β ∘ g takes p = s gᵀ(β ∘ g) off the loss L. On a quadratic loss of least value L₀ no step
     that is stable when repeated (s β below 2 / largest curvature) has p > 4 (L − L₀): one that has is shortened to
-    p = L − L₀, a Polyak step (Polyak 1987, section 5.3). A single pair far away makes the curvature, and so an
-    unchecked step, as large as the square of its distance.
+    p = L − L₀, a Polyak step (Polyak 1987, section 5.3), if it would lead to a large loss. Where one pair rules the
+    gradient, that is (p / 2(L − L₀) − 1)² (L − L₀): a pair far away makes the curvature, and so an unchecked step, as
+    large as the square of its distance.
 
     Returns:
         The adapted model, and `Fault.STEP_CUT` or `Fault.STEP_REFUSED` (then it is the model itself) or 0.
@@ -150,7 +151,8 @@ def guarded_adapt(
     gain = scale * sum(jax.tree.leaves(products), jnp.zeros(()))
     room = loss - likelihood.least_loss
     refused = (scale != 0) & ~(jnp.isfinite(gain) & jnp.isfinite(loss))
-    cut = (gain > _STABLE * room) & (room > _WILD) & ~refused
+    too_far = jnp.square(0.5 * gain / jnp.maximum(room, 1e-30) - 1.0) * room > _WILD
+    cut = (gain > _STABLE * room) & too_far & ~refused
     taken = jnp.where(cut, scale * jnp.maximum(room, 0.0) / jnp.where(cut, gain, 1.0), scale)
     moved = eqx.apply_updates(model, jax.tree.map(lambda d: -taken.astype(d.dtype) * d, direction))
     stays = (scale == 0) | refused

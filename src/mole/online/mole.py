@@ -47,7 +47,7 @@ from mole.prior import MetaPrior
 
 __all__ = ["Mixture"]
 
-_WORST = 1e30
+_MOST = 1e30
 
 
 class Mixture(OnlineLearner):
@@ -245,4 +245,5 @@ class Mixture(OnlineLearner):
         """Score of a window of pairs, over the temperature: a mean of losses, a sum of log densities."""
         reduce = jnp.mean if self.score == "loss" else jnp.sum
         total = reduce(scores, axis=-1) / self.temperature
-        return jnp.where(total > -_WORST, total, -_WORST)  # whatever a model says, an E-step has a sum
+        # Whatever a model says, the probabilities of an E-step have a sum.
+        return jnp.clip(jnp.where(jnp.isnan(total), -_MOST, total), -_MOST, _MOST)
