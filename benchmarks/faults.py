@@ -41,10 +41,10 @@ def clean_stream(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def learners() -> dict[str, Any]:
     """All learners, on a linear network that one inner step takes half of the way to a task, or on readouts."""
-    norms = {"x_norm": Normalizer.identity(DX), "y_norm": Normalizer.identity(DY)}
+    x_norm, y_norm = Normalizer.identity(DX), Normalizer.identity(DY)
     model = jax.tree.map(jnp.zeros_like, Linear(DX, DY, key=jax.random.key(0)))
-    prior = MetaPrior(model, inner_rate=0.25 * DY, window=K, residual_scale=0.8, **norms)
-    readouts = ReadoutPrior.untrained(width=8, depth=1, key=jax.random.key(0), **norms)
+    prior = MetaPrior(model, inner_rate=0.25 * DY, window=K, residual_scale=0.8, x_norm=x_norm, y_norm=y_norm)
+    readouts = ReadoutPrior.untrained(width=8, depth=1, key=jax.random.key(0), x_norm=x_norm, y_norm=y_norm)
     return {
         "mole": Mixture(prior),
         "mole-paper": Mixture.paper(prior, step_scale=0.1),

@@ -33,17 +33,18 @@ from mole.readout import ReadoutMixture, ReadoutPrior
 DX, DY, REGIMES, ROOM = 3, 2, 7, 4
 VISIT = 500
 SPOILED = 2e-3
+NAMES = [str(fault.name).lower() for fault in Fault]
 WILD = (np.nan, np.inf, 1e25, -1e38, 1e6)
 
 
 def learner_named(name: str) -> Any:
     """A small mixture with room for four tasks that merges when it is full."""
-    norms = {"x_norm": Normalizer.identity(DX), "y_norm": Normalizer.identity(DY)}
+    x_norm, y_norm = Normalizer.identity(DX), Normalizer.identity(DY)
     if name == "readout":
-        prior = ReadoutPrior.untrained(width=4, depth=1, key=jax.random.key(0), **norms)
+        prior = ReadoutPrior.untrained(width=4, depth=1, key=jax.random.key(0), x_norm=x_norm, y_norm=y_norm)
         return ReadoutMixture(prior, max_tasks=ROOM, candidates=3, at_capacity="merge")
     model = jax.tree.map(jnp.zeros_like, Linear(DX, DY, key=jax.random.key(0)))
-    prior = MetaPrior(model, inner_rate=0.5, window=8, residual_scale=0.3, **norms)
+    prior = MetaPrior(model, inner_rate=0.5, window=8, residual_scale=0.3, x_norm=x_norm, y_norm=y_norm)
     return Mixture(prior, max_tasks=ROOM, at_capacity="merge")
 
 
@@ -140,7 +141,7 @@ class Soak:
                 "refused": int(sums["rejected"]),
                 "spawned": int(sums["spawned"]),
                 "at_capacity": int(sums["at_capacity"]),
-                **{f.name.lower(): int(n) for f, n in zip(Fault, sums["faults"], strict=True) if int(n)},
+                **{name: int(n) for name, n in zip(NAMES, sums["faults"], strict=True) if int(n)},
             }
             checkpoint.save(saved, (state, np.asarray(done, np.int64)), kind="soak", config={})
             with log.open("a") as file:
@@ -158,10 +159,7 @@ class Soak:
         for figure in ("cpu_us", "memory_mib", "loss", "spawned", "at_capacity"):
             first, last = (float(np.median([line[figure] for line in part])) for part in parts)
             rows.append(f"  {figure:12} {first:10.4g} {last:10.4g}")
-        total: dict[str, int] = {}
-        for line in lines:
-            for fault in Fault:
-                total[fault.name.lower()] = total.get(fault.name.lower(), 0) + line.get(fault.name.lower(), 0)
+        total = {name: sum(line.get(name, 0) for line in lines) for name in NAMES}
         rows.append(f"  faults       { {name: n for name, n in total.items() if n} }")
         return "\n".join(rows)
 

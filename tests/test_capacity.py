@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -39,7 +41,7 @@ def run(learner, state, x, y):
     return jax.lax.scan(lambda s, pair: learner.update(s, *pair), state, (x, y))
 
 
-def mixture_of(*slopes, memory="own"):
+def mixture_of(*slopes, memory: Any = "own") -> Any:
     """A full mixture that knows these tasks, each with its own pairs, the last one in use."""
     learner = Mixture(PRIOR, max_tasks=len(slopes), at_capacity="merge", memory=memory)
     state = learner.init()
@@ -190,7 +192,7 @@ def test_the_distance_of_readouts_is_that_of_their_predictions_on_their_own_data
     one, two = LEARN(ORIGIN, z1, y1), LEARN(ORIGIN, z2, y2)
     z = jnp.concatenate([z1, z2])
     noise = (one.rate + two.rate) / (one.shape + two.shape)
-    expected = jnp.mean(jnp.square(z @ one.mean - z @ two.mean) / noise)
+    expected = jnp.mean(jnp.square(z @ one.mean - z @ two.mean) / noise[None])
     got = distance(one, two, ORIGIN, ORIGIN)
     np.testing.assert_allclose(got, expected, rtol=0.02)
     assert distance(one, one, ORIGIN, ORIGIN) == pytest.approx(0.0, abs=1e-4)

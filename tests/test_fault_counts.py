@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ PRIOR = ReadoutPrior.untrained(
 )
 
 
-def pairs(n, seed=0):
+def pairs(n: int, seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 2)).astype(np.float32)
     return x, (x @ np.float32([1.0, -2.0]))[:, None]

@@ -106,7 +106,7 @@ def test_a_healthy_step_is_that_of_adapt(likelihood, scale):
         assert bits(model) == bits(prior.model)
 
 
-@pytest.mark.parametrize("distance", [30.0, 100.0, 1e6, 1e9])
+@pytest.mark.parametrize("distance", [30.0, 100.0, 1e4, 1e6])
 def test_repeated_steps_on_a_pair_far_away_do_not_run_away(distance):
     """Unchecked, each multiplies the residual by about the square of the distance."""
     model = jax.tree.map(jnp.zeros_like, Linear(DX, DY, key=jax.random.key(0)))

@@ -97,8 +97,8 @@ class Gaussian(Likelihood):
 
     @property
     def least_loss(self) -> float:
-        """0, or twice the least log scale."""
-        return 2.0 * _LOG_SCALE_RANGE[0] if self.learned_scale else 0.0
+        """0; unknown with a learned scale, whose loss is no quadratic to judge a step by."""
+        return -math.inf if self.learned_scale else 0.0
 
     def output_size(self, dy: int) -> int:
         """``dy`` means, and as many log scales if they are learned."""

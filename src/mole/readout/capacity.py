@@ -46,12 +46,12 @@ def merged(one: Belief, two: Belief, origin_two: Belief) -> Belief:
         jnp.einsum("iy,ij,jy->y", by, matrix, by)
         for by, matrix in ((ours, precision_two), (theirs, origin), (moved, precision))
     ]
-    misfit = jnp.maximum(0.5 * (squares[0] - squares[1] - squares[2]), 0.0)
+    misfit = 0.5 * (squares[0] - squares[1] - squares[2])
     return Belief(
         mean=one.mean + moved,
         cov=cov,
         shape=jnp.maximum(one.shape + two.shape - origin_two.shape, one.shape),
-        rate=one.rate + jnp.maximum(two.rate - origin_two.rate, 0.0) + misfit,
+        rate=jnp.maximum(one.rate + two.rate - origin_two.rate + misfit, one.rate),
     )
 
 
