@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help demo test check bench bench-peers bench-streams torture priors test-peers audit fuzz mutants clean
+.PHONY: help demo test check bench bench-peers bench-streams torture soak priors test-peers audit fuzz mutants clean
 help:
 	@echo "make demo        the methods side by side on a cheetah whose motors fail"
 	@echo "make test        the tests (ARGS='-k name' picks some)"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench-peers the libraries that make bench compares with, in .venv-bench-peers (installs PyTorch)"
 	@echo "make bench-streams  our estimators beside river, scikit-learn and others on all streams (hours; stop and go on)"
 	@echo "make torture     kills the commands 200 times, goes on, and compares (stop and go on; ARGS='--kills 500')"
+	@echo "make soak        ten million updates of both mixtures with faults in their data (an hour; stop and go on)"
 	@echo "make test-peers  the tests against other libraries, in .venv-peers and .venv-ns-gym (installs PyTorch)"
 	@echo "make priors      trains all priors of the package again (hours; stop and go on at will)"
 	@echo "make clean       removes the environments, caches and build outputs"
@@ -52,6 +53,9 @@ bench-streams: .venv/.installed
 
 torture: .venv/.installed
 	.venv/bin/python -m benchmarks.torture $(ARGS)
+
+soak: .venv/.installed
+	.venv/bin/python benchmarks/soak.py $(ARGS)
 
 # Each family in runs/priors/FAMILY; a training that is there is not done again.
 PRIORS = motors=half_cheetah_motors motors-few=half_cheetah_motors_few terrain=half_cheetah_terrain crawler=crawler_legs

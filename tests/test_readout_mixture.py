@@ -301,8 +301,8 @@ def test_wrong_shapes_are_refused():
 WRONG = [
     ({"max_tasks": 0}, r"max_tasks=0; expected a whole number from 1 on"),
     ({"candidates": 2}, r"candidates=2; expected a whole number from 3 on"),
-    ({"alpha": 0.0}, r"alpha=0\.0; expected more than 0\.0"),
-    ({"found_after": -1.0}, r"found_after=-1\.0; expected more than 0\.0"),
+    ({"alpha": 0.0}, r"alpha=0\.0; expected a number above 0"),
+    ({"found_after": -1.0}, r"found_after=-1\.0; expected a number above 0"),
     ({"switch_every": 1.0}, r"switch_every=1\.0; expected more than 1 pair"),
     ({"drift_memory": 0.5}, r"drift_memory=0\.5; expected more than 1 pair"),
     ({"drift": ()}, r"drift=\(\); expected one or more shares"),

@@ -53,6 +53,11 @@ def student_t_log_prob(
 class Likelihood(eqx.Module):
     """Protocol of a likelihood; all methods take one pair and are batched with ``jax.vmap``."""
 
+    @property
+    def least_loss(self) -> float:
+        """A number that no ``loss`` is below; −∞ if none is known (then no gradient step is ever cut)."""
+        return -math.inf
+
     @abc.abstractmethod
     def output_size(self, dy: int) -> int:
         """Raw network outputs needed for a target of ``dy`` entries."""
@@ -90,6 +95,11 @@ class Gaussian(Likelihood):
 
     learned_scale: bool = eqx.field(static=True, default=False)
 
+    @property
+    def least_loss(self) -> float:
+        """0; unknown with a learned scale, whose loss is no quadratic to judge a step by."""
+        return -math.inf if self.learned_scale else 0.0
+
     def output_size(self, dy: int) -> int:
         """``dy`` means, and as many log scales if they are learned."""
         return 2 * dy if self.learned_scale else dy
@@ -122,6 +132,11 @@ class Gaussian(Likelihood):
 
 class Categorical(Likelihood):
     """One of several classes; targets are one-hot vectors ``[classes]``, outputs are logits ``[classes]``."""
+
+    @property
+    def least_loss(self) -> float:
+        """0."""
+        return 0.0
 
     def output_size(self, dy: int) -> int:
         """One logit per class."""

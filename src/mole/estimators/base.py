@@ -5,24 +5,24 @@ from __future__ import annotations
 import abc
 import collections
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mole._types import Model
+from mole._expect import expect_type, expect_whole
 from mole.estimators.growing import MARKS, grow, pad, refresh_due
+from mole.estimators.importance import task_importance
 from mole.estimators.intervals import IntervalTracker
 from mole.estimators.priors import StreamPrior, learner_of
-from mole.estimators.rows import kept_row, shown
+from mole.estimators.rows import has_holes, kept_row, shown
 from mole.estimators.scaling import robust_normalizer
-from mole.estimators.steps import Engine, model_gradient
+from mole.estimators.steps import Engine
 from mole.models import Normalizer
-from mole.online.em import pick
+from mole.online.guard import REFUSED, count_faults
 from mole.prior import MetaPrior
-from mole.readout import Readout, ReadoutMixture, ReadoutPrior
+from mole.readout import ReadoutMixture, ReadoutPrior
 from mole.streams.encoding import RowEncoder, Schema
 
 __all__ = ["HISTORY", "OnlineEstimator", "Prior"]
@@ -59,12 +59,9 @@ class OnlineEstimator(abc.ABC):
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} got {what}={value!r}; expected a whole number from {least} on.")
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise TypeError(f"{name} got seed={seed!r}; expected a whole number, such as 0.")
-        if not isinstance(mixture, Mapping | None):
-            raise TypeError(
-                f"{name} got mixture={mixture!r:.80}; expected settings by name, such as {{'alpha': 2.0}}."
-            )
+        expect_whole(name, "seed", seed, least=0)
+        if mixture is not None:
+            expect_type(name, "mixture", mixture, Mapping, "It is settings by name, such as {'alpha': 2.0}.")
         if prior is not None and not isinstance(prior, Prior):
             raise TypeError(
                 f"{name} got a prior of type {type(prior).__name__}; expected one from mole.fit_prior, "
@@ -83,6 +80,7 @@ class OnlineEstimator(abc.ABC):
         self._columns: dict[str, collections.deque[float]] = {
             column: collections.deque(maxlen=history) for column in HISTORY
         }
+        self._faults: collections.Counter[str] = collections.Counter()
         self._length: int | None = None
         self._engine: Engine | None = None
         self._intervals: IntervalTracker | None = None
@@ -160,9 +158,7 @@ class OnlineEstimator(abc.ABC):
     @property
     def task_(self) -> int:
         """Number of the task that predicts now, in order of discovery."""
-        if self._columns["task"]:
-            return int(self._columns["task"][-1])
-        return 0
+        return int(self._columns["task"][-1]) if self._columns["task"] else 0
 
     @property
     def n_tasks_(self) -> int:
@@ -177,6 +173,13 @@ class OnlineEstimator(abc.ABC):
         types = {"task": int, "n_tasks": int, "spawned": bool}
         return {name: np.asarray(values, types.get(name, float)) for name, values in self._columns.items()}
 
+    @property
+    def faults_(self) -> dict[str, int]:
+        """What was wrong, in how many pairs: names of `mole.online.Fault` in lower case, ``missing`` (values filled in)
+        and ``refused`` (`learn_one` raised an error); what did not happen is left out.
+        """
+        return dict(self._faults)
+
     def importance_(self, task: int) -> np.ndarray:
         """How much a task's model depends on each input: mean |dy / dx| over recent inputs ``[dy, dx]``.
 
@@ -190,29 +193,20 @@ class OnlineEstimator(abc.ABC):
             raise ValueError(
                 f"{type(self).__name__}.importance_ needs learned pairs; got {self.n_seen_}, expected a few."
             )
-        x = jnp.asarray(np.stack(self._recent))
-        norm = self._learner.prior.x_norm
-        size = norm.mean.shape[0] if self._schema is None else self._schema.size
-        return np.asarray(model_gradient(self._task_model(task), jax.vmap(norm)(x)))[:, :size]
-
-    def _task_model(self, task: int) -> Model:
-        slots = np.flatnonzero(self.tasks_ == task)
-        if not len(slots):
-            if task == self.task_:
-                return self._learner.model(self._state)
+        slot = next(iter(np.flatnonzero(self.tasks_ == task).tolist()), None)
+        if slot is None and task != self.task_:
             raise KeyError(task)
-        if not isinstance(self._learner, ReadoutMixture):
-            return pick(self._learner.prior, self._state.models, jnp.asarray(slots[0]))
-        weights = jax.nn.softmax(self._state.rate_scores[slots[0]])
-        mean = jnp.einsum("f,fdy->dy", weights, self._state.beliefs.mean[slots[0]])
-        return Readout(self._learner.prior.features, mean)
+        found = task_importance(self._learner, self._state, slot, np.stack(self._recent))
+        return found if self._schema is None else found[:, : self._schema.size]
 
     # Learning.
 
     def _learn(self, x: Any, y: Any) -> None:
         """One checked pair; nothing is kept of a wrong one."""
-        row = kept_row(x, self._length, type(self).__name__)
-        checked, vector = self._target(y), self._input_of(row)
+        with self._counting_refusals():
+            row = kept_row(x, self._length, type(self).__name__)
+            checked, vector = self._target(y), self._input_of(row)
+        self._faults.update(["missing"] if has_holes(row) else [])
         target, changed = self._admitted(checked)
         if changed:
             vector = self._input_of(row)
@@ -237,10 +231,21 @@ class OnlineEstimator(abc.ABC):
     def _step(self, x: np.ndarray, y: np.ndarray) -> None:
         assert self._engine is not None
         done = self._engine.learn(x, y)
-        self._recent.append(x)
-        if self._intervals is not None:
-            self._intervals.update(y.tolist(), done.mean, done.scale, done.task)
+        self._faults.update(count_faults([done.fault]) if done.fault else {})
+        if not done.fault & REFUSED.value:
+            self._recent.append(x)
+            if self._intervals is not None:
+                self._intervals.update(y.tolist(), done.mean, done.scale, done.task)
         self._note(done.loss, done.task, done.n_tasks, done.spawned, done.probability)
+
+    @contextmanager
+    def _counting_refusals(self) -> Iterator[None]:
+        """Count a pair that is wrong; the error goes on to the caller."""
+        try:
+            yield
+        except ValueError:
+            self._faults["refused"] += 1
+            raise
 
     def _note(self, *figures: float) -> None:
         for column, value in zip(HISTORY, figures, strict=True):

@@ -101,7 +101,8 @@ class OnlineClassifier(OnlineEstimator):
         Raises:
             ValueError: if the row or the label is of a wrong kind; nothing is learned then.
         """
-        found = self._probabilities(x)
+        with self._counting_refusals():
+            found = self._probabilities(x)
         self._learn(x, y)
         place = self._labels.index(_label(y))
         self._counts[place] += 1

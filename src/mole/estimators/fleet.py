@@ -16,6 +16,7 @@ from mole._types import Array
 from mole.checkpoint import CheckpointError
 from mole.estimators.priors import StreamPrior, learner_of
 from mole.estimators.saving import Parts, damage_told, load_parts, prior_of, save_parts
+from mole.online.guard import Fault
 from mole.prior import MetaPrior
 from mole.readout import ReadoutMixture, ReadoutPrior
 
@@ -73,6 +74,7 @@ class Fleet:
         """Number of the task of every stream ``[size]``."""
         self.n_tasks_ = np.ones(size, int)
         """Tasks known to every stream ``[size]``."""
+        self._faults: np.ndarray = np.zeros((size, len(Fault)), np.int64)
 
     def predict(self, x: Any) -> np.ndarray:
         """Expected targets ``[size, dy]`` for one input per stream ``[size, dx]``."""
@@ -144,6 +146,7 @@ class Fleet:
             )
             self._parts[part] = fresh
         self.tasks_[places], self.n_tasks_[places] = 0, 1
+        self._faults[places, :] = 0
 
     def responsibilities(self, stream: int) -> np.ndarray:
         """Probabilities of the slots of one stream's mixture."""
@@ -153,9 +156,15 @@ class Fleet:
             state.probability if isinstance(self._learner, ReadoutMixture) else state.responsibilities
         )
 
+    @property
+    def faults_(self) -> dict[str, np.ndarray]:
+        """Pairs of every stream ``[size]`` with each fault, by its name in lower case (`mole.online.Fault`)."""
+        return {str(fault.name).lower(): self._faults[:, place].copy() for place, fault in enumerate(Fault)}
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that is needed to go on exactly here to one file, atomically."""
         arrays = {"tasks": self.tasks_.astype(np.int32), "n_tasks": self.n_tasks_.astype(np.int32)}
+        arrays["faults"] = self._faults
         config = {"settings": {"size": self.size, "mixture": self._settings}}
         save_parts(path, _KIND, Parts(config, self._learner, self._whole(), arrays), self._given)
 
@@ -178,6 +187,7 @@ class Fleet:
             fleet.tasks_, fleet.n_tasks_ = (parts.arrays[name].astype(int) for name in ("tasks", "n_tasks"))
             if {fleet.tasks_.shape, fleet.n_tasks_.shape} != {(fleet.size,)}:
                 raise ValueError(f"tasks {fleet.tasks_.shape} of {fleet.size} streams")
+            fleet._faults = parts.arrays["faults"].astype(np.int64)
         return fleet
 
     def _put(self, states: Any) -> None:
@@ -200,9 +210,12 @@ class Fleet:
         """Means and losses of pairs ``[size, n, ...]``, after learning those of the streams that are there."""
         done = self._shared_out(lambda states, own: _learn(self._learner, states, x[own], y[own], there[own]))
         self._parts = [part for part, _ in done]
-        means, losses, tasks, counts = (
+        means, losses, faults, tasks, counts = (
             np.concatenate(found) for found in zip(*(f for _, f in done), strict=True)
         )
+        faults = np.where(there[:, None], faults, 0)
+        if faults.any():
+            self._faults += np.stack([np.sum(faults & fault.value != 0, axis=1) for fault in Fault], axis=1)
         self.tasks_ = np.where(there, tasks.astype(int), self.tasks_)
         self.n_tasks_ = np.where(there, counts.astype(int), self.n_tasks_)
         return means, losses
@@ -237,12 +250,14 @@ def _learn(learner: Any, states: Any, x: Any, y: Any, there: Any) -> tuple[Any, 
     def step(state: Any, pair: tuple[Array, Array]) -> tuple[Any, Any]:
         mean = learner.predict(state, pair[0]).mean
         state, info = learner.update(state, *pair)
-        return state, (mean, info.loss, info.task, info.n_tasks)
+        return state, (mean, info.loss, info.fault, info.task, info.n_tasks)
 
     def stream(state: Any, x: Array, y: Array, there: Array) -> tuple[Any, Any]:
         # A pair that is not there is one that is not finite: the learner leaves its state as it is.
-        state, (means, losses, tasks, counts) = jax.lax.scan(step, state, (jnp.where(there, x, jnp.nan), y))
-        return state, (means, losses, tasks[-1], counts[-1])
+        state, (means, losses, faults, tasks, counts) = jax.lax.scan(
+            step, state, (jnp.where(there, x, jnp.nan), y)
+        )
+        return state, (means, losses, faults, tasks[-1], counts[-1])
 
     def block(first: Array | int, size: int, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         states, figures = carry
@@ -256,7 +271,13 @@ def _learn(learner: Any, states: Any, x: Any, y: Any, there: Any) -> tuple[Any, 
     x, y, there = (jnp.asarray(values) for values in (x, y, there))
     streams, steps, dy = y.shape
     number = jnp.zeros((streams,), jnp.int32)
-    figures = (jnp.zeros((streams, steps, dy)), jnp.zeros((streams, steps)), number, number)
+    figures = (
+        jnp.zeros((streams, steps, dy)),
+        jnp.zeros((streams, steps)),
+        jnp.zeros((streams, steps), jnp.int32),
+        number,
+        number,
+    )
     blocks, rest = divmod(streams, _BLOCK)
     carry = states, figures
     if blocks:

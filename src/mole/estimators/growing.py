@@ -21,6 +21,7 @@ from mole._types import Trajectory
 from mole.estimators.scaling import padded_size
 from mole.estimators.steps import replay
 from mole.models import Normalizer
+from mole.online.base import REACH
 from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
 
 __all__ = ["MARKS", "Grown", "grow", "pad", "refresh_due"]
@@ -85,7 +86,9 @@ def grow(
         settings: of `ReadoutMixture`.
     """
     key = jax.random.fold_in(jax.random.key(seed), len(x))
-    stretches = _stretches(x, y, tasks)
+    # What the learner would refuse is nothing to train on.
+    sane = np.abs((y - np.asarray(y_norm.mean)) / np.asarray(y_norm.std)).max(axis=1) <= REACH
+    stretches = _stretches(x[sane], y[sane], tasks[sane])
     if len(x) >= _TRAIN_FROM and stretches:
         prior = train_readout_prior(
             stretches, x_norm=x_norm, y_norm=y_norm, width=width, config=_SELF_TRAINING, key=key

@@ -19,7 +19,9 @@ __all__ = ["load_estimator", "save_estimator"]
 _WIDEST = 10**4
 
 T = TypeVar("T", bound=OnlineEstimator)
-_NAMES = frozenset({"settings", "encoder", "schema", "rows", "length", "seen", "intervals", "extra"})
+_NAMES = frozenset(
+    {"settings", "encoder", "schema", "rows", "length", "seen", "intervals", "faults", "extra"}
+)
 
 
 def save_estimator(
@@ -36,6 +38,7 @@ def save_estimator(
         "length": model._length,
         "seen": model.n_seen_,
         "intervals": None if model._intervals is None else model._intervals.to_json(),
+        "faults": model.faults_,
         "extra": extra,
     }
     arrays = {
@@ -68,6 +71,7 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model._intervals = (
             None if config["intervals"] is None else IntervalTracker.from_json(config["intervals"])
         )
+        model._faults = collections.Counter({str(name): int(n) for name, n in config["faults"].items()})
         rows = list(arrays["rows"]) if config["rows"] is None else [_row_from(row) for row in config["rows"]]
         memory, history = config["settings"]["memory"], config["settings"]["history"]
         model._rows = collections.deque(rows, maxlen=memory)

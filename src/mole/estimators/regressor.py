@@ -209,7 +209,9 @@ class OnlineRegressor(OnlineEstimator):
 
     def _mean_so_far(self) -> np.ndarray:
         if self._targets:
-            return np.mean(np.asarray(self._targets), axis=0)
+            with np.errstate(over="ignore"):
+                mean = np.mean(np.asarray(self._targets), axis=0)
+            return mean if np.isfinite(mean).all() else np.mean(np.asarray(self._targets, float), axis=0)
         return np.zeros(self._outputs or 1)
 
     def _shaped(self, values: np.ndarray) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mole.streams.encoding import as_row
 
-__all__ = ["kept_row", "shown"]
+__all__ = ["has_holes", "kept_row", "shown"]
 
 
 def kept_row(x: Any, length: int | None, name: str) -> Any:
@@ -44,6 +44,13 @@ def kept_row(x: Any, length: int | None, name: str) -> Any:
     if numbers:
         return np.atleast_1d(values).astype(float)
     return _plain_row(as_row(x), name)
+
+
+def has_holes(row: Any) -> bool:
+    """Whether a kept row lacks a value, or holds one that is not finite."""
+    if isinstance(row, dict):
+        return any(value is None for value in row.values())
+    return not np.isfinite(row).all()
 
 
 def _wrong(x: Any, name: str) -> ValueError:

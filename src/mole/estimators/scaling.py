@@ -11,10 +11,13 @@ __all__ = ["class_normalizer", "padded_size", "robust_normalizer"]
 
 _WILD = 6.0
 _TO_STD = 1.4826
+_FURTHEST = 1e4
 
 
 def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer:
     """Mean and standard deviation per column, after values further than six robust deviations were drawn in.
+
+    A column that seldom moves has no such deviation; there what is 10⁴ times as far as the usual move is drawn in.
 
     Args:
         values: ``[n, d]``, finite.
@@ -26,13 +29,19 @@ def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer
     values = np.asarray(values, np.float64)
     middle = np.median(values, axis=0)
     spread = _TO_STD * np.median(np.abs(values - middle), axis=0)
-    reach = np.where(spread > 0, _WILD * spread, np.inf)
+    reach = np.where(spread > 0, _WILD * spread, _FURTHEST * _usual_move(np.abs(values - middle)))
     tame = np.clip(values, middle - reach, middle + reach)
     mean, std = tame.mean(axis=0), tame.std(axis=0)
     std = np.where(std <= 1e-6 * np.maximum(np.abs(mean), 1e-6), 1.0, std)
     extra = (values.shape[1] if size is None else size) - values.shape[1]
     mean, std = np.pad(mean, (0, extra)), np.pad(std, (0, extra), constant_values=1.0)
     return Normalizer(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
+
+
+def _usual_move(away: np.ndarray) -> np.ndarray:
+    """Median per column ``[d]`` of those distances ``[n, d]`` that are not zero; zero if all are."""
+    moved = [column[column > 0] for column in away.T]
+    return np.asarray([np.median(column) if len(column) else 0.0 for column in moved])
 
 
 def class_normalizer(targets: np.ndarray) -> Normalizer:

@@ -27,7 +27,7 @@ class Learned(NamedTuple):
         task: its number.
         n_tasks: tasks known.
         spawned: whether one was discovered.
-        rejected: whether the pair was not finite, and ignored.
+        fault: what was wrong with the pair, bits of `mole.online.Fault`.
     """
 
     mean: list[float]
@@ -37,13 +37,13 @@ class Learned(NamedTuple):
     task: int
     n_tasks: int
     spawned: bool
-    rejected: bool
+    fault: int
 
     @classmethod
     def unpacked(cls, packed: np.ndarray, dy: int) -> Learned:
         """From the array that a compiled step returns."""
         values = packed.tolist()
-        loss, probability, task, n_tasks, spawned, rejected = values[2 * dy :]
+        loss, probability, task, n_tasks, spawned, fault = values[2 * dy :]
         return cls(
             values[:dy],
             values[dy : 2 * dy],
@@ -52,7 +52,7 @@ class Learned(NamedTuple):
             int(task),
             int(n_tasks),
             spawned > 0,
-            rejected > 0,
+            int(fault),
         )
 
 
@@ -119,7 +119,7 @@ def _learned(learner: Any, state: Any, x: Array, y: Array) -> tuple[Any, Array]:
     before = learner.predict(state, x)
     state, info = learner.update(state, x, y)
     chance = jnp.max(info.responsibilities)
-    figures = (info.loss, chance, info.task, info.n_tasks, info.spawned, info.rejected)
+    figures = (info.loss, chance, info.task, info.n_tasks, info.spawned, info.fault)
     row = jnp.stack([figure.astype(jnp.float32) for figure in figures])
     return state, jnp.concatenate([before.mean, before.scale, row])
 

@@ -13,9 +13,22 @@ import numpy as np
 from mole._expect import expect_vector
 from mole._types import Array, Bool, Float, Int, Model
 from mole.likelihoods import Prediction
+from mole.online.guard import REFUSED, entry_fault, sequence_fault
 from mole.prior import MetaPrior
 
-__all__ = ["Info", "OnlineLearner", "Pairs", "fresh", "parameters", "single_task_report", "with_parameters"]
+__all__ = [
+    "REACH",
+    "Info",
+    "OnlineLearner",
+    "Pairs",
+    "fresh",
+    "parameters",
+    "single_task_report",
+    "with_parameters",
+]
+
+REACH = 100.0
+"""Standard deviations; the largest number of our simulated worlds is at 14."""
 
 State = Any
 """A pytree of arrays, a fixed point of `OnlineLearner.update` in shapes, dtypes and weak types."""
@@ -31,7 +44,9 @@ class Info(NamedTuple):
         n_tasks: slots in use.
         spawned: whether a new task joined the mixture at this step.
         at_capacity: whether a new task would have joined but every slot was in use.
-        rejected: whether the pair held a number that is not finite; it is then ignored and the state is unchanged.
+        rejected: whether the pair held a number that is not finite, or further than the learner's ``reach`` from what
+            the prior was trained on; it is then ignored and the state is unchanged.
+        fault: what was wrong with the pair or with the step on it, bits of `mole.online.Fault`; 0 if nothing.
     """
 
     loss: Float[Array, ""]
@@ -41,6 +56,7 @@ class Info(NamedTuple):
     spawned: Bool[Array, ""]
     at_capacity: Bool[Array, ""]
     rejected: Bool[Array, ""]
+    fault: Int[Array, ""]
 
 
 class Pairs(NamedTuple):
@@ -97,9 +113,15 @@ class OnlineLearner(eqx.Module):
     """A learner is configuration; its state is a pytree that the caller holds. All methods are pure and jit.
 
     Subclasses implement `init`, `model` and `learn`; `update` and `predict` are defined here, once.
+
+    Attributes:
+        prior: what it starts from.
+        reach: standard deviations of the prior's training data beyond which a number of a pair is no observation: the
+            pair is refused. Networks extrapolate so far that one step on it would ruin them.
     """
 
     prior: eqx.AbstractVar[MetaPrior]
+    reach: float = eqx.field(static=True, default=REACH, kw_only=True)
 
     @abc.abstractmethod
     def init(self) -> State:
@@ -125,7 +147,7 @@ class OnlineLearner(eqx.Module):
 
     @abc.abstractmethod
     def report(self, before: State, after: State) -> dict[str, Array]:
-        """The fields of `Info` that concern tasks (all but ``loss`` and ``rejected``)."""
+        """The fields of `Info` but ``loss`` and ``rejected``; ``fault`` is that of the step."""
 
     def predict(self, state: State, x: Float[Array, " dx"]) -> Prediction:
         """Prediction for one input ``[dx]``, in the target's unit."""
@@ -143,7 +165,8 @@ class OnlineLearner(eqx.Module):
             y: target ``[dy]``.
 
         Returns:
-            The next state and an `Info`. A pair with a number that is not finite changes nothing and is flagged.
+            The next state and an `Info`. A pair with a number that is not finite or out of reach changes nothing and is
+            flagged.
 
         Raises:
             ValueError: (when traced) if a shape is not the prior's.
@@ -160,15 +183,19 @@ class OnlineLearner(eqx.Module):
                     "prior was trained with. Pass one pair at a time, in the same features."
                 )
         x, y = self.prior.x_norm(x), self.prior.y_norm(y)
-        valid = jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(y))
+        fault = entry_fault(x, y, self.reach)
+        valid = (fault & REFUSED.value) == 0
         loss, after = self.advance(valid, state, x, y)
         tasks = self.report(state, after)
         happened = {name: tasks[name] & valid for name in ("spawned", "at_capacity")}
+        recent = getattr(state, "recent", None)
+        seen = jnp.int32(0) if recent is None else sequence_fault(recent, x, y)
+        happened["fault"] = jnp.where(valid, seen | tasks["fault"], fault)
         return after, Info(loss=jnp.where(valid, loss, jnp.nan), rejected=~valid, **{**tasks, **happened})
 
 
-def single_task_report() -> dict[str, Array]:
-    """`OnlineLearner.report` of a learner that keeps one model."""
+def single_task_report(fault: Int[Array, ""] | int = 0) -> dict[str, Array]:
+    """`OnlineLearner.report` of a learner that keeps one model, with what happened to its last step."""
     false, zero = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
     return {
         "responsibilities": jnp.ones((1,)),
@@ -176,4 +203,5 @@ def single_task_report() -> dict[str, Array]:
         "n_tasks": zero + 1,
         "spawned": false,
         "at_capacity": false,
+        "fault": jnp.asarray(fault, jnp.int32),
     }

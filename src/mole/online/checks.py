@@ -8,7 +8,16 @@ from typing import Any
 from mole._expect import expect_type, expect_whole
 from mole.prior import MetaPrior
 
-__all__ = ["check_choice", "check_mixture", "check_prior", "check_range", "check_whole"]
+__all__ = [
+    "AUTHORS",
+    "MOST_COUNTED",
+    "check_choice",
+    "check_mixture",
+    "check_prior",
+    "check_range",
+    "check_reach",
+    "check_whole",
+]
 
 
 def check_range(owner: str, name: str, value: Any, low: float, high: float, remedy: str) -> None:
@@ -25,6 +34,18 @@ def check_prior(owner: str, prior: Any) -> None:
     expect_type(owner, "prior", prior, MetaPrior, "mole.meta_train and mole.load_prior give one.")
 
 
+def check_reach(owner: str, reach: Any) -> None:
+    """Raise unless a learner's ``reach`` is a number of standard deviations whose square is a float32."""
+    check_range(
+        owner,
+        "reach",
+        reach,
+        1.0,
+        1e15,
+        "It is how many standard deviations of the training data a number may be off.",
+    )
+
+
 def check_choice(owner: str, name: str, value: Any, choices: tuple[Any, ...]) -> None:
     """Raise unless ``value`` is one of ``choices``."""
     if value not in choices:
@@ -36,6 +57,23 @@ def check_whole(owner: str, name: str, value: Any) -> None:
     expect_whole(owner, name, value)
 
 
+MOST_COUNTED = 2**22
+"""Steps after which counts in float32 are halved: from 2^24 on, adding one changes nothing."""
+AUTHORS: Mapping[str, Any] = {
+    "score": "loss",
+    "temperature": 0.02,
+    "task_prior": "crp",
+    "alpha": 1.0,
+    "refresh": 20,
+    "assignment": "soft",
+    "memory": "shared",
+    "candidate_window": None,
+    "margin": 0.0,
+    "step_scale": 1.0,
+    "max_tasks": 5,
+    "at_capacity": "refuse",
+}
+"""Settings of a `mole.online.mole.Mixture` that follows the paper, with its authors' values."""
 _INFINITY = float("inf")
 _RANGES = {
     "window": (1, _INFINITY, "It is k, the pairs of one inner step."),
@@ -53,7 +91,7 @@ _CHOICES = {
     "judge": ("held_out", "fitted"),
     "assignment": ("hard", "soft"),
     "memory": ("own", "shared"),
-    "at_capacity": ("refuse", "evict"),
+    "at_capacity": ("refuse", "evict", "merge"),
     "predict_with": ("most_probable", "best_scoring"),
 }
 
@@ -64,6 +102,7 @@ def check_mixture(settings: Mapping[str, Any]) -> None:
         check_range("Mixture", name, settings[name], low, high, remedy)
     for name, choices in _CHOICES.items():
         check_choice("Mixture", name, settings[name], choices)
+    check_reach("Mixture", settings["reach"])
     for name in ("window", "likelihood_window", "max_tasks"):
         if not isinstance(settings[name], int):
             raise TypeError(f"Mixture got {name}={settings[name]!r}; expected a whole number.")
@@ -82,7 +121,8 @@ def check_mixture(settings: Mapping[str, Any]) -> None:
             "the paper's rule."
         )
     refresh = settings["refresh"]
-    if refresh is not None and (not isinstance(refresh, int) or refresh < 1):
+    if refresh is not None and (not isinstance(refresh, int) or not 1 <= refresh <= MOST_COUNTED):
         raise ValueError(
-            f"Mixture got refresh={refresh!r}; expected a whole number of steps, or None for never."
+            f"Mixture got refresh={refresh!r}; expected a whole number of steps from 1 to {MOST_COUNTED}, or None for "
+            "never."
         )

@@ -15,6 +15,8 @@ import numpy as np
 from mole._types import Array, Bool, Float, Int, Model, Window
 from mole.inner import adapt
 from mole.online.base import Pairs, parameters, with_parameters
+from mole.online.checks import MOST_COUNTED
+from mole.online.guard import guarded_adapt
 from mole.prior import MetaPrior
 
 __all__ = [
@@ -56,6 +58,7 @@ class MixtureState(eqx.Module):
     n_tasks: Int[Array, ""]
     spawned: Bool[Array, ""]
     at_capacity: Bool[Array, ""]
+    fault: Int[Array, ""]
 
 
 def first_state(prior: MetaPrior, tasks: int, pairs: int, memory: int | None) -> MixtureState:
@@ -81,6 +84,7 @@ def first_state(prior: MetaPrior, tasks: int, pairs: int, memory: int | None) ->
         n_tasks=zero + 1,
         spawned=false,
         at_capacity=false,
+        fault=zero,
     )
 
 
@@ -100,9 +104,13 @@ def crp_log_prior(
 def restarted(
     counts: Float[Array, " tasks"], counted: Float[Array, ""], refresh: int | None
 ) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
-    """n_i and m of the CRP, from zero again after ``refresh`` counted steps (None: never)."""
+    """n_i and m of the CRP, from zero again after ``refresh`` counted steps.
+
+    None: never; but both are halved before float32 would stop counting, so that their ratios stay and new counts count.
+    """
     if refresh is None:
-        return counts, counted
+        share = jnp.where(counted >= MOST_COUNTED, 0.5, 1.0)
+        return counts * share, counted * share
     restart = counted >= refresh
     return jnp.where(restart, 0.0, counts), jnp.where(restart, 0.0, counted)
 
@@ -171,16 +179,16 @@ def m_step_shared(
     recent: Pairs,
     responsibilities: Float[Array, " tasks"],
     step_scale: Array,
-) -> Model:
+) -> tuple[Model, Int[Array, ""]]:
     """Every task takes one step on the same pairs, θ(T_i) ← θ(T_i) − s · P_t(T_i) · β ∘ ∇L(θ(T_i), W_new).
 
     Tasks whose responsibility is below the precision of float32 rest, and cost nothing.
     """
     order = jnp.argsort(-responsibilities)
 
-    def one(slot: Array, model: Model) -> Model:
+    def one(slot: Array, model: Model) -> tuple[Model, Array]:
         scale = step_scale * responsibilities[slot]
-        return adapt(model, prior.inner_rate, prior.likelihood, recent.x, recent.y, scale=scale)
+        return guarded_adapt(model, prior.inner_rate, prior.likelihood, recent.x, recent.y, scale=scale)
 
     return _in_place(prior, models, order, jnp.sum(responsibilities > _NEGLIGIBLE), one)
 
@@ -193,7 +201,7 @@ def m_step_own(
     window: int,
     step_scale: Array,
     learns: Bool[Array, ""] | bool = True,
-) -> Model:
+) -> tuple[Model, Int[Array, ""]]:
     """One task learns from the pairs that it owns; the others rest.
 
     Until it owns ``window`` pairs it is θ* adapted on them by one full inner step; from then on it takes a small step,
@@ -204,7 +212,7 @@ def m_step_own(
 
     current = jax.tree.map(lambda a: a[task], models)
     start = jax.tree.map(lambda a, b: jnp.where(young, a, b), parameters(prior.model), current)
-    adapted = adapt(
+    adapted, fault = guarded_adapt(
         with_parameters(prior.model, start),
         prior.inner_rate,
         prior.likelihood,
@@ -214,7 +222,7 @@ def m_step_own(
         scale=jnp.where(young, 1.0, step_scale),
     )
     chosen = jax.tree.map(lambda new, old: jnp.where(learns, new, old), parameters(adapted), current)
-    return put(models, task, chosen)
+    return put(models, task, chosen), fault
 
 
 def new_task(
@@ -222,10 +230,10 @@ def new_task(
 ) -> Model:
     """Put θ_c = θ* − β ∘ ∇L(θ*, support) in ``slot`` if ``spawned``."""
 
-    def one(slot: Array, model: Model) -> Model:
-        return adapt(prior.model, prior.inner_rate, prior.likelihood, *support)
+    def one(slot: Array, model: Model) -> tuple[Model, Array]:
+        return adapt(prior.model, prior.inner_rate, prior.likelihood, *support), jnp.int32(0)
 
-    return _in_place(prior, models, slot[None], spawned.astype(jnp.int32), one)
+    return _in_place(prior, models, slot[None], spawned.astype(jnp.int32), one)[0]
 
 
 def _in_place(
@@ -233,18 +241,22 @@ def _in_place(
     models: Model,
     slots: Int[Array, " n"],
     count: Int[Array, ""],
-    one: Callable[[Array, Model], Model],
-) -> Model:
+    one: Callable[[Array, Model], tuple[Model, Array]],
+) -> tuple[Model, Int[Array, ""]]:
     """``one(slot, model)`` of the first ``count`` of ``slots``, one after another, written where the model was.
+
+    With the faults of all of them.
 
     A loop of so many turns and no condition around the stack: XLA copies what goes into a branch, which took longer
     than the step itself, and on a CPU a vmap would stream all adapted models through memory at once.
     """
 
-    def turn(place: Array, models: Model) -> Model:
-        return put(models, slots[place], one(slots[place], pick(prior, models, slots[place])))
+    def turn(place: Array, carry: tuple[Model, Array]) -> tuple[Model, Array]:
+        models, faults = carry
+        model, fault = one(slots[place], pick(prior, models, slots[place]))
+        return put(models, slots[place], model), faults | fault
 
-    return jax.lax.fori_loop(0, count, turn, models)
+    return jax.lax.fori_loop(0, count, turn, (models, jnp.int32(0)))
 
 
 def own_pairs(

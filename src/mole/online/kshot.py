@@ -6,20 +6,29 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from mole._types import Array, Float, Model
-from mole.inner import adapt
-from mole.online.base import OnlineLearner, Pairs, fresh, parameters, single_task_report, with_parameters
-from mole.online.checks import check_prior, check_range, check_whole
+from mole._types import Array, Float, Int, Model
+from mole.online.base import (
+    REACH,
+    OnlineLearner,
+    Pairs,
+    fresh,
+    parameters,
+    single_task_report,
+    with_parameters,
+)
+from mole.online.checks import check_prior, check_range, check_reach, check_whole
+from mole.online.guard import guarded_adapt, union
 from mole.prior import MetaPrior
 
 __all__ = ["KShot", "KShotState"]
 
 
 class KShotState(eqx.Module):
-    """The last pairs and θ* adapted on them."""
+    """The last pairs, θ* adapted on them, and what happened to the steps."""
 
     recent: Pairs
     adapted: Model
+    fault: Int[Array, ""]
 
 
 class KShot(OnlineLearner):
@@ -30,6 +39,7 @@ class KShot(OnlineLearner):
         window: pairs to adapt on; the prior's k if not given.
         steps: inner steps.
         step_scale: fraction of the inner rate.
+        reach: see `OnlineLearner`.
     """
 
     prior: MetaPrior
@@ -38,7 +48,13 @@ class KShot(OnlineLearner):
     steps: int = eqx.field(static=True)
 
     def __init__(
-        self, prior: MetaPrior, *, window: int | None = None, steps: int = 1, step_scale: float = 1.0
+        self,
+        prior: MetaPrior,
+        *,
+        window: int | None = None,
+        steps: int = 1,
+        step_scale: float = 1.0,
+        reach: float = REACH,
     ) -> None:
         """See the class."""
         check_prior("KShot", prior)
@@ -48,11 +64,16 @@ class KShot(OnlineLearner):
         check_range("KShot", "step_scale", step_scale, 0, float("inf"), "It is a fraction of the inner rate.")
         check_whole("KShot", "window", self.window)
         check_whole("KShot", "steps", steps)
-        self.step_scale = jnp.float32(step_scale)
+        check_reach("KShot", reach)
+        self.step_scale, self.reach = jnp.float32(step_scale), reach
 
     def init(self) -> KShotState:
         """θ* and no pairs."""
-        return fresh(KShotState(Pairs.empty(self.prior, self.window), parameters(self.prior.model)))
+        return fresh(
+            KShotState(
+                Pairs.empty(self.prior, self.window), parameters(self.prior.model), jnp.zeros((), jnp.int32)
+            )
+        )
 
     def model(self, state: KShotState) -> Model:
         """θ* adapted on the last pairs."""
@@ -63,14 +84,15 @@ class KShot(OnlineLearner):
         recent = state.recent.push(x, y)
         scale = self.step_scale * (jnp.sum(recent.weight) >= self.window)
 
-        def step(arrays: Model, _: None) -> tuple[Model, None]:
+        def step(arrays: Model, _: None) -> tuple[Model, Array]:
             model = with_parameters(self.prior.model, arrays)
             rate, likelihood = self.prior.inner_rate, self.prior.likelihood
-            return parameters(adapt(model, rate, likelihood, recent.x, recent.y, scale=scale)), None
+            moved, fault = guarded_adapt(model, rate, likelihood, recent.x, recent.y, scale=scale)
+            return parameters(moved), fault
 
-        adapted, _ = jax.lax.scan(step, parameters(self.prior.model), None, length=self.steps)
-        return KShotState(recent, adapted)
+        adapted, faults = jax.lax.scan(step, parameters(self.prior.model), None, length=self.steps)
+        return KShotState(recent, adapted, union(faults))
 
     def report(self, before: KShotState, after: KShotState) -> dict[str, Array]:
         """One task."""
-        return single_task_report()
+        return single_task_report(after.fault)

@@ -23,8 +23,9 @@ import jax.numpy as jnp
 
 from mole._types import Array, Bool, Float, Model
 from mole.lowrank import adapted_outputs
-from mole.online.base import OnlineLearner, fresh
-from mole.online.checks import check_mixture, check_prior
+from mole.online.base import REACH, OnlineLearner, fresh
+from mole.online.capacity import make_room
+from mole.online.checks import AUTHORS, check_mixture, check_prior
 from mole.online.em import (
     MixtureState,
     candidate_pairs,
@@ -45,6 +46,8 @@ from mole.online.em import (
 from mole.prior import MetaPrior
 
 __all__ = ["Mixture"]
+
+_MOST = 1e30
 
 
 class Mixture(OnlineLearner):
@@ -69,8 +72,10 @@ class Mixture(OnlineLearner):
             evidence adds up over the dy dimensions of a target.
         step_scale: M-step rate as a fraction of the inner rate.
         max_tasks: slots.
-        at_capacity: "refuse" a new task when all slots are in use (the paper), or "evict" the least recently used.
+        at_capacity: what happens to a new task when all slots are in use: "refuse" it (the paper), "evict" the least
+            recently used, or "merge" the two closest if they predict alike, and else evict (`mole.online.capacity`).
         predict_with: "most_probable" task, or the "best_scoring" one, without the prior.
+        reach: see `OnlineLearner`.
 
     Raises:
         ValueError: if a setting is out of range, with what is expected.
@@ -92,7 +97,7 @@ class Mixture(OnlineLearner):
     candidate_window: int | None = eqx.field(static=True)
     held_out: bool = eqx.field(static=True)
     max_tasks: int = eqx.field(static=True)
-    evict: bool = eqx.field(static=True)
+    when_full: Literal["refuse", "evict", "merge"] = eqx.field(static=True)
     predict_with: Literal["most_probable", "best_scoring"] = eqx.field(static=True)
 
     def __init__(
@@ -114,8 +119,9 @@ class Mixture(OnlineLearner):
         margin: float | None = None,
         step_scale: float = 0.1,
         max_tasks: int = 5,
-        at_capacity: Literal["refuse", "evict"] = "evict",
+        at_capacity: Literal["refuse", "evict", "merge"] = "evict",
         predict_with: Literal["most_probable", "best_scoring"] = "most_probable",
+        reach: float = REACH,
     ) -> None:
         """See the class."""
         check_prior("Mixture", prior)
@@ -124,9 +130,9 @@ class Mixture(OnlineLearner):
         check_mixture(locals())
         self.prior, self.window, self.likelihood_window = prior, window, likelihood_window
         self.score, self.task_prior, self.refresh = score, task_prior, refresh
-        self.hard, self.own_memory, self.evict = assignment == "hard", memory == "own", at_capacity == "evict"
+        self.hard, self.own_memory, self.when_full = assignment == "hard", memory == "own", at_capacity
         self.candidate_window, self.held_out = candidate_window, judge == "held_out"
-        self.max_tasks, self.predict_with = max_tasks, predict_with
+        self.max_tasks, self.predict_with, self.reach = max_tasks, predict_with, reach
         numbers = (jnp.float32(value) for value in (temperature, stay, alpha, margin, step_scale))
         self.temperature, self.stay, self.alpha, self.margin, self.step_scale = numbers
 
@@ -139,22 +145,7 @@ class Mixture(OnlineLearner):
         """
         check_prior("Mixture.paper", prior)
         window = settings.get("window", prior.window)
-        values = {
-            "likelihood_window": window,
-            "score": "loss",
-            "temperature": 0.02,
-            "task_prior": "crp",
-            "alpha": 1.0,
-            "refresh": 20,
-            "assignment": "soft",
-            "memory": "shared",
-            "candidate_window": None,
-            "margin": 0.0,
-            "step_scale": 1.0,
-            "max_tasks": 5,
-            "at_capacity": "refuse",
-        }
-        return cls(prior, **{**values, **settings})
+        return cls(prior, **{"likelihood_window": window, **AUTHORS, **settings})
 
     def init(self) -> MixtureState:
         """One task, θ(T_1) = θ*, and nothing seen."""
@@ -168,7 +159,7 @@ class Mixture(OnlineLearner):
 
     def report(self, before: MixtureState, after: MixtureState) -> dict[str, Array]:
         """The tasks' part of `Info`."""
-        names = ("responsibilities", "task", "n_tasks", "spawned", "at_capacity")
+        names = ("responsibilities", "task", "n_tasks", "spawned", "at_capacity", "fault")
         return {name: getattr(after, name) for name in names}
 
     def learn(self, state: MixtureState, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> MixtureState:
@@ -182,7 +173,8 @@ class Mixture(OnlineLearner):
         pushed = eqx.tree_at(lambda s: (s.recent, s.step), state, (state.recent.push(x, y), state.step + 1))
         ready = self.own_memory | (jnp.sum(pushed.recent.weight) >= 2 * self.window)
         loss, after = self._iterate(pushed, valid & ready)
-        quiet = eqx.tree_at(lambda s: (s.spawned, s.at_capacity), pushed, (jnp.zeros((), bool),) * 2)
+        false, none = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
+        quiet = eqx.tree_at(lambda s: (s.spawned, s.at_capacity, s.fault), pushed, (false, false, none))
         models, after, quiet, before = after.models, *(_without_models(s) for s in (after, quiet, state))
         kept = jax.tree.map(
             lambda new, still, old: jnp.where(valid, jnp.where(ready, new, still), old), after, quiet, before
@@ -216,9 +208,11 @@ class Mixture(OnlineLearner):
         seen = jnp.sum(state.recent.weight) >= (self.candidate_window or 2 * self.window)
         wins = seen & (judged_new > jnp.max(judged) + self.margin)
         full = state.n_tasks == self.max_tasks
-        spawned = wins if self.evict and self.max_tasks > 1 else wins & ~full
-        least_recent = jnp.argmin(jnp.where(slots == state.task, jnp.iinfo(jnp.int32).max, state.last_used))
-        slot = jnp.where(full, least_recent, state.n_tasks).astype(jnp.int32)
+        spawned = wins if self.when_full != "refuse" and self.max_tasks > 1 else wins & ~full
+        state, counts, spare = make_room(
+            prior, state, counts, spawned & full & learns, merging=self.when_full == "merge"
+        )
+        slot = jnp.where(full, spare, state.n_tasks)
         with_new = e_step(jnp.where(slots == slot, judged_new, judged), self.hard)
         responsibilities = jnp.where(spawned, with_new, without_new)
         most_probable = jnp.argmax(responsibilities).astype(jnp.int32)
@@ -227,11 +221,12 @@ class Mixture(OnlineLearner):
         if state.memory is None:
             models = new_task(prior, state.models, slot, spawned & learns, support)
             recent, weights = state.recent.last(self.window), responsibilities * learns
-            models, memory = m_step_shared(prior, models, recent, weights, self.step_scale), None
+            models, fault = m_step_shared(prior, models, recent, weights, self.step_scale)
+            memory = None
         else:
             explained = scores_new > jnp.max(jnp.where(used[:, None], scores, -jnp.inf), axis=0)
             memory = own_pairs(state.memory, most_probable, state.recent, spawned, explained)
-            models = m_step_own(
+            models, fault = m_step_own(
                 prior, state.models, memory, most_probable, self.window, self.step_scale, learns
             )
 
@@ -249,6 +244,7 @@ class Mixture(OnlineLearner):
             n_tasks=jnp.where(spawned & ~full, state.n_tasks + 1, state.n_tasks),
             spawned=spawned,
             at_capacity=wins & full,
+            fault=fault,
         )
 
     def _log_prior(self, state: MixtureState, counts: Array, counted: Array) -> tuple[Array, Array]:
@@ -262,7 +258,9 @@ class Mixture(OnlineLearner):
     def _log_likelihood(self, scores: Array) -> Array:
         """Score of a window of pairs, over the temperature: a mean of losses, a sum of log densities."""
         reduce = jnp.mean if self.score == "loss" else jnp.sum
-        return reduce(scores, axis=-1) / self.temperature
+        total = reduce(scores, axis=-1) / self.temperature
+        # Whatever a model says, the probabilities of an E-step have a sum.
+        return jnp.clip(jnp.where(jnp.isnan(total), -_MOST, total), -_MOST, _MOST)
 
 
 def _without_models(state: MixtureState) -> MixtureState:

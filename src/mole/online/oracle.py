@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from mole._types import Array, Float, Int, Model
-from mole.online.base import OnlineLearner, Pairs
-from mole.online.checks import check_prior, check_range, check_whole
+from mole.online.base import REACH, OnlineLearner, Pairs
+from mole.online.checks import check_prior, check_range, check_reach, check_whole
 from mole.online.em import m_step_own, pick, remember, stack_models
 from mole.prior import MetaPrior
 
@@ -16,12 +16,13 @@ __all__ = ["Oracle", "OracleState"]
 
 
 class OracleState(eqx.Module):
-    """One model and memory per true task, and the task that it has been told."""
+    """One model and memory per true task, the task that it has been told, and what happened to the last step."""
 
     models: Model
     memory: Pairs
     task: Int[Array, ""]
     known: Int[Array, " tasks"]
+    fault: Int[Array, ""]
 
 
 class Oracle(OnlineLearner):
@@ -32,6 +33,7 @@ class Oracle(OnlineLearner):
         n_tasks: number of true tasks; a larger number told later shares the last slot.
         window: k; the prior's if not given.
         step_scale: M-step rate as a fraction of the inner rate.
+        reach: see `OnlineLearner`.
     """
 
     prior: MetaPrior
@@ -40,7 +42,13 @@ class Oracle(OnlineLearner):
     window: int = eqx.field(static=True)
 
     def __init__(
-        self, prior: MetaPrior, n_tasks: int, *, window: int | None = None, step_scale: float = 0.1
+        self,
+        prior: MetaPrior,
+        n_tasks: int,
+        *,
+        window: int | None = None,
+        step_scale: float = 0.1,
+        reach: float = REACH,
     ) -> None:
         """See the class."""
         check_prior("Oracle", prior)
@@ -52,7 +60,8 @@ class Oracle(OnlineLearner):
         self.prior, self.n_tasks, self.window = prior, n_tasks, prior.window if window is None else window
         check_range("Oracle", "window", self.window, 1, float("inf"), "It is k, the pairs of one inner step.")
         check_whole("Oracle", "window", self.window)
-        self.step_scale = jnp.float32(step_scale)
+        check_reach("Oracle", reach)
+        self.step_scale, self.reach = jnp.float32(step_scale), reach
 
     def init(self) -> OracleState:
         """θ* in every slot, told task 0."""
@@ -61,6 +70,7 @@ class Oracle(OnlineLearner):
             Pairs.empty(self.prior, 2 * self.window, self.n_tasks),
             jnp.zeros((), jnp.int32),
             jnp.zeros((self.n_tasks,), jnp.int32).at[0].set(1),
+            jnp.zeros((), jnp.int32),
         )
 
     def tell(self, state: OracleState, task: Int[Array, ""] | int) -> OracleState:
@@ -75,8 +85,8 @@ class Oracle(OnlineLearner):
     def learn(self, state: OracleState, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> OracleState:
         """The true task's model learns from the pair; the others rest."""
         memory = remember(state.memory, state.task, x, y)
-        models = m_step_own(self.prior, state.models, memory, state.task, self.window, self.step_scale)
-        return OracleState(models, memory, state.task, state.known)
+        models, fault = m_step_own(self.prior, state.models, memory, state.task, self.window, self.step_scale)
+        return OracleState(models, memory, state.task, state.known, fault)
 
     def report(self, before: OracleState, after: OracleState) -> dict[str, Array]:
         """The true task with probability one."""
@@ -87,4 +97,5 @@ class Oracle(OnlineLearner):
             "n_tasks": jnp.sum(after.known),
             "spawned": false,
             "at_capacity": false,
+            "fault": after.fault,
         }

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mole._expect import expect_number, expect_type
+from mole.online.checks import check_choice, check_reach
 from mole.readout.prior import ReadoutPrior
 
 __all__ = ["check_readout_mixture"]
@@ -27,12 +28,11 @@ def check_readout_mixture(given: Mapping[str, Any]) -> None:
         value, least = given[name], 1 if name == "max_tasks" else 1 + given["prior"].kinds
         if not isinstance(value, int) or value < least:
             raise ValueError(f"ReadoutMixture got {name}={value!r}; expected a whole number from {least} on.")
-    for name, least in (("alpha", 0.0), ("found_after", 0.0)):
-        if not given[name] > least:
-            raise ValueError(f"ReadoutMixture got {name}={given[name]!r}; expected more than {least}.")
     for name in ("switch_every", "drift_memory"):
         if not given[name] > 1.0:
             raise ValueError(f"ReadoutMixture got {name}={given[name]!r}; expected more than 1 pair.")
+    check_choice("ReadoutMixture", "at_capacity", given["at_capacity"], ("refuse", "evict", "merge"))
+    check_reach("ReadoutMixture", given["reach"])
     drift = given["drift"]
     if isinstance(drift, str) or not isinstance(drift, Sequence):
         raise TypeError(

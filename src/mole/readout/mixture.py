@@ -18,7 +18,7 @@ Every task is kept at several rates of drift; which of them counts is decided by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -28,11 +28,13 @@ from jax.scipy.special import logsumexp
 from mole._types import Array, Float, Int
 from mole.likelihoods import Prediction
 from mole.online.base import Info, fresh
-from mole.readout.belief import Belief, Forecast, absorb, drifted, forecast, log_density
+from mole.readout.belief import Belief, Forecast, absorb, bounded, drifted, forecast, log_density
+from mole.readout.capacity import merged_tasks
 from mole.readout.checks import check_readout_mixture
 from mole.readout.features import Readout
 from mole.readout.prior import ReadoutPrior
-from mole.readout.slots import ReadoutState, first_state, founded, placed
+from mole.readout.slots import ReadoutState, counted, first_state, founded, placed
+from mole.readout.watching import pair_fault, unmoved
 
 __all__ = ["ReadoutMixture", "ReadoutState"]
 
@@ -59,6 +61,10 @@ class ReadoutMixture(eqx.Module):
         classes: whether targets are indicators of classes; a pair is then judged by the probability of its class.
         outputs: weight of each output in the likelihood of a pair ``[dy]``; all one if None. Indicators of C classes
             say as much as C − 1 numbers.
+        at_capacity: what happens when one more than ``max_tasks`` has been found: "evict" the one that has not led for
+            longest, "refuse" the new one, which goes on as a candidate, or "merge" the two closest if they predict
+            alike, and else evict (`mole.readout.capacity`).
+        reach: standard deviations beyond which a target is refused, and an input flagged; inputs are drawn in anyway.
 
     Raises:
         ValueError: if a setting is out of range, with what is expected.
@@ -76,6 +82,8 @@ class ReadoutMixture(eqx.Module):
     max_tasks: int = eqx.field(static=True)
     candidates: int = eqx.field(static=True)
     classes: bool = eqx.field(static=True)
+    at_capacity: Literal["refuse", "evict", "merge"] = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -92,10 +100,13 @@ class ReadoutMixture(eqx.Module):
         most_switches: float = 0.05,
         tail: float = 16.0,
         classes: bool = False,
+        at_capacity: Literal["refuse", "evict", "merge"] = "evict",
+        reach: float = 1e5,
     ) -> None:
         """See the class."""
         check_readout_mixture(locals())
         self.prior, self.max_tasks, self.candidates, self.classes = prior, max_tasks, candidates, classes
+        self.at_capacity, self.reach = at_capacity, reach
         self.most_switches, self.tail = jnp.float32(most_switches), jnp.float32(tail)
         self.alpha, self.switch_every = jnp.float32(alpha), jnp.float32(switch_every)
         self.drift, self.found_after = jnp.asarray(tuple(drift), jnp.float32), jnp.float32(found_after)
@@ -142,7 +153,8 @@ class ReadoutMixture(eqx.Module):
 
         Returns:
             The next state and an `Info`, whose ``task`` is the number of the task (stable, in order of discovery), and
-            whose ``responsibilities`` are those of all slots. A pair that is not finite changes nothing and is flagged.
+            whose ``responsibilities`` are those of all slots. A pair that is not finite, or whose target is out of
+            reach, changes nothing and is flagged.
 
         Raises:
             ValueError: (when traced) if a shape is not the prior's.
@@ -153,9 +165,11 @@ class ReadoutMixture(eqx.Module):
                     f"ReadoutMixture.update got {name} of shape {jnp.shape(value)}; expected ({size},), as the prior "
                     "was made for. Pass one pair at a time, in the same features."
                 )
-        z, y = self.prior.features_of(x), self.prior.y_norm(y)
-        valid = jnp.all(jnp.isfinite(z)) & jnp.all(jnp.isfinite(y))
-        loss, after = self._learn(state, jnp.where(valid, z, 0.0), jnp.where(valid, y, 0.0), valid)
+        x, y = self.prior.x_norm(x), self.prior.y_norm(y)
+        z, pair = self.prior.features(x), jnp.concatenate([x, y])
+        finite = jnp.all(jnp.isfinite(z)) & jnp.all(jnp.isfinite(y))
+        valid = finite & (jnp.max(jnp.abs(y)) <= self.reach)
+        loss, after = self._learn(state, jnp.where(valid, z, 0.0), jnp.where(valid, y, 0.0), pair, valid)
         return after, Info(
             loss=jnp.where(valid, loss, jnp.nan),
             responsibilities=after.probability,
@@ -164,6 +178,7 @@ class ReadoutMixture(eqx.Module):
             spawned=after.spawned,
             at_capacity=after.evicted,
             rejected=~valid,
+            fault=pair_fault(x, y, after.still, finite=finite, valid=valid, reach=self.reach),
         )
 
     def task_of(self, state: ReadoutState) -> Int[Array, ""]:
@@ -180,7 +195,9 @@ class ReadoutMixture(eqx.Module):
         new = hazard * self.alpha / total * state.kind_counts / jnp.sum(state.kind_counts)
         return (1.0 - hazard) * state.probability + to_old, to_old, new
 
-    def _learn(self, state: ReadoutState, z: Array, y: Array, valid: Array) -> tuple[Array, ReadoutState]:
+    def _learn(
+        self, state: ReadoutState, z: Array, y: Array, pair: Array, valid: Array
+    ) -> tuple[Array, ReadoutState]:
         """Loss of the prediction made before the pair, and the state after it: the one before if it is not ``valid``.
 
         Chosen where a number is written and not by a branch, since XLA copies what goes into one.
@@ -218,7 +235,7 @@ class ReadoutMixture(eqx.Module):
             jnp.arange(self.slots) == state.lead, 0.0, mine * to_old / jnp.maximum(probability, _TINY)
         )
         next_ = eqx.tree_at(
-            lambda s: (s.beliefs, s.rate_scores, s.probability, s.switches, s.steps, s.step),
+            lambda s: (s.beliefs, s.rate_scores, s.probability, s.switches, s.steps, s.step, s.last, s.still),
             state,
             (
                 beliefs,
@@ -227,9 +244,15 @@ class ReadoutMixture(eqx.Module):
                 state.switches + jnp.sum(moved) + jnp.sum(begun),
                 state.steps + 1,
                 state.step + 1,
+                pair,
+                unmoved(state.still, state.last, pair),
             ),
         )
-        next_ = founded(placed(next_, newborn, scores_new, begun, valid), self.max_tasks, self.found_after)
+        merging = self.at_capacity == "merge"
+        room = (lambda s, needed: merged_tasks(self.prior, s, needed & valid)) if merging else None
+        refuse = self.at_capacity == "refuse"
+        next_ = counted(placed(next_, newborn, scores_new, begun, valid))
+        next_ = founded(next_, self.max_tasks, self.found_after, refuse=refuse, room=room)
         rest, before = (eqx.tree_at(lambda s: s.beliefs, s, None) for s in (next_, self._quiet(state)))
         kept = _chosen(valid, rest, before)
         return loss, eqx.tree_at(lambda s: s.beliefs, kept, next_.beliefs, is_leaf=lambda leaf: leaf is None)
@@ -251,7 +274,7 @@ class ReadoutMixture(eqx.Module):
     def _absorbed(self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, back: Belief) -> Belief:
         """Beliefs after the pair, with the drift of the time that it took; a task's clock runs while it is in use."""
         both = jnp.broadcast_to(weight[:, None], expected.doubt.shape)
-        return drifted(absorb(beliefs, expected, y, both), back, self.drift[None] * both)
+        return bounded(drifted(absorb(beliefs, expected, y, both), back, self.drift[None] * both))
 
     def _compared(self, scores: Array, fit: Array, weight: Array) -> Array:
         """Discounted log-likelihoods of the rates of drift, normalised."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from mole._types import Array, Bool, Float, Int
+from mole.online.capacity import age
+from mole.online.checks import MOST_COUNTED
 from mole.readout.belief import Belief
 from mole.readout.prior import ReadoutPrior
 
-__all__ = ["ReadoutState", "first_state", "founded", "placed"]
+__all__ = ["ReadoutState", "counted", "first_state", "founded", "placed"]
 
 _LEADS = 0.75
 """The candidates together must be as probable as this for the step to count for the one that leads."""
-_NEVER = jnp.iinfo(jnp.int32).max
 
 
 class ReadoutState(eqx.Module):
@@ -36,7 +39,9 @@ class ReadoutState(eqx.Module):
         step: pairs seen.
         lead: slot of the most probable task.
         spawned: whether a candidate became a task at the last step.
-        evicted: whether it took the place of an old one.
+        evicted: whether it took the place of an old one, or would have.
+        last: the last pair, normalised ``[dx + dy]``.
+        still: pairs for which each of its numbers has been the same ``[dx + dy]``.
     """
 
     beliefs: Belief
@@ -55,6 +60,8 @@ class ReadoutState(eqx.Module):
     lead: Int[Array, ""]
     spawned: Bool[Array, ""]
     evicted: Bool[Array, ""]
+    last: Float[Array, " pair"]
+    still: Int[Array, " pair"]
 
 
 def first_state(
@@ -62,7 +69,7 @@ def first_state(
 ) -> ReadoutState:
     """One candidate, begun from the first belief, and nothing seen."""
     zero, none = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-    first = jnp.arange(slots) == 0
+    first, width = jnp.arange(slots) == 0, prior.input_size + prior.target_size
     return ReadoutState(
         beliefs=jax.tree.map(lambda a: jnp.broadcast_to(a[0], (slots, rates, *a.shape[1:])), prior.beliefs),
         rate_scores=jnp.full((slots, rates), -jnp.log(float(rates)), jnp.float32),
@@ -80,6 +87,8 @@ def first_state(
         lead=zero,
         spawned=none,
         evicted=none,
+        last=jnp.full((width,), jnp.inf, jnp.float32),
+        still=jnp.zeros((width,), jnp.int32),
     )
 
 
@@ -123,16 +132,41 @@ def placed(
 
 def _spare(state: ReadoutState) -> Array:
     """An unused slot, or the least probable candidate that did not begin at this step."""
-    candidate = state.used & (state.task < 0) & ((state.last_led < state.step) | (state.led > 0))
+    candidate = state.used & (state.task < 0) & ((state.last_led != state.step) | (state.led > 0))
     value = jnp.where(candidate, state.probability, 2.0)
     return jnp.argmin(jnp.where(state.used, value, -1.0))
 
 
-def founded(state: ReadoutState, max_tasks: int, found_after: Array) -> ReadoutState:
+Room = Callable[[ReadoutState, Array], tuple[ReadoutState, Array, Array]]
+"""(state, whether a slot is needed) → state with two tasks made one, the slot that is free now, and whether it is."""
+
+
+def counted(state: ReadoutState) -> ReadoutState:
+    """The state with its sums halved before float32 would stop adding to them; what matters are their ratios."""
+    share = jnp.where(state.steps >= MOST_COUNTED, 0.5, 1.0)
+    known = state.task >= 0
+    often = jnp.where(jnp.max(jnp.where(known, state.led, 0.0)) >= MOST_COUNTED, 0.5, 1.0)
+    return eqx.tree_at(
+        lambda s: (s.switches, s.steps, s.led),
+        state,
+        (state.switches * share, state.steps * share, jnp.where(known, state.led * often, state.led)),
+    )
+
+
+def founded(
+    state: ReadoutState, max_tasks: int, found_after: Array, *, refuse: bool = False, room: Room | None = None
+) -> ReadoutState:
     """Count the step for the slot that leads, and make it a task once it has led for long enough.
 
     Candidates that began a pair apart are guesses at when one task began, and share its probability: what counts is
     that of all of them, and the task takes it over.
+
+    Args:
+        state: with the step counted.
+        max_tasks: tasks that there may be; with one more, the one that has not led for longest goes.
+        found_after: leading steps that make a task.
+        refuse: nothing becomes a task then, and it stays a candidate.
+        room: tried first when a task has to go.
     """
     slots = jnp.arange(state.probability.shape[0])
     lead = jnp.argmax(state.probability).astype(jnp.int32)
@@ -140,15 +174,22 @@ def founded(state: ReadoutState, max_tasks: int, found_after: Array) -> ReadoutS
     unknown = jnp.sum(jnp.where(known, 0.0, state.probability))
     chance = jnp.where(known[lead], state.probability[lead], unknown)
     led = state.led + jnp.where(at & (known | (chance > _LEADS)), chance, 0.0)
-    spawned = ~known[lead] & (led[lead] >= found_after)
+    full = jnp.sum(known) >= max_tasks
+    due = ~known[lead] & (led[lead] >= found_after)
+    spawned = due & ~full if refuse else due
+    freed, merged = jnp.zeros((), lead.dtype), jnp.zeros((), bool)
+    if room is not None:
+        state = eqx.tree_at(lambda s: (s.led, s.lead), state, (led, lead))
+        state, freed, merged = room(state, spawned & full)
+        led = state.led
     guess = spawned & ~known & ~at
     probability = jnp.where(
         guess, 0.0, state.probability + jnp.where(at & spawned, unknown - state.probability, 0.0)
     )
-    full = jnp.sum(known) >= max_tasks
-    oldest = jnp.argmin(jnp.where(known & ~at, state.last_led, _NEVER))
+    oldest = jnp.argmax(jnp.where(known & ~at, age(state.step, state.last_led), -1))
+    oldest = jnp.where(merged, freed, oldest)
     gone = spawned & full & (slots == oldest)
-    counted = jnp.where(jnp.arange(state.kind_counts.shape[0]) == state.kind[lead], 1.0, 0.0) * spawned
+    begun = jnp.where(jnp.arange(state.kind_counts.shape[0]) == state.kind[lead], 1.0, 0.0) * spawned
     state = eqx.tree_at(
         lambda s: (s.led, s.task, s.used, s.probability, s.last_led),
         state,
@@ -167,7 +208,7 @@ def founded(state: ReadoutState, max_tasks: int, found_after: Array) -> ReadoutS
             state.next_task + spawned,
             lead,
             spawned,
-            spawned & full,
-            jnp.where(state.kind_counts > 0, state.kind_counts + counted, state.kind_counts),
+            due & full,
+            jnp.where(state.kind_counts > 0, state.kind_counts + begun, state.kind_counts),
         ),
     )
