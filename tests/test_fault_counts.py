@@ -13,7 +13,7 @@ from mole.estimators.scaling import robust_normalizer
 from mole.models import Normalizer
 from mole.readout import ReadoutPrior
 
-SMALL = {"max_tasks": 2, "candidates": 2, "drift": (1e-6,)}
+SMALL = {"max_tasks": 2, "candidates": 3, "drift": (1e-6,)}
 PRIOR = ReadoutPrior.untrained(
     width=2, depth=1, x_norm=Normalizer.identity(2), y_norm=Normalizer.identity(1), key=jax.random.key(0)
 )
