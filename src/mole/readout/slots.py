@@ -87,7 +87,7 @@ def first_state(
         lead=zero,
         spawned=none,
         evicted=none,
-        last=jnp.full((width,), jnp.inf),
+        last=jnp.full((width,), jnp.inf, jnp.float32),
         still=jnp.zeros((width,), jnp.int32),
     )
 
