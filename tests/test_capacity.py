@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from helpers import bits
 from mole.models import Linear, Normalizer
 from mole.online import Mixture
-from mole.online.capacity import age, closest, least_recent, merge, task_distances
+from mole.online.capacity import age, closest, least_recent, make_room, merge, task_distances
 from mole.prior import MetaPrior
 from mole.readout import Belief, ReadoutMixture, ReadoutPrior
 from mole.readout.belief import absorb, bounded, forecast
@@ -123,12 +124,12 @@ def test_a_full_mixture_merges_twins_keeps_the_others_and_evicts_where_none_are_
     state, info = run(learner, twins, x, y)
     assert info.spawned.sum() == 1 and info.at_capacity.sum() == 1
     assert int(info.task[-1]) == 1 and int(state.n_tasks) == 3  # the slot of the second twin
-    np.testing.assert_allclose(state.models.weight[2], SLOPES[2], rtol=1e-5)
-    np.testing.assert_allclose(state.models.weight[0], 0.5 * (SLOPES[0] + SLOPES[1]), atol=0.03)
+    # The task in use has learned from the new regime's pairs until that was found; nobody else has.
+    np.testing.assert_allclose(state.models.weight[0], 0.5 * (SLOPES[0] + SLOPES[1]), atol=0.3)
+    np.testing.assert_allclose(state.models.weight[2], SLOPES[2], atol=1.0)
     different = mixture_of(-SLOPES[0], SLOPES[0], SLOPES[2])
-    state, info = run(learner, different, x, y)
-    assert info.spawned.sum() == 1 and int(info.task[-1]) == 0
-    np.testing.assert_allclose(state.models.weight[1], SLOPES[0], rtol=1e-5)
+    kept, _, slot = make_room(PRIOR, different, different.counts, jnp.asarray(True), merging=True)
+    assert int(slot) == 0 and bits(kept) == bits(different)
 
 
 def test_ages_are_right_after_the_counter_of_steps_has_turned_over():
