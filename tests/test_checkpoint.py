@@ -183,8 +183,8 @@ def test_a_save_that_dies_between_two_writes_leaves_the_old_file(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def failing(path: Path) -> Iterator[Any]:
-        with atomic_file(path) as handle:
+    def failing(path: Path, **settings: Any) -> Iterator[Any]:
+        with atomic_file(path, **settings) as handle:
             written = 0
 
             def write(part: Any) -> None:
