@@ -50,8 +50,9 @@ class Peers:
         return self._ask({"memory": True})["peak_mb"]
 
     def close(self) -> None:
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
+        self._process.stdout.close()
         self._process.wait()
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -145,7 +145,8 @@ def main() -> None:
         for row in csv.DictReader(file):
             runs[row["stream"]][row["method"]].append(row)
     if short:
-        return summary(runs)
+        summary(runs)
+        return
     print(
         "# Results: streams, all figures\n\nMade by `python docs/stream_tables.py` from `results/streams/runs.csv`; "
         "what they say is in [results-streams.md](results-streams.md)."

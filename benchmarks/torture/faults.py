@@ -11,6 +11,7 @@ import random
 import resource
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,11 +49,15 @@ def _locked(case: Case, folder: Path) -> None:
 def full_disk(name: str, size: int) -> Fault:
     """No file may grow beyond ``size`` bytes: what happens is what happens when the disk is full."""
 
+    def limited() -> None:
+        # JAX warns of every compiled program that does not fit, and the log is a file too
+        warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
     def fault(folder: Path, reference: Reference) -> Iterator[str]:
         case, log = _NAMED[name], folder.with_suffix(".log")
         case.prepare(folder)
-        limits = (size, resource.RLIM_INFINITY)
-        ended = wait(begin(case.args, folder, log, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits)))
+        ended = wait(begin(case.args, folder, log, limited))
         yield from _expect(ended, 2, log, "File too large")
         yield from _expect(ended, 2, log, "make room, then run it again to go on")
         yield from _goes_on(case, folder, reference)
