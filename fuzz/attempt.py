@@ -21,7 +21,7 @@ from fuzz.targets import Target
 
 __all__ = ["Finding", "attempt", "warm_up", "work_folder"]
 
-_SECONDS = 30.0
+_SECONDS = 30.0  # of a core: a busy machine is no finding
 _LONGEST_TEXT = 5000
 _PACKAGE = str(Path(mole.__file__).parent)
 # What a file could have done to us. Reading and writing is allowed in the folders of the attempt alone.
@@ -96,8 +96,8 @@ def attempt(target: Target, data: bytes, folder: Path) -> str:
     path.write_bytes(data)
     _watch.events.clear()
     _watch.allowed = (str(folder), tempfile.gettempdir())
-    old = signal.signal(signal.SIGALRM, _stop)
-    signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+    old = signal.signal(signal.SIGPROF, _stop)
+    signal.setitimer(signal.ITIMER_PROF, _SECONDS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -111,7 +111,7 @@ def attempt(target: Target, data: bytes, folder: Path) -> str:
             finally:
                 _watch.armed = False
     except _Hang as hang:
-        raise Finding(f"took more than {_SECONDS:g} s:\n{_tail(hang)}") from hang
+        raise Finding(f"took more than {_SECONDS:g} s of a core:\n{_tail(hang)}") from hang
     except Finding:
         raise
     except BaseException as error:
@@ -119,8 +119,8 @@ def attempt(target: Target, data: bytes, folder: Path) -> str:
             raise
         raise Finding(f"{type(error).__name__}: {str(error)[:300]}\n{_tail(error)}") from error
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, old)
     if _watch.events:
         raise Finding(f"{target.suffix} made the reader do: {'; '.join(_watch.events[:5])}")
     return result

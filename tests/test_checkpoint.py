@@ -137,6 +137,7 @@ def test_another_structure_is_named_by_path(file: Path, change: dict[str, Any], 
         ({"a": np.array([object()])}, r"leaf \['a'\] has dtype object"),
         ({"a": 1j}, r"leaf \['a'\] is a complex, expected an array, a Python number, a string or a function"),
         ({Unclear("a"): 1, Unclear("b"): 2}, r"two leaves have the same path \[unclear\]"),
+        ([7, {Unclear("a"): 1, Unclear("b"): 2}], r"two leaves have the same path \[1\]\[unclear\]; rename"),
     ],
 )
 def test_trees_that_cannot_be_stored_are_refused(tmp_path: Path, tree: Any, text: str) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from mole.atomic import atomic_file
+from mole.control.records import Recorder
+from mole.experiment.config import Cell
+from mole.report.replay import replay_frames
 
 SOURCE = Path(__file__).parents[1] / "src" / "mole"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -114,3 +117,23 @@ def _mask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def test_a_record_cannot_have_a_module_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "harmful.py").write_text("raise SystemExit('this ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    meta = {"env": "harmful:Env-v0", "method": "m", "schedule": "s", "seed": 0, "step_seconds": 0.05}
+    with pytest.raises(
+        ValueError, match=r"the module 'harmful', which is not imported; .*no file may name code"
+    ):
+        next(replay_frames(Recorder(meta).record(), tmp_path / "a.npz", steps=range(1)))
+
+
+@pytest.mark.parametrize(
+    "text", ["../../etc/passwd", "/etc/passwd", "a\\b", "..", "C:\\x", "a/../b", "\0", "x\n"]
+)
+def test_names_of_files_cannot_leave_their_folder(text: str) -> None:
+    name = Cell(text, text, 0).name
+    assert Path(name).name == name
+    assert not set(name) & set("/\\:\0\n")
+    assert name not in (".", "..")

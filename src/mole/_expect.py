@@ -51,12 +51,13 @@ def expect_number(
     high: float = math.inf,
     remedy: str = "",
 ) -> float:
-    """A real number above ``above`` and from ``low`` to ``high``; NaN is none."""
+    """A real number above ``above`` and from ``low`` to ``high``, which NaN is not; without bounds any number."""
     ends = f"above {above:g}" if above is not None else f"of at least {low:g}" if low > -math.inf else ""
     expected = f"a number {ends}{f' and at most {high:g}' if high < math.inf else ''}".strip()
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(_text(owner, name, value, expected, remedy))
-    if not ((above is None or value > above) and low <= value <= high):
+    bounded = above is not None or low > -math.inf or high < math.inf
+    if bounded and not ((above is None or value > above) and low <= value <= high):
         raise ValueError(_text(owner, name, value, expected, remedy, typed=False))
     return float(value)
 

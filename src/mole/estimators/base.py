@@ -50,7 +50,7 @@ class OnlineEstimator(abc.ABC):
     ) -> None:
         """See the final classes."""
         name = type(self).__name__
-        if not isinstance(level, float) or not 0.0 < level < 1.0:
+        if not isinstance(level, float | np.floating) or not 0.0 < level < 1.0:
             raise ValueError(f"{name} got level={level}; expected a share between 0 and 1, such as 0.9.")
         for what, value, least in (
             ("width", width, 1),

@@ -91,7 +91,7 @@ def _check(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """
     width, seen, length = config["settings"]["width"], config["seen"], config["length"]
     if not (1 <= width <= _WIDEST and seen >= 0 and (length is None or length >= 1)):
-        raise ValueError(f"width {width!r}, {seen!r} pairs seen, rows of {length!r} values")
+        raise ValueError(f"width={width!r}, seen={seen!r}, length={length!r}")
     rows = arrays["rows"] if config["rows"] is None else config["rows"]
     pairs = [len(kept) for kept in (rows, arrays["targets"], arrays["tasks"])]
     history = [arrays[f"history_{name}"].shape for name in HISTORY]

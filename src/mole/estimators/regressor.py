@@ -112,7 +112,7 @@ class OnlineRegressor(OnlineEstimator):
         Returns:
             Ends; infinite while nothing is known.
         """
-        if level is not None and not (isinstance(level, float) and 0.0 < level < 1.0):
+        if level is not None and not (isinstance(level, float | np.floating) and 0.0 < level < 1.0):
             raise ValueError(f"got level={level}; expected a share between 0 and 1, such as 0.9.")
         found = self._forecast(x)
         if found is None or self._intervals is None:

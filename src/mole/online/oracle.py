@@ -52,12 +52,12 @@ class Oracle(OnlineLearner):
     ) -> None:
         """See the class."""
         check_prior("Oracle", prior)
-        check_whole("Oracle", "n_tasks", n_tasks)
         check_range("Oracle", "n_tasks", n_tasks, 1, 1024, "It is the number of true tasks.")
         check_range(
             "Oracle", "step_scale", step_scale, 0, float("inf"), "It is a fraction of the inner rate."
         )
         self.prior, self.n_tasks, self.window = prior, n_tasks, prior.window if window is None else window
+        check_whole("Oracle", "n_tasks", n_tasks)
         check_range("Oracle", "window", self.window, 1, float("inf"), "It is k, the pairs of one inner step.")
         check_whole("Oracle", "window", self.window)
         check_reach("Oracle", reach)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +28,17 @@ def replay_frames(
         height: pixels.
 
     Raises:
-        ValueError: if the replay does not follow the record (another version of the simulator, say), or there are
+        ValueError: if the record names a module that is not imported, the replay does not follow the record (another
+            version of the simulator, say), or there are
             fewer actions than steps.
     """
     meta = record.meta
+    module = str(meta["env"]).rpartition(":")[0]
+    if module and module not in sys.modules:
+        raise ValueError(
+            f"the record names an environment of the module {module!r:.80}, which is not imported; expected one "
+            "that is: no file may name code to run. Import it first."
+        )
     env = make_world(
         meta["env"],
         schedule=meta["schedule"],
