@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mole._expect import expect_type, expect_whole
-from mole.estimators.growing import MARKS, grow, pad, refresh_due
+from mole.estimators.checks import check_settings
+from mole.estimators.growing import grow, pad, refresh_due
 from mole.estimators.importance import task_importance
 from mole.estimators.intervals import IntervalTracker
 from mole.estimators.priors import StreamPrior, learner_of
@@ -50,18 +50,7 @@ class OnlineEstimator(abc.ABC):
     ) -> None:
         """See the final classes."""
         name = type(self).__name__
-        if not isinstance(level, float | np.floating) or not 0.0 < level < 1.0:
-            raise ValueError(f"{name} got level={level}; expected a share between 0 and 1, such as 0.9.")
-        for what, value, least in (
-            ("width", width, 1),
-            ("memory", memory, MARKS[0]),
-            ("history", history, 1),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} got {what}={value!r}; expected a whole number from {least} on.")
-        expect_whole(name, "seed", seed, least=0)
-        if mixture is not None:
-            expect_type(name, "mixture", mixture, Mapping, "It is settings by name, such as {'alpha': 2.0}.")
+        check_settings(name, level, width, seed, memory, history, mixture)
         if prior is not None and not isinstance(prior, Prior):
             raise TypeError(
                 f"{name} got a prior of type {type(prior).__name__}; expected one from mole.fit_prior, "
