@@ -18,6 +18,7 @@ from typing import Any
 
 import mole
 from fuzz.targets import Target
+from mole.checkpoint import DamagedError
 
 __all__ = ["Finding", "attempt", "warm_up", "work_folder"]
 
@@ -139,7 +140,11 @@ def _judged(error: Exception, target: Target) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = bool(frames) and frames[-1].filename.startswith(_PACKAGE)
     text = str(error)
-    if type(error) not in target.errors or not ours or not 20 <= len(text) <= _LONGEST_TEXT:
+    known = type(error) in (
+        *target.errors,
+        DamagedError,
+    )  # others that inherit from ours, such as UnicodeError, are not
+    if not known or not ours or not 20 <= len(text) <= _LONGEST_TEXT:
         raise Finding(
             f"no refusal of ours ({len(text)} characters): {type(error).__name__}: {text[:300]}\n{_tail(error)}"
         )

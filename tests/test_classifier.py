@@ -47,7 +47,11 @@ def follow(model: OnlineClassifier, stream: Any) -> np.ndarray:
 
 
 def file_of(model: OnlineClassifier, folder: Path) -> bytes:
+    """All that the model knows: its file. How many pairs it refused is no part of that."""
+    refused = model._faults.pop("refused", 0)
     model.save(folder / "fingerprint.mole")
+    if refused:
+        model._faults["refused"] = refused
     return (folder / "fingerprint.mole").read_bytes()
 
 

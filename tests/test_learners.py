@@ -144,7 +144,7 @@ def test_settings_out_of_range(make, error):
         ({"likelihood_window": 9}, r"likelihood_window=9; expected at most 2k = 8, the pairs that are kept"),
         ({"candidate_window": 3}, r"candidate_window=3; expected an even number from 2 to 2k = 8, or None"),
         ({"candidate_window": 10}, r"candidate_window=10; expected an even number from 2 to 2k = 8"),
-        ({"refresh": 0}, r"refresh=0; expected a whole number of steps, or None for never"),
+        ({"refresh": 0}, r"refresh=0; expected a whole number of steps from 1 to 4194304, or None for never"),
     ],
     ids=str,
 )

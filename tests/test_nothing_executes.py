@@ -33,6 +33,11 @@ METHODS = {
 }
 # what may start a program or import by name, and why
 ALLOWED = {
+    ("__init__.py", "importlib.import_module"): "modules of this package, by the names in that file",
+    (
+        "control/training.py",
+        "pickle",
+    ): "the name of an error: what a worker gets must be one that can be sent",
     ("report/video.py", "subprocess"): "renders a test image with this Python: a driver may end the process",
     ("streams/recorded.py", "importlib.import_module"): "river and scikit-learn, by the names in that file",
     ("commands/common.py", "importlib.import_module"): "tells whether the extra for Parquet is there",

@@ -21,9 +21,10 @@ def check_readout_mixture(given: Mapping[str, Any]) -> None:
         ReadoutPrior,
         "mole.fit_prior and mole.ReadoutPrior.untrained make one.",
     )
-    for name in ("alpha", "found_after", "switch_every", "drift_memory"):
+    for name in ("alpha", "found_after", "tail"):
+        expect_number("ReadoutMixture", name, given[name], above=0.0)
+    for name in ("switch_every", "drift_memory"):
         expect_number("ReadoutMixture", name, given[name])
-    expect_number("ReadoutMixture", "tail", given["tail"], above=0.0)
     expect_number("ReadoutMixture", "most_switches", given["most_switches"], low=0.0, high=1.0)
     for name in ("max_tasks", "candidates"):
         value, least = given[name], 1 if name == "max_tasks" else 1 + given["prior"].kinds
