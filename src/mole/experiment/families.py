@@ -14,7 +14,6 @@ from mole.control.training import TrainingConfig
 from mole.envs.suggest import did_you_mean
 from mole.experiment.planners import PlannerConfig
 from mole.experiment.worlds import KnownTask, make_world, world_settings
-from mole.meta import MetaConfig
 
 __all__ = ["FAMILIES", "Family", "family_named", "family_of", "has_tasks", "world_of"]
 
@@ -70,14 +69,6 @@ class Family:
 
 
 # The inner rates have far to go from one value for all; late rounds need smaller steps (docs/training.md).
-_MOTORS_TRAINING = TrainingConfig(
-    precision="auto",
-    round_iterations=2000,
-    last_iterations=4000,
-    last_learning_rate=1e-3,
-    meta=MetaConfig(iterations=3000, learning_rate=4e-3, rate_speed=10.0),
-)
-
 _MOTORS_VALIDATION = ("alternate:1/-1/1/1/-1/1,-1/-1/1/-1/1/1,1/1/1/-1/-1/-1:150",)
 
 FAMILIES: dict[str, Family] = {
@@ -90,7 +81,6 @@ FAMILIES: dict[str, Family] = {
             prior="half_cheetah_motors",
             returning=("alternate",),
             validation=_MOTORS_VALIDATION,
-            training=_MOTORS_TRAINING,
         ),
         Family(
             name="motors-few",
