@@ -196,7 +196,7 @@ class _Training:
                 )
                 running[job.path]()
                 self.bar.advance("control", config.episode_steps)
-            if job.figures.exists():  # trainings of earlier versions have logged theirs without
+            if job.figures.exists():  # data that came without its figures is used all the same
                 self.log(**json.loads(job.figures.read_text()))
 
     def submit(self, work: Callable[[Any], T], jobs: Sequence[Any]) -> list[Callable[[], T]]:
