@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(f"{name}  {mutant.key}" for name, mutant in chosen))
         return 0
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.out / "jax").resolve()))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
     sys.path.insert(0, str(ROOT / "tests"))
     warnings.simplefilter("ignore")
     for name in _WARM:

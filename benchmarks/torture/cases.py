@@ -15,9 +15,10 @@ from mole.control.records import EpisodeRecord
 
 TIMES = (
     "wall_seconds",
+    "processor_seconds",
     "seconds",
     "ms_per_step",
-)  # of a log's line: how long it took is not what it computed
+)  # of a log's line or an episode's: how long it took is not what it computed
 
 
 class Case(NamedTuple):
@@ -88,16 +89,17 @@ def _counted(path: Path) -> Iterator[str]:
 def _train_differences(one: Path, other: Path) -> Iterator[str]:
     yield from _names(one / "train", other / "train")
     for path in sorted((one / "train").glob("*")):
-        if path.name == "log.jsonl":
+        if path.name == "log.jsonl" or path.match("data-*.json"):
             logs = [_log(folder / "train" / path.name) for folder in (one, other)]
             if logs[0] != logs[1]:
-                yield f"log.jsonl: {len(logs[0])} and {len(logs[1])} events, or other numbers in them"
+                yield f"{path.name}: {len(logs[0])} and {len(logs[1])} events, or other numbers in them"
         elif path.name != ".lock":
             yield from _bytes(path, other / "train" / path.name)
     yield from _left_over(other / "train")
 
 
 def _log(path: Path) -> list[dict[str, Any]]:
+    """The events of a file with one JSON object a line, without their times."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole._types import Array
+from mole.estimators.packing import Layout, layout_of, pack, unpack
 
 __all__ = ["Engine", "Learned", "model_gradient", "replay"]
 
@@ -57,10 +58,9 @@ class Learned(NamedTuple):
 
 
 class Engine:
-    """A learner and its state, taken apart so that a call costs little.
+    """A learner and its state, in a few vectors, so that a call costs little.
 
-    A pytree of many classes takes longer to pass to a compiled function than a small network takes to run; tuples of
-    arrays do not.
+    A pytree of many classes and arrays takes longer to pass to a compiled function than a small network takes to run.
 
     Args:
         learner: a mixture; see `mole.online.OnlineLearner`.
@@ -71,10 +71,13 @@ class Engine:
         """See the class."""
         self.learner = learner
         arrays, rest = eqx.partition(learner, eqx.is_array)
-        self._fixed, fixed = jax.tree.flatten(arrays)
+        state = learner.init() if state is None else state
         constants, kept = jax.tree.flatten(rest)
-        self._leaves, moving = jax.tree.flatten(learner.init() if state is None else state)
-        self._structure = _structure(fixed, moving, tuple(constants), kept)
+        layouts = layout_of(arrays), layout_of(state)
+        self._programs = _programs(*layouts, tuple(constants), kept)
+        self._fixed, self._moving = (
+            self._programs.packed(part, which) for which, part in enumerate((arrays, state))
+        )
         self.dx, self._dy = learner.prior.input_size, learner.prior.target_size
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,35 +87,55 @@ class Engine:
     @property
     def state(self) -> Any:
         """The state after the last pair."""
-        return jax.tree.unflatten(self._structure.state, self._leaves)
+        return self._programs.state(self._moving)
 
     def learn(self, x: np.ndarray, y: np.ndarray) -> Learned:
         """Predict, then learn one pair."""
-        self._leaves, packed = _learn(self._structure, self._fixed, self._leaves, x, y)
-        return Learned.unpacked(np.asarray(packed), self._dy)
+        return Learned.unpacked(self.figures(x, y), self._dy)
+
+    def figures(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """`learn`, with what it did in one array."""
+        self._moving, packed = self._programs.learn(self._fixed, self._moving, np.concatenate((x, y)))
+        return np.asarray(packed)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Mean and scale of the prediction for one input ``[2, dy]``."""
-        return np.asarray(_predict(self._structure, self._fixed, self._leaves, x))
+        return np.asarray(self._programs.predict(self._fixed, self._moving, x))
 
 
-class _Structure(NamedTuple):
-    learner: Any
+class _Programs(NamedTuple):
+    """The compiled functions of an engine: of the learner's vectors, the state's vectors, and numbers."""
+
+    packed: Any
     state: Any
-    constants: tuple[Any, ...]
-    kept: Any
-
-    def whole(self, fixed: Any, leaves: Any) -> tuple[Any, Any]:
-        """Learner and state from their arrays; what is no array, such as an activation function, is constant."""
-        constants = jax.tree.unflatten(self.kept, self.constants)
-        learner = eqx.combine(jax.tree.unflatten(self.learner, fixed), constants)
-        return learner, jax.tree.unflatten(self.state, leaves)
+    learn: Any
+    predict: Any
 
 
 @functools.cache
-def _structure(learner: Any, state: Any, constants: tuple[Any, ...], kept: Any) -> _Structure:
-    """One object for equal structures: telling them apart at every call would cost more than the call."""
-    return _Structure(learner, state, constants, kept)
+def _programs(fixed: Layout, moving: Layout, constants: tuple[Any, ...], kept: Any) -> _Programs:
+    """One for all engines that differ in numbers alone; what is no array, e.g. an activation function, is constant."""
+
+    def learner_of(vectors: list[Array]) -> Any:
+        return eqx.combine(unpack(fixed, vectors), jax.tree.unflatten(kept, constants))
+
+    @functools.partial(jax.jit, donate_argnums=1)
+    def learn(learner: list[Array], state: list[Array], pair: Array) -> tuple[list[Array], Array]:
+        whole = learner_of(learner)
+        size = whole.prior.input_size
+        after, figures = _learned(whole, unpack(moving, state), pair[:size], pair[size:])
+        return pack(moving, after), figures
+
+    @jax.jit
+    def predict(learner: list[Array], state: list[Array], x: Array) -> Array:
+        return jnp.stack(learner_of(learner).predict(unpack(moving, state), x))
+
+    return _Programs(
+        packed=jax.jit(lambda tree, which: pack((fixed, moving)[which], tree), static_argnums=1),
+        state=jax.jit(functools.partial(unpack, moving)),
+        learn=learn,
+        predict=predict,
+    )
 
 
 def _learned(learner: Any, state: Any, x: Array, y: Array) -> tuple[Any, Array]:
@@ -122,19 +145,6 @@ def _learned(learner: Any, state: Any, x: Array, y: Array) -> tuple[Any, Array]:
     figures = (info.loss, chance, info.task, info.n_tasks, info.spawned, info.fault)
     row = jnp.stack([figure.astype(jnp.float32) for figure in figures])
     return state, jnp.concatenate([before.mean, before.scale, row])
-
-
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-def _learn(structure: _Structure, fixed: Any, leaves: Any, x: Any, y: Any) -> tuple[Any, Array]:
-    learner, state = structure.whole(fixed, leaves)
-    state, figures = _learned(learner, state, x, y)
-    return jax.tree.leaves(state), figures
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _predict(structure: _Structure, fixed: Any, leaves: Any, x: Any) -> Array:
-    learner, state = structure.whole(fixed, leaves)
-    return jnp.stack(learner.predict(state, x))
 
 
 @eqx.filter_jit
@@ -161,8 +171,7 @@ def replay(learner: Any, state: Any, x: np.ndarray, y: np.ndarray) -> tuple[Any,
         figures.append(np.asarray(out))
     engine = Engine(learner, state)
     for place in range(whole, len(x)):
-        engine._leaves, out = _learn(engine._structure, engine._fixed, engine._leaves, x[place], y[place])
-        figures.append(np.asarray(out)[None])
+        figures.append(engine.figures(x[place], y[place])[None])
     return engine.state, np.concatenate(figures)
 
 
