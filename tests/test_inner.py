@@ -262,3 +262,59 @@ def test_the_first_order_step_still_teaches_the_rates():
     first, second = (jax.grad(loss)(ScalarRate(0.1), order) for order in (True, False))
     assert first.raw != 0.0
     np.testing.assert_allclose(first.raw, second.raw, rtol=1e-5)  # the rate is outside of the inner gradient
+
+
+# What is refused, and in which words.
+
+X, Y = jnp.ones((4, 3)), jnp.ones((4, 2))
+PAIRS = "got x and y of shapes {} and {}; expected [k, dx] and [k, dy] arrays."
+NOTHING = "got a Identity without parameters; expected a module such as mole.MLP."
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda m: ScalarRate("0.1"), TypeError,  # type: ignore[arg-type]
+         "inner rate got rate='0.1' (str); expected a number. Start from about 0.1."),
+        (lambda m: LayerRate(eqx.nn.Identity(), 0.1), ValueError, NOTHING),
+        (lambda m: Rank1Rate(eqx.nn.Identity(), 0.1), ValueError, NOTHING),
+        (lambda m: window_loss(m, "g", X, Y), TypeError,  # type: ignore[arg-type]
+         "window_loss got likelihood='g' (str); expected mole.Likelihood. mole.Gaussian() is one."),
+        (lambda m: window_loss(3, Gaussian(), X, Y), TypeError,  # type: ignore[arg-type]
+         "got the model 3; expected a module such as mole.MLP."),
+        (lambda m: window_loss(m, Gaussian(), X[0], Y), ValueError, PAIRS.format("(3,)", "(4, 2)")),
+        (lambda m: window_loss(m, Gaussian(), X, Y[0]), ValueError, PAIRS.format("(4, 3)", "(2,)")),
+        (lambda m: window_loss(m, Gaussian(), [1], Y), ValueError,  # type: ignore[arg-type]
+         PAIRS.format("None", "(4, 2)")),
+        (lambda m: window_loss(m, Gaussian(), X, Y[:3]), ValueError, PAIRS.format("(4, 3)", "(3, 2)")),
+        (lambda m: adapt(m, 0.1, Gaussian(), X, Y), TypeError,  # type: ignore[arg-type]
+         "adapt got rate=0.1 (float); expected mole.InnerRate. mole.ScalarRate(0.1) is one."),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_our_words(call, error, text):
+    with pytest.raises(error) as raised:
+        call(tiny_mlp(KEY))
+    assert str(raised.value) == text
+
+
+@pytest.mark.parametrize("kind", ["layer", "rank1"])
+def test_the_rates_of_a_larger_model_are_refused(kind):
+    layers = parameters(equinox_mlp()).layers
+    with pytest.raises(ValueError, match="zip"):
+        make_rate(kind, layers, 0.1).scaled(layers[:2])
+
+
+def test_a_step_is_differentiated_through_unless_told_otherwise():
+    model, rate = tiny_mlp(KEY), make_rate("scalar", tiny_mlp(KEY), 0.1)
+    x, y = random_pairs(KEY, 4)
+
+    def slope(**options):
+        def after(theta):
+            return window_loss(adapt(theta, rate, Gaussian(), x, y, **options), Gaussian(), x, y)
+
+        return eqx.filter_grad(after)(model)
+
+    usual = slope()
+    assert bits(usual) == bits(slope(first_order=False))
+    assert bits(usual) != bits(slope(first_order=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import shutil
 from multiprocessing.reduction import ForkingPickler
 
 import equinox as eqx
@@ -16,6 +17,7 @@ from mole.control import precision
 from mole.control.data import load_stretches
 from mole.control.episode import Episode, EpisodeError
 from mole.control.training import TrainingConfig, train_priors
+from mole.generations import RecoveryWarning
 from mole.meta import MetaConfig
 from mole.prior_file import load_prior
 from mole.workers import WorkerLost
@@ -205,6 +207,21 @@ def test_the_planner_takes_bfloat16_where_the_processor_says_that_it_is_fast(
         assert [precision.chosen(name) for name in ("float32", "bfloat16")] == ["float32", "bfloat16"]
     finally:
         precision.fast_bfloat16.cache_clear()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * len(b)])
+def test_a_damaged_stage_is_set_aside_and_made_again(whole, tmp_path, damage):
+    folder = tmp_path / "again"
+    shutil.copytree(whole[0], folder)
+    for name in STAGES:
+        (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    with pytest.warns(RecoveryWarning, match=r"is kept as .*\.damaged, and this stage made again") as told:
+        priors = train(folder)
+    assert bits(priors) == bits(whole[1])
+    assert len([one for one in told if one.category is RecoveryWarning]) == len(STAGES)
+    for name in STAGES:
+        assert (folder / name).read_bytes() == (whole[0] / name).read_bytes()
+        assert (folder / f"{name}.damaged").exists()
 
 
 @pytest.mark.parametrize(

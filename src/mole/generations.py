@@ -16,7 +16,7 @@ from mole import checkpoint
 from mole.atomic import generations
 from mole.checkpoint import DamagedError
 
-__all__ = ["KEPT", "SECONDS", "Periodic", "RecoveryWarning", "newest", "tell_in_one_line"]
+__all__ = ["KEPT", "SECONDS", "Periodic", "RecoveryWarning", "newest", "set_aside", "tell_in_one_line"]
 
 KEPT = 3
 """Generations of a checkpoint that are kept unless told otherwise."""
@@ -74,6 +74,14 @@ class Periodic:
         if by_steps or by_time:
             self._last = now
         return by_steps or by_time
+
+
+def set_aside(path: Path, error: Exception, what: str) -> None:
+    """Rename a damaged file, with a `RecoveryWarning` that says why and that ``what`` is made again."""
+    aside = path.replace(path.with_name(f"{path.name}.damaged"))
+    warnings.warn(
+        f"{error}. It is kept as {aside.name}, and {what} made again", RecoveryWarning, stacklevel=3
+    )
 
 
 def newest(path: str | os.PathLike[str]) -> Path | None:

@@ -28,6 +28,7 @@ from mole._types import Trajectory
 from mole.atomic import remove_leftovers
 from mole.control.claim import claim_folder
 from mole.control.collect import Collect, World, collect, stage_key
+from mole.control.damage import set_damaged_aside
 from mole.control.data import random_rollout, save_stretches, unit_scale_where_constant
 from mole.control.stage_bar import StageBar
 from mole.control.training_config import TrainingConfig
@@ -68,7 +69,8 @@ def train_priors(
             changes within the episode). Its action space gives the planner's bounds.
         spec: the environment's `DynamicsSpec`.
         config: amounts.
-        folder: data, priors of every round, ``log.jsonl``; stages whose file is there already are not done again.
+        folder: data, priors of every round, ``log.jsonl``; stages whose file is there already are not done again,
+            unless it is damaged: it is set aside then, with a `mole.generations.RecoveryWarning`.
         seed: of everything.
         provenance: goes into the headers of the priors.
         workers: processes that make the episodes of a round (and, on a CPU, the twin), each on one core; the result
@@ -96,6 +98,7 @@ def train_priors(
             folder, "training.json", {"seed": seed, "config": dataclasses.asdict(config), **provenance}
         )
         remove_leftovers(folder)
+        set_damaged_aside(folder)
         # On the CPU also where there is a GPU: an episode is a chain of thousands of small products, one after the
         # other, and several processes would divide the GPU's memory, which meta-training in this process wants.
         pool = worker_pool(workers, platform="cpu") if workers else contextlib.nullcontext()

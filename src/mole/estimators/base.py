@@ -16,7 +16,7 @@ from mole.estimators.growing import grow, pad, refresh_due
 from mole.estimators.importance import task_importance
 from mole.estimators.intervals import IntervalTracker
 from mole.estimators.priors import StreamPrior, learner_of
-from mole.estimators.rows import has_holes, kept_row, shown
+from mole.estimators.rows import fits, has_holes, kept_row, shown
 from mole.estimators.scaling import robust_normalizer
 from mole.estimators.steps import Engine
 from mole.models import Normalizer
@@ -195,7 +195,8 @@ class OnlineEstimator(abc.ABC):
         with self._counting_refusals():
             row = kept_row(x, self._length, type(self).__name__)
             checked, vector = self._target(y), self._input_of(row)
-        self._faults.update(["missing"] if has_holes(row) else [])
+        if has_holes(row):
+            self._faults["missing"] += 1
         target, changed = self._admitted(checked)
         if changed:
             vector = self._input_of(row)
@@ -220,7 +221,8 @@ class OnlineEstimator(abc.ABC):
     def _step(self, x: np.ndarray, y: np.ndarray) -> None:
         assert self._engine is not None
         done = self._engine.learn(x, y)
-        self._faults.update(count_faults([done.fault]) if done.fault else {})
+        if done.fault:
+            self._faults.update(count_faults([done.fault]))
         if not done.fault & REFUSED.value:
             self._recent.append(x)
             if self._intervals is not None:
@@ -278,10 +280,9 @@ class OnlineEstimator(abc.ABC):
             return vector if self._given is not None else pad(vector)
         assert self._engine is not None
         size, vector = self._engine.dx, None
-        if not isinstance(row, dict):
-            with np.errstate(over="ignore"):
-                vector = row.astype(np.float32)
-        if vector is None or len(vector) != size or not np.isfinite(vector).all():
+        if not isinstance(row, dict) and len(row) == size and fits(row):
+            vector = row.astype(np.float32)
+        if vector is None:
             raise ValueError(
                 f"{type(self).__name__} got x={shown(row)}; expected {size} finite numbers, as the prior was trained "
                 "with. A prior from mole.fit_prior with a schema takes dicts and missing values. Nothing was learned."

@@ -13,6 +13,7 @@ from mole.estimators.base import OnlineEstimator, Prior
 from mole.estimators.batches import rows_of, targets_of
 from mole.estimators.keeping import load_estimator, save_estimator
 from mole.estimators.priors import StreamPrior
+from mole.estimators.rows import fits
 from mole.estimators.scaling import robust_normalizer
 from mole.models import Normalizer
 
@@ -186,14 +187,14 @@ class OnlineRegressor(OnlineEstimator):
 
     def _target(self, y: Any) -> np.ndarray:
         try:
-            values = np.atleast_1d(np.asarray(y, float))
+            values = np.asarray(y, float)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"OnlineRegressor got y={y!r}; expected numbers. Nothing was learned."
             ) from error
-        with np.errstate(over="ignore"):
-            finite = bool(np.isfinite(values.astype(np.float32)).all())
-        if values.ndim != 1 or not finite or len(values) != (self._outputs or max(len(values), 1)):
+        if values.ndim == 0:
+            values = values.reshape(1)
+        if values.ndim != 1 or not fits(values) or len(values) != (self._outputs or max(len(values), 1)):
             raise ValueError(
                 f"OnlineRegressor got y={y!r}; expected {self._outputs or 'one or more'} finite numbers. Leave out "
                 "pairs without a target; nothing was learned."

@@ -13,7 +13,10 @@ import numpy as np
 
 from mole.streams.encoding import as_row
 
-__all__ = ["has_holes", "kept_row", "shown"]
+__all__ = ["fits", "has_holes", "kept_row", "shown"]
+
+_MOST = float(np.finfo(np.float32).max)
+_SHORT = 32
 
 
 def kept_row(x: Any, length: int | None, name: str) -> Any:
@@ -42,7 +45,7 @@ def kept_row(x: Any, length: int | None, name: str) -> Any:
             "columns come and go."
         )
     if numbers:
-        return np.atleast_1d(values).astype(float)
+        return values.astype(float).reshape(values.size)
     return _plain_row(as_row(x), name)
 
 
@@ -50,7 +53,18 @@ def has_holes(row: Any) -> bool:
     """Whether a kept row lacks a value, or holds one that is not finite."""
     if isinstance(row, dict):
         return any(value is None for value in row.values())
-    return not np.isfinite(row).all()
+    return not fits(row, math.inf)
+
+
+def fits(values: np.ndarray, most: float = _MOST) -> bool:
+    """Whether floats ``[n]`` are finite and (if not told otherwise) within the range of float32.
+
+    A few are looked at one by one: after a compiled step NumPy's functions are out of the processor's caches, and each
+    of them takes longer than that.
+    """
+    if values.size <= _SHORT:
+        return all(-most <= value <= most and math.isfinite(value) for value in values.tolist())
+    return bool(np.all(np.abs(values) <= most) and np.all(np.isfinite(values)))
 
 
 def _wrong(x: Any, name: str) -> ValueError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import platform
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from mole.experiment.methods import SIMULATOR, Priors, learner_for
 from mole.experiment.planners import planner_for
 from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world
-from mole.generations import RecoveryWarning
+from mole.generations import set_aside
 from mole.online import OnlineLearner
 from mole.prior_file import load_prior
 
@@ -115,10 +114,7 @@ def whole_meta(path: Path) -> dict[str, Any] | None:
     try:
         return EpisodeRecord.load(path).meta
     except ValueError as error:
-        aside = path.replace(path.with_name(f"{path.name}.damaged"))
-        warnings.warn(
-            f"{error}. It is kept as {aside.name}, and the run made again", RecoveryWarning, stacklevel=2
-        )
+        set_aside(path, error, "the run")
         return None
 
 

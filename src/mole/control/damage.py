@@ -1,0 +1,33 @@
+"""Finished stages of a training that were damaged since: set aside, so that they are made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mole import checkpoint
+from mole.checkpoint import DamagedError
+from mole.control.data import load_stretches
+from mole.generations import set_aside
+
+__all__ = ["set_damaged_aside"]
+
+
+def set_damaged_aside(folder: Path) -> None:
+    """Rename every prior and all data of a training that are not whole, with a `RecoveryWarning` each.
+
+    A stage is a function of the seed and of the stages before it: made again, it has the same bytes, and those after it
+    stay as they are.
+
+    Raises:
+        mole.checkpoint.CheckpointError: if a prior is of a newer format.
+    """
+    for path in sorted(folder.glob("*.mole")):
+        try:
+            checkpoint.verify(path)
+        except DamagedError as error:
+            set_aside(path, error, "this stage")
+    for path in sorted(folder.glob("data-*.npz")):
+        try:
+            load_stretches(path)
+        except ValueError as error:
+            set_aside(path, error, "this stage")
