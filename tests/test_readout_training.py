@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -13,6 +15,8 @@ import pytest
 from helpers import bits, tiny_prior
 from mole._types import Trajectory
 from mole.checkpoint import CheckpointError
+from mole.generations import Periodic, RecoveryWarning
+from mole.meta.resume import TrainingFile
 from mole.models import Normalizer
 from mole.prior_file import save_prior
 from mole.readout import (
@@ -112,14 +116,52 @@ def test_what_it_returns_is_a_proper_prior(trained) -> None:
 
 
 def few(key: int = 0, **changes) -> ReadoutPrior:
-    data = changes.pop("data", sinusoid_tasks(6, 20, 1))
+    data, checkpoint = changes.pop("data", sinusoid_tasks(6, 20, 1)), changes.pop("checkpoint", None)
     config = dataclasses.replace(FEW, **changes)
-    return train_readout_prior(data, **NORMS, width=4, config=config, key=jax.random.key(key))
+    return train_readout_prior(
+        data, **NORMS, width=4, config=config, key=jax.random.key(key), checkpoint=checkpoint
+    )
 
 
 def test_the_same_key_gives_the_same_prior_and_another_one_does_not() -> None:
     assert bits(few()) == bits(few())
     assert bits(few()) != bits(few(key=1))
+
+
+class Killed(BaseException):
+    """Nobody catches it: what is on disk then is all there is."""
+
+
+@pytest.mark.parametrize("when", [100, 200, 250])
+def test_a_training_that_was_killed_goes_on_bit_for_bit(tmp_path: Path, when: int) -> None:
+    file, seen = TrainingFile(tmp_path / "p.mole.part", Periodic(steps=100)), []
+    train = functools.partial(
+        train_readout_prior,
+        sinusoid_tasks(6, 20, 1),
+        **NORMS,
+        width=4,
+        config=dataclasses.replace(FEW, iterations=250),
+        key=jax.random.key(0),
+    )
+
+    def kill(done: int, _: float) -> None:
+        if done == when:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(callback=kill, checkpoint=file)
+    assert file.path.exists() == (when > 100)  # what ends before the first checkpoint begins again
+    again = train(callback=lambda done, _: seen.append(done), checkpoint=file)
+    assert seen == {100: [100, 200, 250], 200: [200, 250], 250: [250]}[when]
+    assert bits(again) == bits(train())
+
+
+def test_a_checkpoint_of_other_data_is_passed_over(tmp_path: Path) -> None:
+    file = TrainingFile(tmp_path / "p.mole.part", Periodic(steps=1))
+    few(checkpoint=file)
+    with pytest.warns(RecoveryWarning, match="by another training: this training begins again"):
+        other = few(key=1, checkpoint=file)
+    assert bits(other) == bits(few(key=1))
 
 
 def test_short_trajectories_are_left_out() -> None:

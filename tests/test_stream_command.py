@@ -572,6 +572,7 @@ def test_fit_prior_reads_every_file_as_one_trajectory(mole: Mole, monkeypatch: p
     assert "two.jsonl: 2 rows" in out
     schema = got["schema"]
     assert (got["kind"], got["width"], got["seed"], got["labels"]) == ("regression", 16, 3, [])
+    assert got["checkpoint"].path == Path("p.mole.part")
     assert schema.names == ("a", "b", "b (missing)", "colour=red", "colour=blue", "colour (unseen)")
     first, second = got["trajectories"]
     assert first.x.shape == (60, 6)

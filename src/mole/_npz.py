@@ -128,4 +128,9 @@ def _header(start: bytes, file: object) -> tuple[np.dtype, tuple[int, ...], bool
     shape = tuple(int(axis) for axis in match[3].decode().split(",") if axis.strip())
     if len(shape) > 8:
         raise ValueError(f"it has {len(shape)} axes, expected at most 8")
-    return np.dtype(match[1].decode()), shape, match[2] == b"True"
+    name = match[1].decode()
+    try:
+        dtype = np.dtype(name)
+    except TypeError as error:  # the grammar knows the letters, and NumPy which sizes there are
+        raise ValueError(f"its numbers have the type {name!r}, which there is not") from error
+    return dtype, shape, match[2] == b"True"

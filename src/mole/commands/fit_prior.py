@@ -13,6 +13,9 @@ from mole import estimators
 from mole._types import Trajectory
 from mole.commands.common import console, invocation
 from mole.commands.stream import check_columns, task_of
+from mole.generations import SECONDS, Periodic
+from mole.lock import file_lock
+from mole.meta.resume import TrainingFile
 from mole.streams._checks import RowChecks
 from mole.streams._values import TIME
 from mole.streams.encoding import Schema
@@ -29,8 +32,11 @@ def fit_prior(
     task: Literal["regression", "classification"] | None = None,
     width: int = 32,
     seed: int = 0,
+    every_seconds: float = SECONDS,
 ) -> None:
     """Meta-train a prior on windows of recorded history, for mole stream --prior.
+
+    Stop it at any time; the same command goes on, with the same result.
 
     Args:
         files: CSV, JSON Lines or Parquet files with the same columns; each one unbroken stretch of time.
@@ -40,6 +46,7 @@ def fit_prior(
         task: whether the target is a number or a label; if not given, the first target decides.
         width: units in each of the two layers of the network.
         seed: of its first weights and of the training.
+        every_seconds: between two checkpoints of the training (OUT.part), from which it goes on if it is stopped.
     """
     if not files:
         raise ValueError(
@@ -72,16 +79,18 @@ def fit_prior(
             highlight=False,
             soft_wrap=True,
         )
-    with console.status("training"):
+    running = TrainingFile(out.with_name(f"{out.name}.part"), Periodic(seconds=every_seconds))
+    with file_lock(out), console.status("training"):
         prior = estimators.fit_prior(
-            trajectories, kind=kind, width=width, seed=seed, schema=schema, labels=labels
+            trajectories, kind=kind, width=width, seed=seed, schema=schema, labels=labels, checkpoint=running
         )
-    provenance = {
-        "command": invocation.get(),
-        "target": target,
-        "rows": sum(good for good, _ in counts),
-    }
-    estimators.save_stream_prior(out, prior, provenance)
+        provenance = {
+            "command": invocation.get(),
+            "target": target,
+            "rows": sum(good for good, _ in counts),
+        }
+        estimators.save_stream_prior(out, prior, provenance)
+        running.remove()
     console.print(f"prior: {out}")
     console.print(f"try it: mole stream {files[-1]} --target {target} --prior {out}", soft_wrap=True)
 

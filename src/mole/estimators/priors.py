@@ -16,6 +16,7 @@ from mole._types import Trajectory
 from mole.checkpoint import CheckpointError
 from mole.estimators.scaling import class_normalizer, robust_normalizer
 from mole.meta.groups import as_groups
+from mole.meta.resume import TrainingFile
 from mole.online import Mixture
 from mole.prior import MetaPrior
 from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
@@ -91,6 +92,7 @@ def fit_prior(
     labels: Sequence[int | str | bool] = (),
     config: ReadoutConfig = _USUAL,
     callback: Callable[[int, float], None] | None = None,
+    checkpoint: TrainingFile | None = None,
 ) -> StreamPrior:
     """Meta-train a prior on windows of recorded history (`mole.readout.train_readout_prior`).
 
@@ -104,6 +106,7 @@ def fit_prior(
         labels: classes in the order of the indicators.
         config: sizes and rates; a shorter history than its window shortens the window.
         callback: as in `train_readout_prior`.
+        checkpoint: as in `train_readout_prior`.
 
     Raises:
         ValueError: if there is no history, it is not finite, it is too short, or the labels do not fit the targets.
@@ -132,6 +135,7 @@ def fit_prior(
         config=config,
         key=jax.random.key(seed),
         callback=callback,
+        checkpoint=checkpoint,
     )
     return StreamPrior(prior, kind, schema, tuple(labels))
 

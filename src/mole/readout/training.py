@@ -15,6 +15,7 @@ import optax
 from mole._expect import expect_key, expect_number, expect_type, expect_whole
 from mole._types import Array, Float, Key, Trajectory, Window
 from mole.meta.groups import as_groups, normalised
+from mole.meta.resume import TrainingFile, TrainingState, described, kept
 from mole.meta.tasks import WindowData, sample_windows, window_data
 from mole.models import Normalizer
 from mole.readout.belief import Belief
@@ -82,6 +83,7 @@ def train_readout_prior(
     config: ReadoutConfig = ReadoutConfig(),
     key: Key,
     callback: Callable[[int, float], None] | None = None,
+    checkpoint: TrainingFile | None = None,
 ) -> ReadoutPrior:
     """Learn features, and a belief about readouts on them, under which windows of the trajectories are most probable.
 
@@ -94,6 +96,7 @@ def train_readout_prior(
         config: sizes and rates.
         key: PRNG key; the same key and data give the same prior on the same machine.
         callback: called with the iterations done and the mean negative log evidence per point, a few times.
+        checkpoint: where it is kept while it runs, and from where it goes on.
 
     Returns:
         A prior with two beliefs: the broad one, and the learned one.
@@ -123,19 +126,22 @@ def train_readout_prior(
     )
     optimiser = _optimiser(config)
     state = optimiser.init(eqx.filter(fit, eqx.is_inexact_array))
-    done = 0
-    while done < config.iterations:
-        steps = min(_CHUNK, config.iterations - done)
-        keys = jax.random.split(jax.random.fold_in(key, done + 1), steps)
-        fit, state, losses = _steps(fit, state, data, keys, config)
-        done += steps
-        loss = float(jnp.mean(losses))
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"training diverged at iteration {done}: the evidence is not finite. Lower learning_rate."
-            )
-        if callback is not None:
-            callback(done, loss)
+    start = TrainingState(fit, state, best=(), best_loss=0.0, stale=0, done=0)
+    with kept(checkpoint, start, described(config, key, [items], [1.0], fit)) as keeper:
+        fit, state, done = keeper.state.fit, keeper.state.opt_state, keeper.state.done
+        while done < config.iterations:
+            steps = min(_CHUNK, config.iterations - done)
+            keys = jax.random.split(jax.random.fold_in(key, done + 1), steps)
+            fit, state, losses = _steps(fit, state, data, keys, config)
+            done += steps
+            loss = float(jnp.mean(losses))
+            if not np.isfinite(loss):
+                raise FloatingPointError(
+                    f"training diverged at iteration {done}: the evidence is not finite. Lower learning_rate."
+                )
+            if callback is not None:
+                callback(done, loss)
+            keeper.after(start._replace(fit=fit, opt_state=state, done=done))
     count = sum(len(t.x) for t in items)
     return _finished(fit, data.x[: min(count, _SCALED_ON)], x_norm, y_norm)
 
