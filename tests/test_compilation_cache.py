@@ -95,14 +95,21 @@ def test_the_command_turns_it_on_and_a_caller_in_the_process_does_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls: list[None] = []
+    settings: list[tuple[str, bool]] = []
+    monkeypatch.delenv("JAX_CPU_ENABLE_ASYNC_DISPATCH", raising=False)
     monkeypatch.setattr(cli, "use_compilation_cache", lambda: calls.append(None))
+    monkeypatch.setattr(cli.jax.config, "update", lambda name, value: settings.append((name, value)))
     missing = str(tmp_path / "none.csv")
     assert cli.main(["stream", missing, "--target", "y"]) == 2
     assert not calls
     monkeypatch.setattr(sys, "argv", ["mole", "stream", missing, "--target", "y"])
     assert cli.main() == 2
     assert len(calls) == 1
-    assert capsys.readouterr().err.count("no file at") == 2
+    assert settings == [("jax_cpu_enable_async_dispatch", False)]
+    monkeypatch.setenv("JAX_CPU_ENABLE_ASYNC_DISPATCH", "true")
+    assert cli.main() == 2
+    assert len(settings) == 1
+    assert capsys.readouterr().err.count("no file at") == 3
 
 
 def test_a_damaged_entry_is_compiled_anew(tmp_path: Path) -> None:

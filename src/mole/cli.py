@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import tyro
 from rich.console import Console
 from rich.markup import escape
@@ -30,6 +32,7 @@ from mole.interrupts import Terminated, terminable
 
 __all__ = ["main"]
 
+_AT_ONCE = "jax_cpu_enable_async_dispatch"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -58,6 +61,9 @@ def main(args: list[str] | None = None) -> int:
     if args is None:  # a caller in the same process has settings of its own
         use_compilation_cache()
         tell_in_one_line()
+        if words[:1] == ["stream"] and _AT_ONCE.upper() not in os.environ:
+            # To hand the small program of one row to another thread takes longer than to run it.
+            jax.config.update(_AT_ONCE, False)
     invocation.set(shlex.join(["mole", *words]))
     try:
         with terminable():

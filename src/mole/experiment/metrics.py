@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from mole.control.records import EpisodeRecord
 
@@ -133,7 +132,8 @@ def recall(record: EpisodeRecord) -> Recall:
         if truth < 0:
             continue
         chosen = record.task[start:stop]
-        home = int(np.bincount(chosen[len(chosen) // 2 :]).argmax())
+        slots, times = np.unique(chosen[len(chosen) // 2 :], return_counts=True)
+        home = int(slots[times.argmax()])
         if truth in homes:
             recalled = home == homes[truth] and home != left
             rows.append((start, truth, recalled, _delay(chosen == home) if recalled else float("nan")))
@@ -150,6 +150,11 @@ def _delay(at_home: np.ndarray) -> float:
     return float("nan")
 
 
+def _counts(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """How often each value occurs along an axis; `numpy.bincount` takes memory for the largest one."""
+    return np.unique(values, axis=axis, return_counts=True)[1]
+
+
 def adjusted_rand(labels: np.ndarray, truth: np.ndarray) -> float:
     """Adjusted Rand index of two labellings (Hubert & Arabie 1985): 1 the same partition, 0 as by chance.
 
@@ -164,17 +169,15 @@ def adjusted_rand(labels: np.ndarray, truth: np.ndarray) -> float:
     known = truth >= 0
     if not known.any():
         return float("nan")
-    _, rows = np.unique(labels[known], return_inverse=True)
-    _, columns = np.unique(truth[known], return_inverse=True)
-    table = np.zeros((rows.max() + 1, columns.max() + 1))
-    np.add.at(table, (rows, columns), 1)
+    both = np.stack([labels[known], truth[known]])
 
-    def pairs(counts: ArrayLike) -> float:
-        counts = np.asarray(counts)
-        return float((counts * (counts - 1) / 2).sum())
+    def pairs(counts: np.ndarray) -> float:
+        return float((counts * (counts - 1.0) / 2).sum())
 
-    together, in_rows, in_columns = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
-    total = pairs(table.sum())
+    together, in_rows, in_columns = (
+        pairs(_counts(values, axis)) for values, axis in ((both, 1), (both[0], 0), (both[1], 0))
+    )
+    total = pairs(np.asarray([known.sum()]))
     expected = in_rows * in_columns / total if total else 0.0
     most = (in_rows + in_columns) / 2
     return 1.0 if most == expected else float((together - expected) / (most - expected))
@@ -188,8 +191,11 @@ def purity(labels: np.ndarray, truth: np.ndarray) -> float:
     """
     labels, truth = np.asarray(labels), np.asarray(truth)
     known = truth >= 0
-    commonest = [np.bincount(truth[known & (labels == slot)]).max() for slot in np.unique(labels[known])]
-    return float(sum(commonest) / known.sum()) if commonest else float("nan")
+    if not known.any():
+        return float("nan")
+    both, counts = np.unique(np.stack([labels[known], truth[known]]), axis=1, return_counts=True)
+    _, first = np.unique(both[0], return_index=True)
+    return float(np.maximum.reduceat(counts, first).sum() / known.sum())
 
 
 def settled(true_task: np.ndarray, steps: int = STAY) -> np.ndarray:
