@@ -2,10 +2,14 @@
 
 __all__ = ["EQUIVALENT"]
 
+_PIECES = "the size of the pieces in which a file is read"
 _COPY = "a needless copy: the bytes are the same"
 EQUIVALENT: dict[str, str] = {
     "_to_bytes: False → True": _COPY,
     "_to_bytes: False → True (#2)": _COPY,
+    "_to_bytes: 1 → 2": "NumPy takes every negative number for the one that it works out",
+    "verify: 1 → 2": _PIECES,
+    "verify: 20 → 21": _PIECES,
     "Rank1Rate.factors: True → False": "rows and columns are as many, since both are made from the same arrays",
     "weighted_mean: 1.0 → 2.5": "what is divided by it is zero",
 }

@@ -21,7 +21,7 @@ import pytest
 from checkpoint_trees import DIGEST, PREAMBLE, Part, bits, make_tree
 from mole import checkpoint
 from mole.atomic import atomic_file
-from mole.checkpoint import CheckpointError, load, read_header, save
+from mole.checkpoint import CheckpointError, DamagedError, load, placeholder, read_header, save, verify
 
 
 class Unclear(str):
@@ -209,3 +209,62 @@ def test_saving_replaces_through_a_link(file: Path, tmp_path: Path) -> None:
     save(link, make_tree(seed=2), kind="test", config={})
     assert link.is_symlink()
     assert bits(load(file, make_tree(), kind="test")) == bits(make_tree(seed=2))
+
+
+def test_one_generation_is_kept_unless_more_are_asked_for(file: Path) -> None:
+    save(file, make_tree(seed=2), kind="test", config={})
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    save(file, make_tree(seed=3), kind="test", config={}, keep=2)
+    assert len(list(file.parent.iterdir())) == 2
+
+
+def test_verify_reads_what_load_would_without_a_like(file: Path) -> None:
+    assert verify(file) == read_header(file)
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(DamagedError, match="was altered: the checksum of its arrays does not match"):
+        verify(file)
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "f", checkpoint.parse_header
+    save(path, {"a": np.zeros(10**6)}, kind="test", config={})
+
+    def cutting(*args: Any) -> Any:
+        header = real(*args)
+        os.truncate(path, path.stat().st_size - 1)
+        return header
+
+    monkeypatch.setattr(checkpoint, "parse_header", cutting)
+    with pytest.raises(DamagedError, match=r"f is truncated inside \['a'\]; copy or save it again"):
+        load(path, {"a": np.zeros(10**6)}, kind="test")
+
+
+@pytest.mark.parametrize(("missing", "more"), [(6, ""), (7, "; and 1 more"), (9, "; and 3 more")])
+def test_six_differences_are_named_and_the_others_counted(tmp_path: Path, missing: int, more: str) -> None:
+    save(tmp_path / "f", {}, kind="test", config={})
+    names = "; ".join(f"leaf ['{name}'] is missing in the file" for name in "abcdef")
+    with pytest.raises(CheckpointError) as raised:
+        load(tmp_path / "f", {name: jnp.zeros(1) for name in "abcdefghi"[:missing]}, kind="test")
+    assert f"does not fit `like`: {names}{more}. Build `like` from the config" in str(raised.value)
+
+
+def test_doubles_are_not_rounded_in_silence(tmp_path: Path) -> None:
+    save(tmp_path / "f", {"a": np.zeros(2)}, kind="test", config={})
+    with pytest.raises(CheckpointError, match=r"\['a'\] is float64, JAX gives float32; set jax_enable_x64"):
+        load(tmp_path / "f", {"a": jax.ShapeDtypeStruct((2,), np.dtype(np.float64))}, kind="test")
+
+
+def test_a_placeholder_is_zeros_without_memory() -> None:
+    made = placeholder((2, 3), "float32")
+    assert (made.shape, made.dtype, made.strides) == ((2, 3), np.dtype(np.float32), (0, 0))
+    assert not made.any()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_names_no_file_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^a checkpoint got path=3 \(int\); expected a file name"):
+        load(3, {}, kind="test")  # type: ignore[arg-type]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +136,25 @@ def test_a_key_of_an_unknown_kind_is_refused(file: Path) -> None:
     rewrite_header(file, leaves=leaves)
     with pytest.raises(CheckpointError, match="is no PRNG key of kind 'nonsense'"):
         load(file, make_tree(), kind="test")
+
+
+def test_a_key_of_another_kind_than_its_type_is_refused(file: Path) -> None:
+    leaves = stored_leaves(file)
+    for leaf in leaves:
+        leaf["impl"] = "unsafe_rbg" if leaf["path"] == "['rbg']" else leaf["impl"]
+    rewrite_header(file, leaves=leaves)
+    with pytest.raises(
+        CheckpointError, match=r"\['rbg'\] is key<urbg>, expected key<rbg>; use the same impl"
+    ):
+        load(file, make_tree(), kind="test")
+
+
+def test_a_truth_value_is_zero_or_one_whatever_the_byte(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    save(path, {"mask": np.array([True, False, True])}, kind="test", config={})
+    arrays = bytes([2, 0, 255])
+    raw = path.read_bytes()
+    path.write_bytes(raw[: -len(arrays)] + arrays)
+    rewrite_header(path, arrays_sha256=hashlib.sha256(arrays).hexdigest())
+    mask = load(path, {"mask": np.zeros(3, bool)}, kind="test")["mask"]
+    assert mask.tobytes() == bytes([1, 0, 1])

@@ -132,8 +132,7 @@ def recall(record: EpisodeRecord) -> Recall:
         if truth < 0:
             continue
         chosen = record.task[start:stop]
-        slots, times = np.unique(chosen[len(chosen) // 2 :], return_counts=True)
-        home = int(slots[times.argmax()])
+        home = int(np.bincount(chosen[len(chosen) // 2 :]).argmax())
         if truth in homes:
             recalled = home == homes[truth] and home != left
             rows.append((start, truth, recalled, _delay(chosen == home) if recalled else float("nan")))
