@@ -3,11 +3,12 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help demo test check bench bench-peers bench-streams torture soak priors test-peers audit fuzz mutants clean
+.PHONY: help demo test check coverage bench bench-peers bench-streams torture soak priors test-peers audit fuzz mutants clean
 help:
 	@echo "make demo        the methods side by side on a cheetah whose motors fail"
 	@echo "make test        the tests (ARGS='-k name' picks some)"
 	@echo "make check       linter, formatter, types, known vulnerabilities of what is pinned"
+	@echo "make coverage    the tests, and which lines of the package they run"
 	@echo "make fuzz        a million hostile files for every reader (an hour; stop and go on), in .venv-fuzz"
 	@echo "make mutants     changes the files that matter most, one thing at a time; the tests must notice (hours)"
 	@echo "make bench       the benchmarks, in 10 minutes (ARGS='--quick', '--only planning,streams')"
@@ -24,6 +25,9 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+
+coverage: .venv/.installed
+	.venv/bin/python -m pytest -n auto --dist loadfile --cov --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
 
 check: .venv/.installed
 	.venv/bin/ruff check
