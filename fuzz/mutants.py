@@ -30,7 +30,12 @@ ROOT = Path(__file__).parents[1]
 FILES = {
     "src/mole/inner.py": ("test_inner.py",),
     "src/mole/checkpoint.py": ("test_checkpoint.py", "test_checkpoint_damage.py"),
-    "src/mole/online/mole.py": ("test_mixture_reference.py", "test_mixture.py", "test_online_contract.py"),
+    "src/mole/online/mole.py": (
+        "test_learner_structure.py",
+        "test_mixture_reference.py",
+        "test_mixture.py",
+        "test_online_contract.py",
+    ),
     "src/mole/meta/maml.py": ("test_meta.py", "test_lowrank.py"),
 }
 _SECONDS = 1800  # a mutant that takes longer is counted as killed: it hangs

@@ -99,17 +99,6 @@ def test_the_state_is_a_fixed_point_and_the_second_call_does_not_compile(learner
 
 
 @every_learner
-def test_settings_are_part_of_the_structure_and_no_leaves(learner):
-    assert not [leaf for leaf in jax.tree.leaves(learner) if isinstance(leaf, bool | int | float | str)]
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_a_mixture_wants_a_prior():
-    with pytest.raises(TypeError, match=r"^Mixture got prior=3 \(int\); expected mole.MetaPrior"):
-        Mixture(3)
-
-
-@every_learner
 def test_the_same_input_gives_the_same_result_and_touches_nothing(learner):
     x, y = stream(learner, 9)
     prior = jax.tree.map(np.array, eqx.filter(learner.prior, eqx.is_array))
