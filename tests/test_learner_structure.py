@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import pytest
 
 from mole.online import Mixture
-from test_online_contract import LEARNERS
+from mole.online.base import REACH
+from test_online_contract import DX, DY, LEARNERS, PRIOR, K
 
 
 @pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
@@ -18,3 +21,62 @@ def test_settings_are_part_of_the_structure_and_no_leaves(learner):
 def test_a_mixture_wants_a_prior():
     with pytest.raises(TypeError, match=r"^Mixture got prior=3 \(int\); expected mole.MetaPrior"):
         Mixture(3)  # type: ignore[arg-type]
+
+
+SETTINGS = ("window", "likelihood_window", "score", "task_prior", "refresh", "hard", "own_memory", "candidate_window",
+            "held_out", "max_tasks", "when_full", "predict_with", "reach")  # fmt: skip
+NUMBERS = ("temperature", "stay", "alpha", "margin", "step_scale")
+
+
+def settings_of(mixture):
+    return tuple(getattr(mixture, name) for name in SETTINGS)
+
+
+def numbers_of(mixture):
+    return tuple(round(float(getattr(mixture, name)), 6) for name in NUMBERS)
+
+
+def test_the_pointwise_rule_by_default():
+    mixture = Mixture(PRIOR)
+    assert settings_of(mixture) == (K, 1, "log_prob", "sticky", None, True, True, 8, True, 5, "evict",
+                                    "most_probable", REACH)  # fmt: skip
+    assert numbers_of(mixture) == (1.0, 0.99, 1.0, 5.0 + 2.0 * DY, 0.1)
+
+
+def test_the_papers_rule_with_the_authors_values():
+    mixture = Mixture.paper(PRIOR)
+    assert settings_of(mixture) == (K, K, "loss", "crp", 20, False, False, None, True, 5, "refuse",
+                                    "most_probable", REACH)  # fmt: skip
+    assert numbers_of(mixture) == (0.02, 0.99, 1.0, 0.0, 1.0)
+
+
+def test_what_is_given_counts():
+    given = Mixture(PRIOR, window=7, margin=3.0, assignment="soft", memory="shared", judge="fitted")
+    assert (given.window, float(given.margin)) == (7, 3.0)
+    assert not (given.hard or given.own_memory or given.held_out)
+    assert Mixture.paper(PRIOR, window=7).likelihood_window == 7
+    assert Mixture.paper(PRIOR, likelihood_window=2).likelihood_window == 2
+    with pytest.raises(ValueError, match="likelihood_window"):
+        Mixture(PRIOR, likelihood_window=0)
+
+
+@pytest.mark.parametrize(("window", "candidate", "recent"), [(4, 8, 8), (3, 6, 6), (9, 8, 18), (3, None, 6)])
+def test_as_many_pairs_are_kept_as_a_step_needs(window, candidate, recent):
+    state = Mixture(PRIOR, window=window, candidate_window=candidate).init()
+    assert state.recent.x.shape == (recent, DX)
+    assert state.memory.x.shape == (5, 2 * window, DX)
+    assert Mixture(PRIOR, memory="shared").init().memory is None
+
+
+def test_what_is_told_of_a_step():
+    mixture = Mixture(PRIOR)
+    state = mixture.init()
+    told = mixture.report(state, eqx.tree_at(lambda s: s.task, state, jnp.int32(3)))
+    assert set(told) == {"responsibilities", "task", "n_tasks", "spawned", "at_capacity", "fault"}
+    assert told["task"] == 3
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_papers_rule_wants_a_prior_too():
+    with pytest.raises(TypeError, match=r"^Mixture.paper got prior=3 \(int\); expected mole.MetaPrior"):
+        Mixture.paper(3)  # type: ignore[arg-type]

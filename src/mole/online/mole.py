@@ -149,9 +149,8 @@ class Mixture(OnlineLearner):
 
     def init(self) -> MixtureState:
         """One task, θ(T_1) = θ*, and nothing seen."""
-        pairs = max(2 * self.window, self.candidate_window or 0)
-        memory = 2 * self.window if self.own_memory else None
-        return fresh(first_state(self.prior, self.max_tasks, pairs, memory))
+        pairs = 2 * self.window
+        return fresh(first_state(self.prior, self.max_tasks, pairs, pairs if self.own_memory else None))
 
     def model(self, state: MixtureState) -> Model:
         """θ(T*), the model of the most probable (or best-scoring) task."""
