@@ -144,6 +144,7 @@ def _again(options: argparse.Namespace) -> int:
     (name,) = options.only
     seeds, work = write_seeds(options.out / "seeds", {name})[name], work_folder()
     try:
+        warm_up(TARGETS[name], seeds, work)  # what a reader imports is no finding
         print(attempt(TARGETS[name], input_number(name, options.again, seeds), work))
     finally:
         shutil.rmtree(work, ignore_errors=True)

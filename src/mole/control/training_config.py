@@ -95,8 +95,8 @@ class TrainingConfig:
             iterations = self.meta.iterations
         elif number == self.rounds and self.last_iterations is not None:
             iterations = self.last_iterations
-        if number and self.last_learning_rate is not None:
-            rate *= (self.last_learning_rate / rate) ** (number / self.rounds)
+        if number == self.rounds and number and self.last_learning_rate is not None:
+            rate = self.last_learning_rate
         return dataclasses.replace(self.meta, iterations=iterations, learning_rate=rate)
 
     @property

@@ -35,7 +35,7 @@ def parquet_rows(path: str, position: Mapping[str, Any] | None) -> tuple[tuple[s
         raise FileNotFoundError(f"no file at {path}: check the path")
     try:
         file = _opened(path)
-    except (pa.ArrowException, OSError, TypeError, MemoryError) as error:
+    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
         raise ValueError(
             f"{path} is no Parquet file, or damaged ({_line(error)}): restore it from a copy"
         ) from error
