@@ -251,10 +251,10 @@ def test_the_rounds_differ_in_length_and_rate_as_asked():
     config = dataclasses.replace(CONFIG, rounds=4, meta=dataclasses.replace(CONFIG.meta, learning_rate=0.16))
     assert [config.meta_of(n).iterations for n in range(5)] == [6, 4, 4, 4, 4]
     assert {config.meta_of(n).learning_rate for n in range(5)} == {0.16}
-    falling = dataclasses.replace(config, last_iterations=9, last_learning_rate=0.01)
-    assert [falling.meta_of(n).iterations for n in range(5)] == [6, 4, 4, 4, 9]
-    rates = [falling.meta_of(n).learning_rate for n in range(5)]
-    np.testing.assert_allclose(rates, [0.16, 0.08, 0.04, 0.02, 0.01])
+    other = dataclasses.replace(config, last_iterations=9, last_learning_rate=0.01)
+    assert [other.meta_of(n).iterations for n in range(5)] == [6, 4, 4, 4, 9]
+    assert [other.meta_of(n).learning_rate for n in range(5)] == [0.16, 0.16, 0.16, 0.16, 0.01]
+    assert dataclasses.replace(other, rounds=0).meta_of(0).learning_rate == 0.16
 
 
 def test_a_precision_that_is_unknown(unchecked):

@@ -53,8 +53,8 @@ class TrainingConfig:
     last_iterations: int | None = None
     """Meta-gradient steps after the last round, which gives the result; ``round_iterations`` if None."""
     last_learning_rate: float | None = None
-    """Adam's rate at the start of the last meta-training: from ``meta.learning_rate``, that of the first, it falls by
-    the same factor in every round. None: it is the same in all."""
+    """Adam's rate at the start of the last meta-training, which gives the result; ``meta.learning_rate``, that of all
+    others, if None."""
     meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
     """Meta-training."""
 
@@ -95,7 +95,7 @@ class TrainingConfig:
             iterations = self.meta.iterations
         elif number == self.rounds and self.last_iterations is not None:
             iterations = self.last_iterations
-        if number == self.rounds and number and self.last_learning_rate is not None:
+        if number == self.rounds > 0 and self.last_learning_rate is not None:
             rate = self.last_learning_rate
         return dataclasses.replace(self.meta, iterations=iterations, learning_rate=rate)
 
