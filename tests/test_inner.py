@@ -199,6 +199,8 @@ def test_adapt_is_one_gradient_step_by_hand(kind, name):
     assert largest_difference(adapted, expected) < 1e-6
     assert largest_difference(adapted, model) > 1e-4
     assert jax.tree.structure(adapted) == jax.tree.structure(model)
+    whole = step(model, rate, Gaussian(), x, y)
+    assert largest_difference(whole, step(model, rate, Gaussian(), x, y, scale=1.0)) < 1e-6
 
 
 def test_the_step_by_hand_of_a_model_of_one_number():
