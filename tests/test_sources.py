@@ -264,7 +264,7 @@ def test_parquet_by_batches_and_from_any_row(tmp_path: Path) -> None:
         read(path)
     pq.write_table(pa.table({"column_x": [1.0]}), path, store_schema=False)
     path.write_bytes(path.read_bytes().replace(b"column_x", b"\xffolumn_x"))
-    with pytest.raises(ValueError, match="is no Parquet file, or damaged .'utf-8' codec"):
+    with pytest.raises(ValueError, match=r"is no Parquet file, or damaged .'utf-8' codec"):
         read(path)
     with pytest.raises(FileNotFoundError, match="no file at"):
         read(tmp_path / "none.parquet")
