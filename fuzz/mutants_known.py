@@ -3,6 +3,7 @@
 __all__ = ["EQUIVALENT"]
 
 _PIECES = "the size of the pieces in which a file is read"
+_TIE = "two sums of logarithms that are equal to the last bit"
 _COPY = "a needless copy: the bytes are the same"
 EQUIVALENT: dict[str, str] = {
     "_to_bytes: False → True": _COPY,
@@ -10,6 +11,8 @@ EQUIVALENT: dict[str, str] = {
     "_to_bytes: 1 → 2": "NumPy takes every negative number for the one that it works out",
     "verify: 1 → 2": _PIECES,
     "verify: 20 → 21": _PIECES,
+    "module: 1e+30 → 2e+30": "one number beyond all scores is as good as another",
+    "Mixture._iterate: judged_new > jnp.max(judged) + self.margin → judged_new >= jnp.max(judged) + self.margin": _TIE,
     "Rank1Rate.factors: True → False": "rows and columns are as many, since both are made from the same arrays",
     "weighted_mean: 1.0 → 2.5": "what is divided by it is zero",
 }

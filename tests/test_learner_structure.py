@@ -9,7 +9,7 @@ import pytest
 
 from mole.online import Mixture
 from mole.online.base import REACH
-from test_online_contract import DX, DY, LEARNERS, PRIOR, K
+from test_online_contract import DX, DY, LEARNERS, PRIOR, K, close, stream, update
 
 
 @pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
@@ -80,3 +80,17 @@ def test_what_is_told_of_a_step():
 def test_the_papers_rule_wants_a_prior_too():
     with pytest.raises(TypeError, match=r"^Mixture.paper got prior=3 \(int\); expected mole.MetaPrior"):
         Mixture.paper(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mixture", [Mixture(PRIOR), Mixture.paper(PRIOR)], ids=["pointwise", "paper"])
+def test_learn_is_an_update_of_normalised_pairs_and_steps_are_counted(mixture):
+    xs, ys = stream(mixture, 2 * K + 1)
+    told, direct = mixture.init(), mixture.init()
+    learn = eqx.filter_jit(mixture.learn)
+    for x, y in zip(xs, ys, strict=True):
+        told, _ = update(mixture, told, x, y)
+        direct = learn(direct, PRIOR.x_norm(x), PRIOR.y_norm(y))
+    assert told.step == direct.step == 2 * K + 1
+    close(told, direct)
+    first, begun = (jax.tree.leaves(state.models)[0] for state in (direct, mixture.init()))
+    assert float(jnp.max(jnp.abs(first - begun))) > 1e-4
