@@ -13,6 +13,9 @@ EQUIVALENT: dict[str, str] = {
     "verify: 20 → 21": _PIECES,
     "module: 1e+30 → 2e+30": "one number beyond all scores is as good as another",
     "Mixture._iterate: judged_new > jnp.max(judged) + self.margin → judged_new >= jnp.max(judged) + self.margin": _TIE,
+    "Mixture._iterate: 0 → 1": "the window of the likelihood is at least 1, and the larger one counts",
+    "Mixture._iterate: scores_new > jnp.max(jnp.where(used[:, None], scores, -jnp.inf), axis=0) → "
+    "scores_new >= jnp.max(jnp.where(used[:, None], scores, -jnp.inf), axis=0)": _TIE,
     "Rank1Rate.factors: True → False": "rows and columns are as many, since both are made from the same arrays",
     "weighted_mean: 1.0 → 2.5": "what is divided by it is zero",
 }

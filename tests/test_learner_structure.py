@@ -5,6 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from mole.online import Mixture
@@ -94,3 +95,25 @@ def test_learn_is_an_update_of_normalised_pairs_and_steps_are_counted(mixture):
     close(told, direct)
     first, begun = (jax.tree.leaves(state.models)[0] for state in (direct, mixture.init()))
     assert float(jnp.max(jnp.abs(first - begun))) > 1e-4
+
+
+def test_twins_are_merged_for_a_new_task_and_not_before():
+    mixture = Mixture(PRIOR, at_capacity="merge", max_tasks=2)
+    state = eqx.tree_at(
+        lambda s: (s.n_tasks, s.counts), mixture.init(), (jnp.int32(2), jnp.asarray([3.0, 5.0]))
+    )
+    x = jnp.ones(DX)
+    after, info = update(mixture, state, x, PRIOR.y_norm.inverse(PRIOR.model(PRIOR.x_norm(x))))
+    assert not info.spawned
+    np.testing.assert_allclose(after.counts, state.counts + info.responsibilities)
+
+
+def test_the_papers_rule_waits_in_silence():
+    mixture = Mixture.paper(PRIOR)
+    _, info = update(mixture, mixture.init(), jnp.ones(DX), jnp.ones(DY))
+    assert (int(info.fault), bool(info.spawned), bool(info.at_capacity), int(info.n_tasks)) == (
+        0,
+        False,
+        False,
+        1,
+    )
