@@ -98,7 +98,7 @@ test-peers: .venv-peers/.installed .venv-ns-gym/.installed
 .venv-bench-peers/.installed: constraints-bench-peers.txt
 	$(PYTHON) -m venv .venv-bench-peers
 	.venv-bench-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-bench-peers.txt \
-		torch==2.13.0 torchopt river hydra-core gymnasium tqdm ordered-set sortedcontainers termcolor pytest \
+		torch==2.13.0 torchopt river pandas hydra-core gymnasium tqdm ordered-set sortedcontainers termcolor pytest \
 		scikit-learn torchviz
 	.venv-bench-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		deep-river==0.3.4 mbrl==0.2.0
