@@ -35,6 +35,7 @@ FILES = {
         "test_mixture_reference.py",
         "test_mixture.py",
         "test_online_contract.py",
+        "test_capacity.py",
     ),
     "src/mole/meta/maml.py": ("test_meta.py", "test_lowrank.py"),
 }

@@ -117,3 +117,28 @@ def test_the_papers_rule_waits_in_silence():
         False,
         1,
     )
+
+
+def test_a_task_that_has_broken_is_the_least_probable():
+    mixture = Mixture(PRIOR)
+    state = eqx.tree_at(lambda s: s.n_tasks, mixture.init(), jnp.int32(2))
+    broken = jax.tree.map(lambda stack: stack.at[1].set(jnp.nan), state.models)
+    x = jnp.ones(DX)
+    after, info = update(
+        mixture,
+        eqx.tree_at(lambda s: s.models, state, broken),
+        x,
+        PRIOR.y_norm.inverse(PRIOR.model(PRIOR.x_norm(x))),
+    )
+    assert (int(info.task), float(info.responsibilities[1])) == (0, 0.0)
+    assert int(after.n_tasks) == 2
+
+
+def test_without_a_window_of_its_own_a_candidate_waits_for_two_windows():
+    mixture = Mixture(PRIOR, candidate_window=None, margin=0.0)
+    state, spawned = mixture.init(), []
+    for x, y in zip(*stream(mixture, 40), strict=True):
+        state, info = update(mixture, state, x, y)
+        spawned.append(bool(info.spawned))
+    assert not any(spawned[: 2 * K - 1])
+    assert any(spawned)

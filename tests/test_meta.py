@@ -141,3 +141,42 @@ def test_the_fast_path_is_refused_for_other_modules():
     model = eqx.nn.MLP(3, 2, 4, 1, key=KEY)
     with pytest.raises(TypeError, match=r"fast=True got a MLP; expected mole\.models\.MLP\. Leave fast=None"):
         meta_loss(model, ScalarRate(0.1), Gaussian(), windows(), fast=True)
+
+
+def test_steps_are_differentiated_through_unless_told_otherwise():
+    model, rate = tiny_mlp(KEY, width=4), ScalarRate(0.1)
+    data = windows(batch=1)
+    halves = [Window(data.x[0, part], data.y[0, part]) for part in (slice(0, 3), slice(3, 6))]
+    for loss, pairs in ((adapted_loss, halves), (adapted_loss_mlp, halves), (meta_loss, [data])):
+        slope = jax.jit(
+            lambda m, loss=loss, pairs=pairs, **options: eqx.filter_grad(
+                lambda theta: loss(theta, rate, Gaussian(), *pairs, **options)
+            )(m),
+            static_argnames="first_order",
+        )
+        usual, second, first = slope(model), slope(model, first_order=False), slope(model, first_order=True)
+        assert_close(usual, second, rtol=1e-6)
+        with pytest.raises(AssertionError):
+            assert_close(usual, first, rtol=1e-3)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda m, w: adapted_loss(m, ScalarRate(0.1), Gaussian(), 3, w),
+         "adapted_loss got support=3 (int); expected mole.Window."),
+        (lambda m, w: adapted_loss(m, ScalarRate(0.1), Gaussian(), w, 3),
+         "adapted_loss got query=3 (int); expected mole.Window."),
+        (lambda m, w: meta_loss(m, ScalarRate(0.1), Gaussian(), 3),
+         "meta_loss got windows=3 (int); expected mole.Window."),
+        (lambda m, w: meta_loss(m, 0.1, Gaussian(), w),
+         "meta_loss got rate=0.1 (float); expected mole.InnerRate. mole.ScalarRate(0.1) is one."),
+        (lambda m, w: meta_loss(m, ScalarRate(0.1), 3, w),
+         "meta_loss got likelihood=3 (int); expected mole.Likelihood. mole.Gaussian() is one."),
+    ],
+)  # fmt: skip
+def test_what_is_of_another_kind_is_refused(call, text):
+    with pytest.raises(TypeError) as raised:
+        call(tiny_mlp(KEY), windows())
+    assert str(raised.value) == text
