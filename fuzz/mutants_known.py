@@ -16,8 +16,8 @@ EQUIVALENT: dict[str, str] = {
     "Mixture._iterate: 0 → 1": "the window of the likelihood is at least 1, and the larger one counts",
     "Mixture._iterate: scores_new > jnp.max(jnp.where(used[:, None], scores, -jnp.inf), axis=0) → "
     "scores_new >= jnp.max(jnp.where(used[:, None], scores, -jnp.inf), axis=0)": _TIE,
-    "Mixture._iterate: responsibilities * learns → responsibilities / learns": "an infinite weight makes a step that is "
-    "not finite, which the guard refuses: nothing is learned all the same",
+    "Mixture._iterate: responsibilities * learns → responsibilities / learns": "an infinite weight makes a step "
+    "that is not finite, which the guard refuses: nothing is learned all the same",
     "Rank1Rate.factors: True → False": "rows and columns are as many, since both are made from the same arrays",
     "weighted_mean: 1.0 → 2.5": "what is divided by it is zero",
 }
