@@ -4,6 +4,7 @@ __all__ = ["EQUIVALENT"]
 
 _PIECES = "the size of the pieces in which a file is read"
 _TIE = "two sums of logarithms that are equal to the last bit"
+_PATH = "another way to the same numbers, which is faster or slower"
 _COPY = "a needless copy: the bytes are the same"
 EQUIVALENT: dict[str, str] = {
     "_to_bytes: False → True": _COPY,
@@ -18,6 +19,9 @@ EQUIVALENT: dict[str, str] = {
     "scores_new >= jnp.max(jnp.where(used[:, None], scores, -jnp.inf), axis=0)": _TIE,
     "Mixture._iterate: responsibilities * learns → responsibilities / learns": "an infinite weight makes a step "
     "that is not finite, which the guard refuses: nothing is learned all the same",
+    "meta_loss: fast is not False → fast is False": _PATH,
+    "meta_loss: False → True (#2)": _PATH,
+    "meta_loss: one is adapted_loss_mlp → one is not adapted_loss_mlp": _PATH,
     "Rank1Rate.factors: True → False": "rows and columns are as many, since both are made from the same arrays",
     "weighted_mean: 1.0 → 2.5": "what is divided by it is zero",
 }

@@ -180,3 +180,13 @@ def test_what_is_of_another_kind_is_refused(call, text):
     with pytest.raises(TypeError) as raised:
         call(tiny_mlp(KEY), windows())
     assert str(raised.value) == text
+
+
+def test_windows_may_have_any_even_number_of_pairs():
+    parts, _ = case("scalar", Gaussian())
+    data = windows(batch=2, length=4)
+    one_by_one = [
+        adapted_loss(*parts, Gaussian(), Window(x[:2], y[:2]), Window(x[2:], y[2:]))
+        for x, y in zip(data.x, data.y, strict=True)
+    ]
+    np.testing.assert_allclose(meta_loss(*parts, Gaussian(), data), np.mean(one_by_one), rtol=1e-5)
