@@ -140,10 +140,8 @@ def _judged(error: Exception, target: Target) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = bool(frames) and frames[-1].filename.startswith(_PACKAGE)
     text = str(error)
-    known = type(error) in (
-        *target.errors,
-        DamagedError,
-    )  # others that inherit from ours, such as UnicodeError, are not
+    # Others that inherit from ours, such as UnicodeError, are no refusals.
+    known = type(error) in (*target.errors, DamagedError)
     if not known or not ours or not 20 <= len(text) <= _LONGEST_TEXT:
         raise Finding(
             f"no refusal of ours ({len(text)} characters): {type(error).__name__}: {text[:300]}\n{_tail(error)}"

@@ -80,15 +80,15 @@ def fit_prior(
             soft_wrap=True,
         )
     running = TrainingFile(out.with_name(f"{out.name}.part"), Periodic(seconds=every_seconds))
+    provenance = {
+        "command": invocation.get(),
+        "target": target,
+        "rows": sum(good for good, _ in counts),
+    }
     with file_lock(out), console.status("training"):
         prior = estimators.fit_prior(
             trajectories, kind=kind, width=width, seed=seed, schema=schema, labels=labels, checkpoint=running
         )
-        provenance = {
-            "command": invocation.get(),
-            "target": target,
-            "rows": sum(good for good, _ in counts),
-        }
         estimators.save_stream_prior(out, prior, provenance)
         running.remove()
     console.print(f"prior: {out}")

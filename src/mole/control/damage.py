@@ -21,13 +21,12 @@ def set_damaged_aside(folder: Path) -> None:
     Raises:
         mole.checkpoint.CheckpointError: if a prior is of a newer format.
     """
-    for path in sorted(folder.glob("*.mole")):
-        try:
-            checkpoint.verify(path)
-        except DamagedError as error:
-            set_aside(path, error, "this stage")
-    for path in sorted(folder.glob("data-*.npz")):
-        try:
-            load_stretches(path)
-        except ValueError as error:
-            set_aside(path, error, "this stage")
+    for names, read, damaged in (
+        ("*.mole", checkpoint.verify, DamagedError),
+        ("data-*.npz", load_stretches, ValueError),
+    ):
+        for path in sorted(folder.glob(names)):
+            try:
+                read(path)
+            except damaged as error:
+                set_aside(path, error, "this stage")

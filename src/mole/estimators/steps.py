@@ -73,11 +73,9 @@ class Engine:
         arrays, rest = eqx.partition(learner, eqx.is_array)
         state = learner.init() if state is None else state
         constants, kept = jax.tree.flatten(rest)
-        layouts = layout_of(arrays), layout_of(state)
-        self._programs = _programs(*layouts, tuple(constants), kept)
-        self._fixed, self._moving = (
-            self._programs.packed(part, which) for which, part in enumerate((arrays, state))
-        )
+        fixed, self._layout = layout_of(arrays), layout_of(state)
+        self._programs = _programs(fixed, self._layout, tuple(constants), kept)
+        self._fixed, self._moving = _pack(fixed, arrays), _pack(self._layout, state)
         self.dx, self._dy = learner.prior.input_size, learner.prior.target_size
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -87,7 +85,7 @@ class Engine:
     @property
     def state(self) -> Any:
         """The state after the last pair."""
-        return self._programs.state(self._moving)
+        return _unpack(self._layout, self._moving)
 
     def learn(self, x: np.ndarray, y: np.ndarray) -> Learned:
         """Predict, then learn one pair."""
@@ -103,11 +101,12 @@ class Engine:
         return np.asarray(self._programs.predict(self._fixed, self._moving, x))
 
 
+_pack, _unpack = (jax.jit(function, static_argnums=0) for function in (pack, unpack))
+
+
 class _Programs(NamedTuple):
     """The compiled functions of an engine: of the learner's vectors, the state's vectors, and numbers."""
 
-    packed: Any
-    state: Any
     learn: Any
     predict: Any
 
@@ -130,12 +129,7 @@ def _programs(fixed: Layout, moving: Layout, constants: tuple[Any, ...], kept: A
     def predict(learner: list[Array], state: list[Array], x: Array) -> Array:
         return jnp.stack(learner_of(learner).predict(unpack(moving, state), x))
 
-    return _Programs(
-        packed=jax.jit(lambda tree, which: pack((fixed, moving)[which], tree), static_argnums=1),
-        state=jax.jit(functools.partial(unpack, moving)),
-        learn=learn,
-        predict=predict,
-    )
+    return _Programs(learn, predict)
 
 
 def _learned(learner: Any, state: Any, x: Array, y: Array) -> tuple[Any, Array]:

@@ -68,7 +68,6 @@ class Family:
         return {name: known[name] for name in self.chosen or known}
 
 
-# The inner rates have far to go from one value for all; late rounds need smaller steps (docs/training.md).
 _MOTORS_VALIDATION = ("alternate:1/-1/1/1/-1/1,-1/-1/1/-1/1/1,1/1/1/-1/-1/-1:150",)
 
 FAMILIES: dict[str, Family] = {

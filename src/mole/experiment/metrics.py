@@ -149,9 +149,9 @@ def _delay(at_home: np.ndarray) -> float:
     return float("nan")
 
 
-def _counts(values: np.ndarray, axis: int = 0) -> np.ndarray:
-    """How often each value occurs along an axis; `numpy.bincount` takes memory for the largest one."""
-    return np.unique(values, axis=axis, return_counts=True)[1]
+def _counts(values: np.ndarray) -> np.ndarray:
+    """How often each value ``[n]`` or column ``[rows, n]`` occurs; `numpy.bincount` takes memory for the largest."""
+    return np.unique(values, axis=-1, return_counts=True)[1]
 
 
 def adjusted_rand(labels: np.ndarray, truth: np.ndarray) -> float:
@@ -173,9 +173,7 @@ def adjusted_rand(labels: np.ndarray, truth: np.ndarray) -> float:
     def pairs(counts: np.ndarray) -> float:
         return float((counts * (counts - 1.0) / 2).sum())
 
-    together, in_rows, in_columns = (
-        pairs(_counts(values, axis)) for values, axis in ((both, 1), (both[0], 0), (both[1], 0))
-    )
+    together, in_rows, in_columns = (pairs(_counts(values)) for values in (both, *both))
     total = pairs(np.asarray([known.sum()]))
     expected = in_rows * in_columns / total if total else 0.0
     most = (in_rows + in_columns) / 2

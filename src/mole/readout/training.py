@@ -127,7 +127,8 @@ def train_readout_prior(
     optimiser = _optimiser(config)
     state = optimiser.init(eqx.filter(fit, eqx.is_inexact_array))
     start = TrainingState(fit, state, best=(), best_loss=0.0, stale=0, done=0)
-    with kept(checkpoint, start, described(config, key, [items], [1.0], fit)) as keeper:
+    about = {} if checkpoint is None else described(config, key, [items], [1.0], fit)
+    with kept(checkpoint, start, about) as keeper:
         fit, state, done = keeper.state.fit, keeper.state.opt_state, keeper.state.done
         while done < config.iterations:
             steps = min(_CHUNK, config.iterations - done)
