@@ -61,8 +61,9 @@ def main(args: list[str] | None = None) -> int:
     if args is None:  # a caller in the same process has settings of its own
         use_compilation_cache()
         tell_in_one_line()
-        if words[:1] == ["stream"] and _AT_ONCE.upper() not in os.environ:
-            # To hand the small program of one row to another thread takes longer than to run it.
+        if words[:1] == ["stream"] and os.environ.get(_AT_ONCE.upper(), "0").lower() in ("0", "false"):
+            # To hand the small program of one row to another thread takes longer than to run it. JAX has the setting,
+            # but reads no variable for it.
             jax.config.update(_AT_ONCE, False)
     invocation.set(shlex.join(["mole", *words]))
     try:
