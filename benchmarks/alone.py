@@ -38,7 +38,7 @@ def _control(size: str, planner: str) -> Callable[[], Any]:
 
     from mole import Mixture
     from mole.control.agent import Agent, jit_act, jit_observe
-    from mole.envs.half_cheetah import DYNAMICS
+    from mole.envs.cheetah.motors import DYNAMICS
 
     agent = Agent(Mixture(make_prior(size)), PLANNERS[planner], DYNAMICS)
     state, obs, action = agent.init(), np.zeros(18, np.float32), np.zeros(6, np.float32)

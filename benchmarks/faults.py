@@ -1,6 +1,6 @@
 """Faults in a stream of three regimes that return, and the error afterwards. ARGS: ``--seeds N``, ``--learner NAME``.
 
-For every learner and fault of `mole.streams.faults` the table gives the mean loss from 2k steps after the fault on, as
+For every learner and fault of `mole.pipeline.faults` the table gives the mean loss from 2k steps after the fault on, as
 a multiple of the same learner's on the same pairs of the clean stream: the median over seeds, and the worst.
 """
 
@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole.models import Linear, Normalizer
+from mole.learning.models import Linear, Normalizer
+from mole.learning.prior import MetaPrior
 from mole.online import Continuous, KShot, Mixture, Oracle, Static, count_faults
-from mole.prior import MetaPrior
+from mole.pipeline.faults import FAULTS, Faulty, inject
 from mole.readout import ReadoutMixture, ReadoutPrior
-from mole.streams.faults import FAULTS, Faulty, inject
 
 DX, DY, K = 3, 6, 8
 REGIMES, VISIT, STEPS = 3, 60, 720

@@ -19,7 +19,7 @@ from rich.table import Table
 from mole.experiment.families import FAMILIES
 from mole.experiment.gap import BUDGETS, GapConfig, measure_gap
 from mole.experiment.methods import settings_for
-from mole.shipped import shipped_priors
+from mole.priors.shipped import shipped_priors
 
 
 def number(value: float | None) -> str:

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole import MetaPrior, Mixture, adapt
-from mole.inner import window_loss
-from mole.online.em import pick
+from mole.learning.inner import window_loss
+from mole.online.stack import pick
 
 
 @eqx.filter_jit

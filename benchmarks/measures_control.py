@@ -14,7 +14,7 @@ from timing import Row, blocked, interleaved, row
 
 from mole import Mixture, Static
 from mole.control.agent import Agent, AgentState, jit_act, jit_observe
-from mole.envs.half_cheetah import DYNAMICS
+from mole.envs.cheetah.motors import DYNAMICS
 
 GROUP = "control"
 

@@ -14,8 +14,8 @@ from scenes import HIGH, LOW, SIZES, make_prior
 from timing import Row, Skipped, Timed, blocked, interleaved, row
 
 from mole.control.agent import LearnedDynamics
-from mole.envs.half_cheetah import DYNAMICS
-from mole.models import narrow_weights
+from mole.envs.cheetah.motors import DYNAMICS
+from mole.learning.models import narrow_weights
 from mole.planning import CEM, Planner, RandomShooting
 
 GROUP = "planning"

@@ -15,7 +15,7 @@ from peer_client import Peers, prepared
 from timing import Row, Skipped, Timed, blocked, interleaved, row
 
 from mole import Fleet, Normalizer, OnlineRegressor, ReadoutMixture, ReadoutPrior
-from mole.streams import make_stream
+from mole.datasets import make_stream
 
 GROUP = "streams"
 WIDTH, DEPTH, _ALONE, _STREAMS, _STEPS = 32, 2, 16, 2000, 20

@@ -15,7 +15,7 @@ import numpy as np
 from measures_streams import LENGTH, STREAM, make_prior
 
 from mole import OnlineRegressor
-from mole.streams import make_stream
+from mole.datasets import make_stream
 
 _LOOPS, _PAIRS, _WARM = 9, 400, 50
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole import MLP, MetaPrior, Mixture, Normalizer, OnlineLearner, Rank1Rate, Window
-from mole.envs.half_cheetah import DYNAMICS
+from mole.envs.cheetah.motors import DYNAMICS
 
 SIZES = {"2x256": (256, 2), "3x512": (512, 3)}
 DX, DY, K = DYNAMICS.feature_dim, DYNAMICS.delta_dim, 16

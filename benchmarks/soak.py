@@ -22,12 +22,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole import checkpoint
 from mole._types import Array
-from mole.models import Linear, Normalizer
+from mole.files import checkpoint
+from mole.learning.models import Linear, Normalizer
+from mole.learning.prior import MetaPrior
 from mole.online import Mixture
 from mole.online.guard import Fault
-from mole.prior import MetaPrior
 from mole.readout import ReadoutMixture, ReadoutPrior
 
 DX, DY, REGIMES, ROOM = 3, 2, 7, 4

@@ -10,7 +10,7 @@ from mole.envs import spec_for
 from mole.experiment.metrics import summarise
 from mole.experiment.worlds import KnownTask
 from mole.planning import CEM
-from mole.shipped import shipped_priors
+from mole.priors.shipped import shipped_priors
 
 ENV, SCHEDULE, STEPS = "mole/HalfCheetahMotors-v0", "alternate:A,B:100", 1000
 env = gymnasium.make(ENV, schedule=SCHEDULE, episode_steps=None)

@@ -12,12 +12,12 @@ from ns_gym.wrappers import MujocoWrapper
 from mole import Mixture, load_prior
 from mole.control.agent import Agent
 from mole.control.episode import run_episode
-from mole.envs.half_cheetah import DYNAMICS, ENV_ID
-from mole.envs.ns_gym import PlainNSGym
+from mole.envs.cheetah.motors import DYNAMICS, ENV_ID
+from mole.envs.wrappers.ns_gym import PlainNSGym
 from mole.experiment.metrics import summarise
 from mole.experiment.worlds import KnownTask
 from mole.planning import CEM
-from mole.shipped import shipped_priors
+from mole.priors.shipped import shipped_priors
 
 STEPS = 1000
 # The same body, observations and reward as ours; what changes is NS-Gym's: the torso's mass, every 100 steps.

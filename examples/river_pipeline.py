@@ -4,7 +4,7 @@ import random
 
 from river import evaluate, linear_model, metrics, preprocessing
 
-from mole.streams.river import MoleRegressor
+from mole.adapters.river import MoleRegressor
 
 STEPS, PERIOD = 1000, 100
 rng = random.Random(0)

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.linear_model import SGDClassifier
 
-from mole.streams.sklearn import MoleClassifier
+from mole.adapters.sklearn import MoleClassifier
 
 BATCHES, ROWS, FIRST = 40, 50, 10
 rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from typing import Any
 
 import mole
 from fuzz.targets import Target
-from mole.checkpoint import DamagedError
+from mole.files.checkpoint import DamagedError
 
 __all__ = ["Finding", "attempt", "warm_up", "work_folder"]
 

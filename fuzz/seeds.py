@@ -11,18 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole import MLP, MetaPrior, Normalizer, ScalarRate
-from mole.checkpoint import save
-from mole.control.data import save_stretches
 from mole.control.episode import Stretch
 from mole.control.records import Recorder
+from mole.control.stages import save_stretches
 from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor, StreamPrior, save_stream_prior
-from mole.prior_file import save_prior
+from mole.files.checkpoint import save
+from mole.pipeline.run_file import SavedRun, save_run
+from mole.pipeline.runner import StreamRun, StreamSettings
+from mole.pipeline.sources import Row
+from mole.priors.file import save_prior, save_readout_prior
 from mole.readout import ReadoutPrior
-from mole.readout.file import save_readout_prior
-from mole.streams.encoding import RowEncoder
-from mole.streams.run_file import SavedRun, save_run
-from mole.streams.runner import StreamRun, StreamSettings
-from mole.streams.sources import Row
+from mole.rows.encoding import RowEncoder
 
 __all__ = ["SETTINGS", "like_of_checkpoint", "write_seeds"]
 

@@ -11,17 +11,15 @@ import numpy as np
 
 from fuzz.mutations import Mutator, mutate_archive, mutate_bytes, mutate_checkpoint, mutate_text
 from fuzz.seeds import SETTINGS, like_of_checkpoint
-from mole.checkpoint import CheckpointError, load, read_header
-from mole.control.claim import claim_folder
-from mole.control.data import load_stretches
 from mole.control.records import EpisodeRecord
+from mole.control.stages import claim_folder, load_stretches
 from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor, load_stream_prior
-from mole.prior_file import load_prior
-from mole.readout.file import load_readout_prior
+from mole.files.checkpoint import CheckpointError, load, read_header
+from mole.pipeline.run_file import load_run
+from mole.pipeline.sources import SourceError, open_source
+from mole.priors.file import load_prior, load_readout_prior
 from mole.report.digest import digest_of
-from mole.streams._checks import RowChecks
-from mole.streams.run_file import load_run
-from mole.streams.sources import SourceError, open_source
+from mole.rows.checks import RowChecks
 
 __all__ = ["TARGETS", "Target"]
 

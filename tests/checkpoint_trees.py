@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole.checkpoint import read_header
+from mole.files.checkpoint import read_header
 
 PREAMBLE, DIGEST = struct.Struct("<8sIQ"), 32
 

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole._types import Array, Key, Trajectory, Window
-from mole.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate
-from mole.likelihoods import Gaussian, Likelihood
-from mole.models import MLP, Normalizer
-from mole.prior import MetaPrior
+from mole.learning.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate
+from mole.learning.likelihoods import Gaussian, Likelihood
+from mole.learning.models import MLP, Normalizer
+from mole.learning.prior import MetaPrior
 
 RATES = ("scalar", "layer", "rank1")
 

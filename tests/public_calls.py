@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import mole
-import mole.checkpoint
 import mole.control
+import mole.datasets
+import mole.files.checkpoint
 import mole.meta
 import mole.online
 import mole.planning
 import mole.readout
-import mole.streams
 from helpers import tiny_mlp, tiny_prior
 from mole import envs
 
@@ -193,14 +193,14 @@ def calls() -> list[Call]:
              {**searching, "iterations": "size", "temperature": "number", "noise_std": "number",
               "noise_correlation": "share"}),
         Call("RandomShooting", mole.planning.RandomShooting, search, searching),
-        Call("make_stream", mole.streams.make_stream, {"name": "linear-fresh", "length": 20, "seed": 0},
+        Call("make_stream", mole.datasets.make_stream, {"name": "linear-fresh", "length": 20, "seed": 0},
              {"name": "choice", "length": "size", "seed": "seed"}),
-        Call("sinusoid_stream", mole.streams.sinusoid_stream,
+        Call("sinusoid_stream", mole.datasets.sinusoid_stream,
              {"length": 20, "seed": 0, "n_tasks": 2, "switch_probability": 0.1},
              {"length": "size", "seed": "seed", "n_tasks": "size or None", "switch_probability": "share"}),
-        Call("sinusoid_tasks", mole.streams.sinusoid_tasks, {"n": 2, "length": 20, "seed": 0},
+        Call("sinusoid_tasks", mole.datasets.sinusoid_tasks, {"n": 2, "length": 20, "seed": 0},
              {"n": "size", "length": "size", "seed": "seed"}),
-        Call("Stream", mole.streams.Stream,
+        Call("Stream", mole.datasets.Stream,
              {"x": np.zeros((5, 2)), "y": np.zeros((5, 1)), "task": np.zeros(5, int), "name": "s"},
              {"x": "rows", "y": "rows", "task": "rows", "kind": "choice"}),
         Call("generic_spec", envs.generic_spec, {"obs_dim": 3, "act_dim": 1, "reward": lambda o, a, n: o[0]},
@@ -226,8 +226,8 @@ def calls() -> list[Call]:
              {"env": "object", "agent": "object", "steps": "size", "meta": "dict"}),
         Call("load_prior", mole.load_prior, {}, {"path": "path"}),
         Call("load_stream_prior", mole.load_stream_prior, {}, {"path": "path"}),
-        Call("checkpoint.load", mole.checkpoint.load, {"like": {}, "kind": "x"}, {"path": "path"}),
-        Call("checkpoint.read_header", mole.checkpoint.read_header, {}, {"path": "path"}),
+        Call("checkpoint.load", mole.files.checkpoint.load, {"like": {}, "kind": "x"}, {"path": "path"}),
+        Call("checkpoint.read_header", mole.files.checkpoint.read_header, {}, {"path": "path"}),
         Call("OnlineRegressor.load", mole.OnlineRegressor.load, {}, {"path": "path"}),
         Call("EpisodeRecord.load", mole.control.EpisodeRecord.load, {}, {"path": "path"}),
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mole.streams.encoding import RowEncoder
+from mole.rows.encoding import RowEncoder
 
 __all__ = ["FakeClassifier", "FakeRegressor"]
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from helpers import bits
-from mole.models import Linear, Normalizer
+from mole.learning.models import Linear, Normalizer
+from mole.learning.prior import MetaPrior
 from mole.online import Mixture
 from mole.online.capacity import age, closest, least_recent, make_room, merge, task_distances
-from mole.prior import MetaPrior
 from mole.readout import Belief, ReadoutMixture, ReadoutPrior
 from mole.readout.belief import absorb, bounded, forecast
 from mole.readout.capacity import distance, merged, merged_tasks

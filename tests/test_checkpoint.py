@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from checkpoint_trees import DIGEST, PREAMBLE, Part, bits, make_tree
-from mole import checkpoint
-from mole.atomic import atomic_file
-from mole.checkpoint import CheckpointError, DamagedError, load, placeholder, read_header, save, verify
+from mole.files import checkpoint
+from mole.files.atomic import atomic_file
+from mole.files.checkpoint import CheckpointError, DamagedError, load, placeholder, read_header, save, verify
 
 
 class Unclear(str):

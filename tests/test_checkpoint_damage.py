@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkpoint_trees import bits, forge, make_tree, rewrite_header, stored_leaves
-from mole.checkpoint import CheckpointError, load, read_header, save
+from mole.files.checkpoint import CheckpointError, load, read_header, save
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mole._types import Trajectory
-from mole.checkpoint import CheckpointError
 from mole.estimators import OnlineClassifier, OnlineRegressor, fit_prior
+from mole.files.checkpoint import CheckpointError
 from mole.readout import ReadoutConfig
 
 SMALL = {"max_tasks": 4, "candidates": 4, "drift": (1e-6, 1e-2)}  # one compilation per number of outputs

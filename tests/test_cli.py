@@ -18,14 +18,14 @@ from mole.cli import main
 from mole.commands import common, demo
 from mole.commands import tune as tuning
 from mole.control.episode import EpisodeError
-from mole.envs.half_cheetah import DYNAMICS
+from mole.envs.cheetah.motors import DYNAMICS
 from mole.experiment.config import EvalConfig
 from mole.experiment.evaluate import Job, WorkerLost
 from mole.experiment.families import FAMILIES
 from mole.experiment.methods import METHODS
 from mole.experiment.tune import VALIDATION_SEEDS, VALIDATION_STEPS, Trial
-from mole.interrupts import Terminated
-from mole.prior_file import load_prior, save_prior
+from mole.files.processes import Terminated
+from mole.priors.file import load_prior, save_prior
 from stand_in_runs import stand_in_jobs
 
 ENV = "mole/HalfCheetahMotors-v0"

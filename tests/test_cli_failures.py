@@ -13,7 +13,7 @@ from mole.cli import main
 from mole.control.records import EpisodeRecord
 from mole.envs.spec import spec_for
 from mole.experiment.worlds import make_world
-from mole.prior_file import save_prior
+from mole.priors.file import save_prior
 
 BROKEN = """
 import gymnasium

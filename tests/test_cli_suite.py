@@ -16,14 +16,14 @@ from mole.cli import main
 from mole.commands import common, suite
 from mole.commands import report as reporting
 from mole.control.records import EpisodeRecord
-from mole.envs.half_cheetah import DYNAMICS
+from mole.envs.cheetah.motors import DYNAMICS
 from mole.experiment.commandline import train_command
 from mole.experiment.evaluate import Job
 from mole.experiment.families import FAMILIES
 from mole.experiment.methods import METHODS, UNTUNED
 from mole.experiment.suite import SUITES
 from mole.meta import MetaConfig
-from mole.prior_file import save_prior
+from mole.priors.file import save_prior
 from stand_in_runs import stand_in_jobs
 
 ENV = "mole/HalfCheetahMotors-v0"

@@ -18,11 +18,11 @@ from rich.console import Console
 from mole.control.records import EpisodeRecord
 from mole.experiment.config import Cell
 from mole.experiment.evaluate import Tick
+from mole.priors.shipped import shipped_priors
 from mole.report import demo
 from mole.report.console import LiveRuns, results_table, runs_csv, summary
 from mole.report.demo import demo_video
 from mole.report.tables import rows_of
-from mole.shipped import shipped_priors
 
 SCHEDULE = "alternate:A,B:50"
 

@@ -21,10 +21,8 @@ from hypothesis import strategies as st
 
 from machines import check_the_seed_decides, elsewhere, random_actions, red, rollout  # noqa: F401
 from mole.envs import CrawlerLegsEnv, spec_for
-from mole.envs._crawler_model import JOINTS, LOCK_ANGLES, load_model, observe
-from mole.envs._rendering import offscreen_problem
-from mole.envs.crawler import DYNAMICS, ENV_ID, SCHEDULES, SETTINGS, reward
-from mole.envs.legs import (
+from mole.envs.crawler.env import DYNAMICS, ENV_ID, SCHEDULES, SETTINGS, reward
+from mole.envs.crawler.legs import (
     CODES,
     TRAINED,
     UNSEEN,
@@ -34,7 +32,9 @@ from mole.envs.legs import (
     trained_pairs,
     unseen_legs,
 )
-from mole.envs.schedule_text import parse_schedule
+from mole.envs.crawler.model import JOINTS, LOCK_ANGLES, load_model, observe
+from mole.envs.schedules.text import parse_schedule
+from mole.envs.simulation import offscreen_problem
 
 STILL = np.zeros(12)
 FEATURES, DELTA, APPLY = (jax.jit(f) for f in (DYNAMICS.features, DYNAMICS.delta, DYNAMICS.apply_delta))

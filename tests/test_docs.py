@@ -21,10 +21,10 @@ from mole import Info, MetaConfig, MetaPrior, Mixture, Normalizer, Rank1Rate, me
 from mole.cli import main
 from mole.control.records import EpisodeRecord
 from mole.envs import parse_schedule
-from mole.envs.half_cheetah import DYNAMICS, SCHEDULES
+from mole.envs.cheetah.motors import DYNAMICS, SCHEDULES
 from mole.experiment.methods import METHODS, Priors, learner_for
-from mole.meta.groups import as_groups
-from mole.prior_file import PriorHeader
+from mole.meta.tasks import as_groups
+from mole.priors.file import PriorHeader
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
@@ -111,7 +111,7 @@ def test_an_example_runs(
     path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     priors = (workplace / "prior.mole",) * 2
-    monkeypatch.setattr("mole.shipped.shipped_priors", lambda env_id: priors)
+    monkeypatch.setattr("mole.priors.shipped.shipped_priors", lambda env_id: priors)
     code = path.read_text()
     for old, new in SHORTER[path.name].items():
         assert old in code, f"{path.name} no longer has {old!r}: shorten it in another way"

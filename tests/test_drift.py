@@ -12,9 +12,9 @@ pytest.importorskip("mujoco")
 
 import gymnasium
 
-from mole.envs.half_cheetah import ENV_ID, SCHEDULES, SETTINGS
-from mole.envs.schedule import Schedule, TaskNumbers
-from mole.envs.schedule_text import Vocabulary, parse_schedule
+from mole.envs.cheetah.motors import ENV_ID, SCHEDULES, SETTINGS
+from mole.envs.schedules.schedule import Schedule, TaskNumbers
+from mole.envs.schedules.text import Vocabulary, parse_schedule
 
 WORDS = Vocabulary(values={"low": np.array([1.0, 0.0]), "high": np.array([3.0, -2.0])})
 

@@ -13,7 +13,7 @@ pytest.importorskip("mujoco")
 import gymnasium
 
 from mole.envs import DynamicsSpec, generic_spec, register_spec, spec_for
-from mole.envs.half_cheetah import DYNAMICS, ENV_ID, apply_delta, delta, features, position, posture, reward
+from mole.envs.cheetah.motors import DYNAMICS, ENV_ID, apply_delta, delta, features, position, posture, reward
 
 OBS = np.arange(18.0) / 10
 NEXT = OBS + np.linspace(-0.3, 0.4, 18)

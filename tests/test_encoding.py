@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mole.streams.encoding import RowEncoder, Schema, as_row
+from mole.rows.encoding import RowEncoder, Schema, as_row
 
 
 def watched(rows: Any, **settings: Any) -> RowEncoder:

@@ -19,8 +19,8 @@ from gymnasium.utils.env_checker import check_env
 
 from machines import check_the_seed_decides, elsewhere, random_actions, red, rollout  # noqa: F401
 from mole.envs import HalfCheetahMotorsEnv
-from mole.envs._rendering import offscreen_problem
-from mole.envs.half_cheetah import ENV_ID, reward
+from mole.envs.cheetah.motors import ENV_ID, reward
+from mole.envs.simulation import offscreen_problem
 
 A = np.array([1.0, 1, -1, -1, -1, 1])
 GEAR = np.array([120.0, 90, 60, 120, 60, 30])

@@ -10,9 +10,9 @@ import pytest
 from helpers import tiny_prior
 from mole.control import pilot as module
 from mole.control.agent import Agent
-from mole.control.data import load_stretches, random_rollout, save_stretches, to_trajectories
 from mole.control.episode import EpisodeError, Stretch, run_episode
 from mole.control.records import EpisodeRecord
+from mole.control.stages import load_stretches, random_rollout, save_stretches, to_trajectories
 from mole.online import Oracle, Static
 from point_mass import HIGH, LOW, META, SPEC, PointMass, PointTruth, make_agent
 

@@ -15,16 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mole import checkpoint
-from mole.checkpoint import CheckpointError
 from mole.estimators import OnlineClassifier, OnlineRegressor, StreamPrior
-from mole.inner import LayerRate
-from mole.models import MLP, Normalizer
+from mole.files import checkpoint
+from mole.files.checkpoint import CheckpointError
+from mole.learning.inner import LayerRate
+from mole.learning.models import MLP, Normalizer
+from mole.learning.prior import MetaPrior
 from mole.online import Mixture
-from mole.prior import MetaPrior
-from mole.prior_file import save_prior
+from mole.priors.file import save_prior
 from mole.readout import ReadoutPrior
-from mole.streams.encoding import RowEncoder
+from mole.rows.encoding import RowEncoder
 
 Pair = tuple[Any, float]
 SMALL = {"max_tasks": 4, "candidates": 4, "drift": (1e-6, 1e-2)}  # one compilation for most tests

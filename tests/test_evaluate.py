@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 
 from helpers import tiny_prior
-from mole.control.claim import claim_folder
-from mole.control.data import load_stretches
-from mole.control.episode_file import EpisodeFile
 from mole.control.records import EpisodeRecord, Recorder
-from mole.envs.half_cheetah import DYNAMICS
+from mole.control.resume import EpisodeFile
+from mole.control.stages import claim_folder, load_stretches
+from mole.envs.cheetah.motors import DYNAMICS
 from mole.experiment import evaluate as evaluating
 from mole.experiment import tune as tuning
 from mole.experiment.cell import failed_cell, load_priors, run_cell
@@ -27,10 +26,9 @@ from mole.experiment.evaluate import Done, Job, Tick, evaluate, run_jobs
 from mole.experiment.methods import METHODS, SIMULATOR, TUNED, Priors, learner_for
 from mole.experiment.tune import TRIALS, trials_of, tune
 from mole.experiment.worlds import make_world
-from mole.generations import Periodic, RecoveryWarning
-from mole.lock import InUseError, folder_lock
+from mole.files.generations import InUseError, Periodic, RecoveryWarning, folder_lock
 from mole.online import Continuous, KShot, Mixture, Oracle, Static
-from mole.prior_file import save_prior
+from mole.priors.file import save_prior
 from mole.report.replay import replay_frames
 from mole.report.video import rendering_available
 

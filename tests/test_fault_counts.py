@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor
-from mole.estimators.scaling import robust_normalizer
-from mole.models import Normalizer
+from mole.learning.models import Normalizer
 from mole.readout import ReadoutPrior
+from mole.rows.scaling import robust_normalizer
 
 SMALL = {"max_tasks": 2, "candidates": 3, "drift": (1e-6,)}
 PRIOR = ReadoutPrior.untrained(

@@ -10,7 +10,7 @@ from benchmarks.faults import ORDER, PLAUSIBLE, WILD, clean_stream, learners, ou
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mole.streams.faults import FAULTS, inject
+from mole.pipeline.faults import FAULTS, inject
 
 X, Y = clean_stream()
 LEARNERS = learners()

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from helpers import tiny_prior
-from mole.checkpoint import CheckpointError
 from mole.estimators import Fleet, OnlineRegressor, StreamPrior
-from mole.models import Normalizer
+from mole.files.checkpoint import CheckpointError
+from mole.learning.models import Normalizer
 from mole.online import Mixture
 from mole.readout import ReadoutMixture, ReadoutPrior
 

@@ -15,7 +15,7 @@ from fuzz.run import input_number
 from fuzz.seeds import write_seeds
 from fuzz.targets import TARGETS, Target
 
-from mole.checkpoint import CheckpointError
+from mole.files.checkpoint import CheckpointError
 
 ROOT = Path(__file__).parents[1]
 

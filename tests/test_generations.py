@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mole import checkpoint
-from mole.atomic import atomic_file, atomic_text, generations, remove_generations, remove_leftovers
-from mole.checkpoint import CheckpointError, DamagedError
-from mole.generations import Periodic, RecoveryWarning, newest, tell_in_one_line
+from mole.files import checkpoint
+from mole.files.atomic import atomic_file, atomic_text, generations, remove_generations, remove_leftovers
+from mole.files.checkpoint import CheckpointError, DamagedError
+from mole.files.generations import Periodic, RecoveryWarning, newest, tell_in_one_line
 
 CALLS = ("fsync", "replace", "open")
 

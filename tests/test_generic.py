@@ -13,12 +13,12 @@ from gymnasium import spaces
 
 from helpers import tiny_prior
 from mole.control.agent import Agent
-from mole.control.data import random_rollout, to_trajectories
 from mole.control.episode import run_episode
+from mole.control.stages import random_rollout, to_trajectories
 from mole.envs import FlatSpaces, RewardInObservation, agent_env, generic_spec, register_reward, spec_for
-from mole.envs.generic import learned_reward_spec
-from mole.envs.half_cheetah import ENV_ID, HalfCheetahMotorsEnv
+from mole.envs.cheetah.motors import ENV_ID, HalfCheetahMotorsEnv
 from mole.envs.spec import registered_reward
+from mole.envs.wrappers.generic import learned_reward_spec
 from mole.online import KShot
 from mole.planning import CEM, rollout
 

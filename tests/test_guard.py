@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from helpers import bits, random_pairs, tiny_prior
-from mole.inner import adapt
-from mole.likelihoods import Categorical, Gaussian
-from mole.models import Linear
+from mole.learning.inner import adapt
+from mole.learning.likelihoods import Categorical, Gaussian
+from mole.learning.models import Linear
 from mole.online import Continuous, Fault, KShot, Mixture, Oracle, Static, count_faults
 from mole.online.base import Pairs
 from mole.online.em import crp_log_prior, e_step, restarted

@@ -14,52 +14,35 @@ SOURCE = Path(__file__).parents[1] / "src" / "mole"
 FILES = sorted(SOURCE.rglob("*.py"))
 LONGEST = 300  # lines
 
-# room -> rooms or single modules that it may import; a room is a file or folder of src/mole, "mole" the root. A module
-# of a folder may be a room of its own, which is then no part of the folder's: the estimators encode rows as streams do,
-# and the adapters of streams wrap estimators.
-CORE = "_expect _types models likelihoods inner prior checkpoint"
-ENCODING = "streams.encoding streams._inputs streams._columns streams._values"
-RUNS = "atomic generations interrupts lock"
-LEARNING = f"{CORE} {RUNS} _npz prior_file lowrank meta online readout estimators"
-CONTROL = f"{LEARNING} planning control envs"
+# room -> rooms or single modules that it may import, all of them above it in the table; a room is a file or folder of
+# src/mole, "mole" the root. A module of a folder may be a room of its own, which is then no part of the folder.
+BASE = "_types _expect"
+LEARNERS = f"{BASE} files learning meta online readout"
+MODELS = f"{LEARNERS} rows datasets priors"
+CONTROL = f"{MODELS} planning envs control"
+STREAMS = f"{MODELS} estimators pipeline"
 MAY_IMPORT = {
     "_types": "",
-    "_npz": "",
     "_expect": "",
-    "atomic": "",
-    "_checkpoint_format": "",
-    "interrupts": "",
-    "lock": "",
-    "checkpoint": "mole _checkpoint_format _expect atomic",
-    "generations": "atomic checkpoint",
-    "workers": "generations interrupts",
-    "models": "_expect _types",
-    "likelihoods": "_types",
-    "inner": "_expect _types models likelihoods",
-    "prior": "_expect _types models likelihoods inner",
-    "prior_file": CORE,
-    "lowrank": CORE,
-    "meta": f"{CORE} {RUNS} lowrank",
-    "online": f"{CORE} lowrank",
-    "readout": f"{CORE} meta online",
-    "streams._values": "",
-    "streams._columns": "streams._values",
-    "streams._inputs": "streams._columns streams._values",
-    "streams.encoding": "streams._inputs streams._columns streams._values",
-    "estimators": f"{CORE} prior_file meta online readout streams.encoding",
-    "planning": "_types",
-    "envs": "_expect _types",
-    "streams": f"_expect _types atomic checkpoint {ENCODING}",
-    "streams.river": "estimators",
-    "streams.sklearn": "estimators",
-    "zoo": "_types estimators streams",
-    "control": f"{LEARNING} planning envs.spec workers",
-    "experiment": f"{CONTROL} workers streams",
-    "report": f"{CONTROL} streams experiment",
-    "shipped": "experiment",
-    "commands": f"mole {CONTROL} workers streams zoo experiment report shipped",
-    "cli": f"mole {CONTROL} workers streams zoo experiment report shipped commands",
-    "mole": f"{CONTROL} streams",
+    "files": f"mole {BASE}",
+    "learning": BASE,
+    "meta": f"{BASE} files learning",
+    "online": f"{BASE} learning",
+    "readout": f"{BASE} files learning meta online",
+    "rows": f"{BASE} learning",
+    "datasets": BASE,
+    "priors": f"{LEARNERS} rows datasets",
+    "planning": BASE,
+    "envs": BASE,
+    "control": f"{MODELS} planning envs.spec",
+    "estimators": MODELS,
+    "adapters": "estimators",
+    "pipeline": f"{BASE} files rows",
+    "experiment": CONTROL,
+    "report": f"{CONTROL} pipeline experiment",
+    "commands": f"mole {CONTROL} {STREAMS} experiment report",
+    "cli": f"mole {CONTROL} {STREAMS} experiment report commands",
+    "mole": f"{CONTROL} {STREAMS}",
 }
 # package -> the rooms or modules that may import it when they are imported themselves or later
 EXTRAS = {
@@ -68,14 +51,11 @@ EXTRAS = {
     "matplotlib": "report",
     "PIL": "report",
     "tyro": "cli commands",
-    "pyarrow": "control.parquet streams._parquet",
-    "minari": "streams.minari",
-    "h5py": "streams.minari",
-    "sklearn": "streams.sklearn streams.recorded",
-    "river": "streams.river streams.friedman_drift streams.recorded",
-    "ray": "experiment.ray",
-    "rerun": "report.viewer",
-    "tensorboardX": "experiment.track",
+    "pyarrow": "control.parquet pipeline.parquet",
+    "minari": "datasets.minari",
+    "h5py": "datasets.minari",
+    "sklearn": "adapters.sklearn datasets.recorded",
+    "river": "adapters.river datasets.friedman_drift datasets.recorded",
 }
 
 
@@ -164,25 +144,29 @@ def test_the_table_points_one_way() -> None:
     ("file", "text", "complaint"),
     [
         (
-            "models.py",
+            "learning/models.py",
             "import mole.online",
-            "models, line 1, imports online; models may import: _expect _types",
+            "learning.models, line 1, imports online; learning may import: _types _expect",
         ),
-        ("models.py", "def f():\n    from mole import prior", "models, line 2, imports prior"),
+        (
+            "learning/models.py",
+            "def f():\n    from mole import priors",
+            "learning.models, line 2, imports priors",
+        ),
         ("envs/new.py", "from ..online.base import Learner", "envs.new, line 1, imports online.base"),
         (
             "control/new.py",
-            "from mole.envs.schedule import Schedule",
-            "imports envs.schedule; control may import",
+            "from mole.envs.schedules.schedule import Schedule",
+            "imports envs.schedules.schedule; control may import",
         ),
-        ("streams/sources.py", "import sklearn.base", "imports sklearn, which belongs in: streams.sklearn"),
-        ("streams/new.py", "from mole.estimators import Fleet", "streams.new, line 1, imports estimators"),
-        ("estimators/new.py", "import mole.streams.runner", "estimators.new, line 1, imports streams.runner"),
+        ("pipeline/sources.py", "import sklearn.base", "imports sklearn, which belongs in: adapters.sklearn"),
+        ("pipeline/new.py", "from mole.estimators import Fleet", "pipeline.new, line 1, imports estimators"),
         (
-            "streams/encoding.py",
-            "from .runner import run",
-            "streams.encoding, line 1, imports streams.runner",
+            "estimators/new.py",
+            "import mole.pipeline.runner",
+            "estimators.new, line 1, imports pipeline.runner",
         ),
+        ("rows/encoding.py", "from ..priors import file", "rows.encoding, line 1, imports priors"),
         ("utils.py", "", "src/mole/utils is in no room: add it to MAY_IMPORT"),
     ],
 )
@@ -196,8 +180,8 @@ def test_a_wrong_import_is_found(file: str, text: str, complaint: str) -> None:
     [
         ("control/new.py", "from mole.envs.spec import DynamicsSpec"),
         ("envs/new.py", "from .spec import DynamicsSpec"),
-        ("estimators/new.py", "from mole.streams.encoding import Schema"),
-        ("streams/river.py", "import river.base\nfrom mole.estimators import OnlineRegressor"),
+        ("estimators/new.py", "from mole.rows.encoding import Schema"),
+        ("adapters/river.py", "import river.base\nfrom mole.estimators import OnlineRegressor"),
         ("online/new.py", "if TYPE_CHECKING:\n    import gymnasium\nfrom mole._types import Array"),
     ],
 )

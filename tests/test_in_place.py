@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from helpers import tiny_prior
-from mole.inner import adapt
+from mole.learning.inner import adapt
 from mole.online import Mixture, OnlineLearner
 from mole.online.base import Pairs, parameters, with_parameters
-from mole.online.em import m_step_own, m_step_shared, stack_models
+from mole.online.em import m_step_own, m_step_shared
+from mole.online.stack import stack_models
 
 TASKS = 4
 PRIOR = tiny_prior(jax.random.key(0), rate="rank1")

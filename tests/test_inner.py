@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import RATES, bits, largest_difference, make_rate, random_pairs, tiny_mlp, uneven_rate
-from mole.inner import LayerRate, Rank1Rate, ScalarRate, adapt, window_loss
-from mole.likelihoods import Categorical, Gaussian
+from mole.learning.inner import LayerRate, Rank1Rate, ScalarRate, adapt, window_loss
+from mole.learning.likelihoods import Categorical, Gaussian
 
 KEY = jax.random.key(0)
 LOW, HIGH = 1e-5, 30.0

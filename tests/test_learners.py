@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers import random_pairs, tiny_prior
-from mole.inner import adapt
+from mole.learning.inner import adapt
 from mole.online import Continuous, KShot, Mixture, Oracle, Static
 
 K = 4

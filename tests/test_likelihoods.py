@@ -9,7 +9,7 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from mole.likelihoods import Categorical, Gaussian, student_t_log_prob
+from mole.learning.likelihoods import Categorical, Gaussian, student_t_log_prob
 
 SCALE = np.array([0.5, 2.0], np.float32)
 Y = np.array([0.3, -1.0], np.float32)

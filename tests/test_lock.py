@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mole import interrupts as module
-from mole.interrupts import Interrupts, Terminated, obey, terminable
-from mole.lock import InUseError, file_lock, folder_lock
+from mole.files import processes as module
+from mole.files.generations import InUseError, file_lock, folder_lock
+from mole.files.processes import Interrupts, Terminated, obey, terminable
 
 
 def test_the_second_is_refused_and_told_by_whom(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from helpers import RATES, as_double, random_pairs, tiny_mlp, uneven_rate
 from mole._types import Window
-from mole.inner import adapt
-from mole.likelihoods import Categorical, Gaussian
-from mole.lowrank import adapted_outputs, adapted_outputs_mlp
+from mole.learning.inner import adapt
+from mole.learning.likelihoods import Categorical, Gaussian
+from mole.learning.lowrank import adapted_outputs, adapted_outputs_mlp
 
 KEY = jax.random.key(0)
 LIKELIHOODS = {

@@ -11,8 +11,8 @@ from jax.flatten_util import ravel_pytree
 
 from helpers import RATES, as_double, random_pairs, tiny_mlp, uneven_rate
 from mole._types import Window
-from mole.inner import ScalarRate, adapt, window_loss
-from mole.likelihoods import Categorical, Gaussian
+from mole.learning.inner import ScalarRate, adapt, window_loss
+from mole.learning.likelihoods import Categorical, Gaussian
 from mole.meta import adapted_loss, adapted_loss_mlp, meta_loss
 
 KEY = jax.random.key(0)

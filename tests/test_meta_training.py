@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 
 from helpers import bits, linear_tasks, random_pairs, tiny_mlp
 from mole._types import Trajectory, Window
-from mole.inner import Rank1Rate, ScalarRate, adapt, window_loss
-from mole.likelihoods import Categorical, Gaussian
+from mole.learning.inner import Rank1Rate, ScalarRate, adapt, window_loss
+from mole.learning.likelihoods import Categorical, Gaussian
+from mole.learning.models import MLP
 from mole.meta import MetaConfig, TrainProgress, meta_train, supervised_train
-from mole.meta.descent import cosine
-from mole.meta.groups import normalised
-from mole.meta.progress import training_bar
-from mole.meta.tasks import gather_windows, sample_windows, split_trajectories, window_data
-from mole.models import MLP
+from mole.meta.maml import cosine
+from mole.meta.resume import training_bar
+from mole.meta.tasks import gather_windows, normalised, sample_windows, split_trajectories, window_data
 
 KEY = jax.random.key(0)
 CONFIG = MetaConfig(window=16, iterations=300, batch=16, evaluate_every=100, learning_rate=1e-2)

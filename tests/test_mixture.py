@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import tiny_prior
-from mole.inner import adapt
-from mole.models import Linear, Normalizer
+from mole.learning.inner import adapt
+from mole.learning.models import Linear, Normalizer
+from mole.learning.prior import MetaPrior
 from mole.online import Mixture
 from mole.online.base import Pairs
 from mole.online.em import candidate_pairs, crp_log_prior, e_step, restarted, sticky_log_prior
-from mole.prior import MetaPrior
 
 DX, DY, K = 3, 6, 4
 PRIOR = tiny_prior(jax.random.key(0), DX, DY, window=K, residual_scale=0.3)

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mole.inner import ScalarRate
-from mole.models import Linear, Normalizer
+from mole.learning.inner import ScalarRate
+from mole.learning.models import Linear, Normalizer
+from mole.learning.prior import MetaPrior
 from mole.online import Mixture
-from mole.prior import MetaPrior
 from numpy_mixture import LinearModel, PaperMixture, PointwiseMixture
 
 DX, DY = 3, 2

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mole.models import MLP, Linear, Normalizer, narrow_weights
+from mole.learning.models import MLP, Linear, Normalizer, narrow_weights
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])

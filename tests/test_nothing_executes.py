@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mole.atomic import atomic_file
 from mole.control.records import Recorder
 from mole.experiment.config import Cell
+from mole.files.atomic import atomic_file
 from mole.report.replay import replay_frames
 
 SOURCE = Path(__file__).parents[1] / "src" / "mole"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mole._npz import array_names, read_npz
-from mole.control.data import load_stretches, save_stretches
 from mole.control.episode import Stretch
+from mole.control.stages import load_stretches, save_stretches
+from mole.files.npz import array_names, read_npz
 
 ARRAYS = {
     "floats": np.linspace(0.0, 1.0, 12).reshape(3, 4),

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from helpers import tiny_prior
-from mole.likelihoods import Categorical
+from mole.learning.likelihoods import Categorical
+from mole.learning.prior import MetaPrior
 from mole.online import Continuous, KShot, Mixture, Oracle, Static
-from mole.prior import MetaPrior
 
 DX, DY, K = 3, 2, 4
 PRIOR = tiny_prior(jax.random.key(0), DX, DY, window=K, rate="rank1", normalised=True, residual_scale=0.1)

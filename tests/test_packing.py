@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole.estimators.packing import layout_of, pack, unpack
+from mole.learning.packing import layout_of, pack, unpack
 
 LARGE = jnp.arange(5000.0).reshape(50, 100)
 TREE = {

@@ -10,12 +10,12 @@ import pytest
 
 from checkpoint_trees import rewrite_header
 from helpers import RATES, bits, tiny_prior, uneven_rate
-from mole import checkpoint
-from mole.checkpoint import CheckpointError, read_header
-from mole.inner import InnerRate
-from mole.likelihoods import Categorical, Gaussian
-from mole.models import MLP
-from mole.prior_file import load_prior, save_prior
+from mole.files import checkpoint
+from mole.files.checkpoint import CheckpointError, read_header
+from mole.learning.inner import InnerRate
+from mole.learning.likelihoods import Categorical, Gaussian
+from mole.learning.models import MLP
+from mole.priors.file import load_prior, save_prior
 
 KEY = jax.random.key(0)
 LIKELIHOODS = {
@@ -160,7 +160,7 @@ def test_what_the_header_cannot_name_is_refused_with_a_remedy(tmp_path, place, v
     prior = eqx.tree_at(place, uneven_prior(), value)
     with pytest.raises(TypeError, match=rf"save_prior got the {got}") as error:
         save_prior(tmp_path / "prior", prior, {})
-    assert "Use mole.checkpoint.save with your own module as `like`" in str(error.value)
+    assert "Use mole.files.checkpoint.save with your own module as `like`" in str(error.value)
     assert not list(tmp_path.iterdir())
 
 

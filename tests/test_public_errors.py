@@ -65,19 +65,19 @@ LEFT_OUT = {
 
 
 def test_every_public_name_is_called_or_left_out_for_a_reason() -> None:
-    import mole.checkpoint
     import mole.control
+    import mole.datasets
     import mole.envs
     import mole.estimators
+    import mole.files.checkpoint
     import mole.meta
     import mole.online
     import mole.planning
     import mole.readout
-    import mole.streams
 
     rooms = (
         mole,
-        mole.checkpoint,
+        mole.files.checkpoint,
         mole.control,
         mole.envs,
         mole.estimators,
@@ -85,7 +85,7 @@ def test_every_public_name_is_called_or_left_out_for_a_reason() -> None:
         mole.online,
         mole.planning,
     )
-    public = {name for room in (*rooms, mole.readout, mole.streams) for name in room.__all__}
+    public = {name for room in (*rooms, mole.readout, mole.datasets) for name in room.__all__}
     called = {part for name in CALLS for part in name.split(".")}
     assert public - called == LEFT_OUT & public - called
     assert public - called <= LEFT_OUT

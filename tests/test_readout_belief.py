@@ -12,8 +12,7 @@ from scipy import stats
 
 import numpy_readout as reference
 from helpers import bits
-from mole.readout.belief import Belief, absorb, drifted, forecast, log_density
-from mole.readout.evidence import log_evidence
+from mole.readout.belief import Belief, absorb, drifted, forecast, log_density, log_evidence
 
 D, DY, N = 5, 2, 40
 

@@ -10,7 +10,7 @@ import pytest
 
 import numpy_readout as reference
 from helpers import bits
-from mole.models import Normalizer
+from mole.learning.models import Normalizer
 from mole.readout import Belief, ReadoutMixture, ReadoutPrior
 from mole.readout.slots import founded
 

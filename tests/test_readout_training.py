@@ -14,21 +14,19 @@ import pytest
 
 from helpers import bits, tiny_prior
 from mole._types import Trajectory
-from mole.checkpoint import CheckpointError
-from mole.generations import Periodic, RecoveryWarning
+from mole.datasets.sinusoid import sinusoid_tasks
+from mole.files.checkpoint import CheckpointError
+from mole.files.generations import Periodic, RecoveryWarning
+from mole.learning.models import Normalizer
 from mole.meta.resume import TrainingFile
-from mole.models import Normalizer
-from mole.prior_file import save_prior
+from mole.priors.file import load_readout_prior, save_prior, save_readout_prior
 from mole.readout import (
     ReadoutConfig,
     ReadoutMixture,
     ReadoutPrior,
-    load_readout_prior,
-    save_readout_prior,
     train_readout_prior,
 )
 from mole.readout.belief import absorb, forecast
-from mole.streams.sinusoid import sinusoid_tasks
 
 NORMS = {
     "x_norm": Normalizer(jnp.zeros(1), jnp.full(1, 2.9)),
@@ -239,7 +237,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path) -> None:
 
 
 def test_a_header_that_asks_for_too_much_is_refused(tmp_path) -> None:
-    from mole import checkpoint
+    from mole.files import checkpoint
 
     path, prior = tmp_path / "prior.mole", few()
     sizes = {"input_size": 1, "target_size": 1, "width": 4, "depth": 2, "kinds": 2}

@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from mole.pipeline.digest import RunDigest
+from mole.pipeline.runner import StreamRun, StreamSettings, task_importances
+from mole.pipeline.sources import Row
 from mole.report.drawing import NARROW, WIDE
 from mole.report.stream import write_stream_report
 from mole.report.stream_figures import coverage, error_and_regimes, task_colour
-from mole.streams.digest import RunDigest
-from mole.streams.runner import StreamRun, StreamSettings, task_importances
-from mole.streams.sources import Row
 from stream_fakes import FakeClassifier, FakeRegressor
 
 HOSTILE = "<script>alert('x')</script>&\"$a_b$"

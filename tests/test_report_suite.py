@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fake_runs import altered, fake
-from mole.control.data import save_stretches
 from mole.control.episode import Stretch
 from mole.control.records import EpisodeRecord
+from mole.control.stages import save_stretches
 from mole.experiment import stats
 from mole.experiment.metrics import summarise
 from mole.report import footage, write_suite_report

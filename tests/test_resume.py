@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from helpers import bits, linear_tasks, tiny_mlp
-from mole import checkpoint
 from mole._types import Trajectory
 from mole.control.episode import EpisodeError, run_episode
-from mole.control.episode_file import EpisodeFile
+from mole.control.progress import TrainingLog
 from mole.control.records import EpisodeRecord
-from mole.control.training_log import TrainingLog
-from mole.generations import Periodic, RecoveryWarning
-from mole.interrupts import Terminated
+from mole.control.resume import EpisodeFile
+from mole.files import checkpoint
+from mole.files.generations import Periodic, RecoveryWarning
+from mole.files.processes import Terminated
 from mole.meta import MetaConfig, meta_train, training
 from mole.meta.resume import TrainingFile, TrainingState, described
 from point_mass import META, PointMass, PointTruth, make_agent

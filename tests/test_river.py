@@ -32,8 +32,8 @@ from river import (
 )
 
 from mole import OnlineClassifier, OnlineRegressor, ReadoutConfig, StreamPrior, Trajectory, fit_prior
-from mole.streams.encoding import RowEncoder
-from mole.streams.river import MoleClassifier, MoleMultiTargetRegressor, MoleRegressor
+from mole.adapters.river import MoleClassifier, MoleMultiTargetRegressor, MoleRegressor
+from mole.rows.encoding import RowEncoder
 
 KINDS = (MoleRegressor, MoleMultiTargetRegressor, MoleClassifier)
 SMALL: dict[str, Any] = {
@@ -224,6 +224,6 @@ def test_the_class_of_the_inner_model_is_ours() -> None:
 
 def test_without_river_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "river", None)
-    monkeypatch.delitem(sys.modules, "mole.streams.river")
+    monkeypatch.delitem(sys.modules, "mole.adapters.river")
     with pytest.raises(ImportError, match=r"needs river, which is not installed: pip install 'mole-online"):
-        importlib.import_module("mole.streams.river")
+        importlib.import_module("mole.adapters.river")

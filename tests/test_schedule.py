@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 pytest.importorskip("gymnasium")
 pytest.importorskip("mujoco")
 
-from mole.envs.schedule import Schedule, TaskNumbers
-from mole.envs.schedule_text import Vocabulary, as_schedule, parse_schedule
+from mole.envs.schedules.schedule import Schedule, TaskNumbers
+from mole.envs.schedules.text import Vocabulary, as_schedule, parse_schedule
 
 
 def number_check(value):

@@ -15,15 +15,15 @@ from helpers import bits, tiny_prior
 from mole.control.episode import EpisodeError
 from mole.control.records import EpisodeRecord
 from mole.envs import CrawlerLegsEnv, HalfCheetahMotorsEnv, HalfCheetahTerrainEnv
-from mole.envs.half_cheetah import DYNAMICS
+from mole.envs.cheetah.motors import DYNAMICS
 from mole.envs.simulation import Simulation
 from mole.experiment.cell import run_cell
 from mole.experiment.config import Cell, EvalConfig, PlannerConfig
 from mole.experiment.simulator import run_simulated_episode
-from mole.models import Normalizer
+from mole.learning.models import Normalizer
 from mole.planning import CEM, MPPI, RandomShooting, rollout
 from mole.planning.host import plan_on_host
-from mole.prior_file import save_prior
+from mole.priors.file import save_prior
 
 LOW, HIGH = np.array([-1.0, 0.5]), np.array([2.0, 0.75])
 OBS = jnp.array([0.3, -0.7])

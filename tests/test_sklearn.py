@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mole import OnlineClassifier, OnlineRegressor
-from mole.streams.sklearn import MoleClassifier, MoleRegressor
+from mole.adapters.sklearn import MoleClassifier, MoleRegressor
 
 SMALL: dict[str, Any] = {
     "memory": 64,
@@ -151,6 +151,6 @@ def test_a_fitted_copy_goes_on_bit_for_bit_and_a_clone_begins_anew() -> None:
 
 def test_without_scikit_learn_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
-    monkeypatch.delitem(sys.modules, "mole.streams.sklearn")
+    monkeypatch.delitem(sys.modules, "mole.adapters.sklearn")
     with pytest.raises(ImportError, match=r"needs scikit-learn, which is not installed: pip install 'mole-"):
-        importlib.import_module("mole.streams.sklearn")
+        importlib.import_module("mole.adapters.sklearn")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mole.streams.sources import Row, SourceError, open_source
+from mole.pipeline.sources import Row, SourceError, open_source
 
 Write = Callable[..., Path]
 

@@ -20,15 +20,16 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from mole import checkpoint, estimators
+from mole import estimators
 from mole.cli import main
 from mole.commands.stream_view import StreamView, task_colour
-from mole.streams._checks import RowChecks
-from mole.streams.digest import BINS, RunDigest
-from mole.streams.predictions import CLASSIFICATION, REGRESSION
-from mole.streams.run_file import SavedRun, load_run, save_run
-from mole.streams.runner import Outcome, StreamRun, StreamSettings, guess_task, probabilities_of
-from mole.streams.sources import Row
+from mole.files import checkpoint
+from mole.pipeline.digest import BINS, RunDigest
+from mole.pipeline.predictions import CLASSIFICATION, REGRESSION
+from mole.pipeline.run_file import SavedRun, load_run, save_run
+from mole.pipeline.runner import Outcome, StreamRun, StreamSettings, guess_task, probabilities_of
+from mole.pipeline.sources import Row
+from mole.rows.checks import RowChecks
 from stream_fakes import FakeClassifier, FakeRegressor
 
 Mole = Callable[..., tuple[int, str, str]]
@@ -632,10 +633,10 @@ def test_the_page_explains_every_column(head: str, columns: tuple[str, ...]) -> 
 
 
 def test_the_page_names_every_kind_of_bad_row() -> None:
-    source = (HERE.parent / "src/mole/streams/_checks.py").read_text()
+    source = (HERE.parent / "src/mole/rows/checks.py").read_text()
     kinds = set(re.findall(r'Checked\(\s*(?:x|None),\s*None,\s*"([^"]+)"', source))
     assert len(kinds) > 8
-    runner = (HERE.parent / "src/mole/streams/runner.py").read_text()
+    runner = (HERE.parent / "src/mole/pipeline/runner.py").read_text()
     kinds |= set(re.findall(r'problem="([^"]+)"', runner))
     assert set(explained("kind")) == kinds | {"cannot be read"}
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from helpers import bits, linear_tasks, tiny_prior
-from mole import checkpoint
 from mole._types import Trajectory
-from mole.checkpoint import CheckpointError
 from mole.estimators import OnlineRegressor, StreamPrior, fit_prior, load_stream_prior, save_stream_prior
-from mole.prior_file import save_prior
+from mole.files import checkpoint
+from mole.files.checkpoint import CheckpointError
+from mole.priors.file import save_prior
 from mole.readout import ReadoutConfig
-from mole.streams.encoding import RowEncoder, Schema
+from mole.rows.encoding import RowEncoder, Schema
 
 FEW = ReadoutConfig(window=16, iterations=20, batch=8)
 SMALL = {"max_tasks": 3, "candidates": 3, "drift": (1e-6,)}

@@ -23,8 +23,8 @@ from jax.experimental.compilation_cache import compilation_cache
 from mole import OnlineRegressor, ReadoutConfig, StreamPrior, estimators, load_stream_prior, save_stream_prior
 from mole.cli import main
 from mole.commands.compilation_cache import VARIABLE
-from mole.streams.run_file import load_run
-from mole.streams.runner import StreamSettings
+from mole.pipeline.run_file import load_run
+from mole.pipeline.runner import StreamSettings
 
 ROWS, VISIT = 300, 60
 Mole = Callable[..., tuple[int, str, str]]

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mole import checkpoint, estimators
-from mole.atomic import generations
+from mole import estimators
 from mole.cli import main
-from mole.generations import Periodic, RecoveryWarning
-from mole.lock import file_lock
+from mole.files import checkpoint
+from mole.files.atomic import generations
+from mole.files.generations import Periodic, RecoveryWarning, file_lock
 from stream_fakes import FakeRegressor
 
 Mole = Callable[..., tuple[int, str]]
@@ -230,4 +230,4 @@ def test_a_folder_that_cannot_be_written_is_told(mole: Mole, monkeypatch: pytest
                 os.seteuid(0)
         monkeypatch.undo()
     assert status == 2
-    assert "Permission denied: 'closed/.c.mole.lock'" in said
+    assert "Permission denied: 'closed/.c.mole.files.generations'" in said

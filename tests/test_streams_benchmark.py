@@ -23,7 +23,7 @@ from benchmarks.streams.own import family_prior
 from benchmarks.streams.protocol import Method, Problem, Standardiser
 from benchmarks.streams.table import stream_table, summary
 
-from mole.streams import Stream, make_stream
+from mole.datasets import Stream, make_stream
 
 PEERS = [
     name for name in METHODS if name.startswith(("river", "sklearn")) or name in ("replay", "change-points")

@@ -7,12 +7,19 @@ import re
 import numpy as np
 import pytest
 
-from mole.streams import STREAMS, Stream, make_stream, sinusoid_stream, sinusoid_tasks
-from mole.streams.labels import permuted_labels_stream, rotated_inputs_stream
-from mole.streams.recorded import RIVER, SKLEARN
-from mole.streams.sinusoid import NOISE_VARIANCE, SWITCH_PROBABILITY
-from mole.streams.tasks import switching_tasks
-from mole.streams.teachers import NOISE, drifting_stream, friedman, friedman_stream, teacher_stream
+from mole.datasets import STREAMS, Stream, make_stream, sinusoid_stream, sinusoid_tasks
+from mole.datasets.recorded import RIVER, SKLEARN
+from mole.datasets.sinusoid import NOISE_VARIANCE, SWITCH_PROBABILITY
+from mole.datasets.stream import switching_tasks
+from mole.datasets.teachers import (
+    NOISE,
+    drifting_stream,
+    friedman,
+    friedman_stream,
+    permuted_labels_stream,
+    rotated_inputs_stream,
+    teacher_stream,
+)
 
 OWN = [name for name in STREAMS if name not in {*RIVER, *SKLEARN, "friedman-recurring"}]
 

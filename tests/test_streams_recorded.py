@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from mole.streams import make_stream
-from mole.streams.recorded import RIVER, SKLEARN, number_columns, river_stream, sklearn_stream
-from mole.streams.teachers import friedman
-from mole.streams.transitions import RecordedEpisode, record_episodes, transitions_stream
+from mole.datasets import make_stream
+from mole.datasets.recorded import RIVER, SKLEARN, number_columns, river_stream, sklearn_stream
+from mole.datasets.teachers import friedman
+from mole.datasets.transitions import RecordedEpisode, record_episodes, transitions_stream
 
 
 @pytest.mark.parametrize("name", RIVER)
@@ -77,8 +77,8 @@ def test_friedmans_concepts_take_turns_and_the_first_is_friedmans_function():
 @pytest.mark.parametrize(
     ("module", "package", "remedy"),
     [
-        ("mole.streams.friedman_drift", "river", "mole-online[streams]"),
-        ("mole.streams.minari", "minari", "minari[hdf5]"),
+        ("mole.datasets.friedman_drift", "river", "mole-online[streams]"),
+        ("mole.datasets.minari", "minari", "minari[hdf5]"),
     ],
 )
 def test_a_missing_package_names_what_to_install(monkeypatch, module, package, remedy):
@@ -159,7 +159,7 @@ def test_transitions_of_a_cheetah_whose_motors_fail():
     import gymnasium
 
     from mole.envs import spec_for
-    from mole.envs.half_cheetah import ENV_ID
+    from mole.envs.cheetah.motors import ENV_ID
 
     env = gymnasium.make(ENV_ID, schedule="alternate:A,B:30", episode_steps=None)
     stream = transitions_stream(record_episodes(env, 90, 0), spec_for(env), "cheetah")
@@ -175,8 +175,8 @@ def test_minari_gives_back_what_was_recorded(monkeypatch, tmp_path):
     pytest.importorskip("mujoco")
     import gymnasium
 
-    from mole.envs.half_cheetah import ENV_ID
-    from mole.streams.minari import load_minari, save_minari
+    from mole.datasets.minari import load_minari, save_minari
+    from mole.envs.cheetah.motors import ENV_ID
 
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     env = gymnasium.make(ENV_ID, schedule="alternate:A,B:10", episode_steps=25)
@@ -193,7 +193,7 @@ def test_minari_gives_back_what_was_recorded(monkeypatch, tmp_path):
 def test_minari_wants_episodes():
     pytest.importorskip("minari")
     pytest.importorskip("h5py")
-    from mole.streams.minari import save_minari
+    from mole.datasets.minari import save_minari
 
     with pytest.raises(ValueError, match="'mole/x/y-v0' got no episodes"):
         save_minari("mole/x/y-v0", [], Cart(3))

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from helpers import tiny_prior
-from mole.envs.half_cheetah import DYNAMICS
+from mole.envs.cheetah.motors import DYNAMICS
 from mole.experiment.evaluate import Job
 from mole.experiment.families import FAMILIES, Family, family_named, family_of, has_tasks, world_of
 from mole.experiment.methods import METHODS, SIMULATOR, check_method
@@ -25,8 +25,8 @@ from mole.experiment.suite import (
     suite_named,
 )
 from mole.experiment.worlds import make_world
-from mole.prior_file import save_prior
-from mole.shipped import ASSETS, shipped_priors
+from mole.priors.file import save_prior
+from mole.priors.shipped import ASSETS, shipped_priors
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_every_family_has_its_own_files_and_missing_ones_are_named(
 ) -> None:
     assert shipped_priors("motors") == shipped_priors("mole/HalfCheetahMotors-v0")
     assert shipped_priors("motors")[0] == ASSETS / "half_cheetah_motors.mole"
-    monkeypatch.setattr("mole.shipped.ASSETS", tmp_path)
+    monkeypatch.setattr("mole.priors.shipped.ASSETS", tmp_path)
     stems = {family.prior for family in FAMILIES.values()}
     assert len(stems) == len(FAMILIES)
     for stem in stems:

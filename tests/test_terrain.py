@@ -12,13 +12,13 @@ from gymnasium.utils.env_checker import check_env
 
 from machines import check_the_seed_decides, elsewhere  # noqa: F401
 from mole.envs import HalfCheetahTerrainEnv, spec_for
-from mole.envs._cheetah_model import load_model
-from mole.envs._rendering import offscreen_problem
-from mole.envs.half_cheetah import DYNAMICS, HalfCheetahMotorsEnv
-from mole.envs.half_cheetah_terrain import ENV_ID, SETTINGS
-from mole.envs.schedule import Schedule
-from mole.envs.schedule_text import parse_schedule
-from mole.envs.terrain import COLUMN, COURSES, SCHEDULES, Ground, any_slope, check_slope, low_slope
+from mole.envs.cheetah.ground import COLUMN, COURSES, SCHEDULES, Ground, any_slope, check_slope, low_slope
+from mole.envs.cheetah.model import load_model
+from mole.envs.cheetah.motors import DYNAMICS, HalfCheetahMotorsEnv
+from mole.envs.cheetah.terrain import ENV_ID, SETTINGS
+from mole.envs.schedules.schedule import Schedule
+from mole.envs.schedules.text import parse_schedule
+from mole.envs.simulation import offscreen_problem
 
 
 def ground(text, run_up=0, seed=0):

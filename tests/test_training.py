@@ -13,14 +13,14 @@ import jax
 import numpy as np
 import pytest
 
-from mole.control import precision
-from mole.control.data import load_stretches
+from mole.control import training_config as precision
 from mole.control.episode import Episode, EpisodeError
+from mole.control.stages import load_stretches
 from mole.control.training import TrainingConfig, train_priors
-from mole.generations import RecoveryWarning
+from mole.files.generations import RecoveryWarning
+from mole.files.processes import WorkerLost
 from mole.meta import MetaConfig
-from mole.prior_file import load_prior
-from mole.workers import WorkerLost
+from mole.priors.file import load_prior
 from point_mass import SPEC, make_deadly_point_mass, make_point_mass
 
 CONFIG = TrainingConfig(

@@ -25,9 +25,9 @@ assert Path(mole.__file__).is_relative_to(sys.prefix), f"{mole.__file__} is not 
 for name in getattr(mole, "__all__", []):
     getattr(mole, name)
 
-from mole.models import MLP, Normalizer
+from mole.learning.models import MLP, Normalizer
 from mole.online import Continuous
-from mole.prior import MetaPrior
+from mole.learning.prior import MetaPrior
 
 model = MLP(1, 1, width=16, depth=1, key=jax.random.key(0))
 prior = MetaPrior(

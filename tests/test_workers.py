@@ -7,8 +7,8 @@ import os
 import jax
 import pytest
 
-from mole import workers
-from mole.workers import WorkerLost, available_cores, worker_pool
+from mole.files import processes as workers
+from mole.files.processes import WorkerLost, available_cores, worker_pool
 
 
 def told(*words: str) -> None:

@@ -11,11 +11,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from mole.control.data import load_stretches
+from mole.control.stages import load_stretches
 from mole.control.training import train_priors
 from mole.control.training_config import TrainingConfig
 from mole.envs import spec_for
-from mole.envs.half_cheetah import DYNAMICS, ENV_ID
+from mole.envs.cheetah.motors import DYNAMICS, ENV_ID
 from mole.experiment.worlds import (
     UNCHANGED,
     KnownTask,

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mole import OnlineRegressor, zoo
+from mole import OnlineRegressor
+from mole.datasets.sinusoid import sinusoid_stream
 from mole.estimators import load_stream_prior
-from mole.streams.sinusoid import sinusoid_stream
+from mole.priors import zoo
 
 
 def test_every_prior_of_the_zoo_is_there_and_says_how_it_was_made() -> None:

@@ -13,9 +13,9 @@ from benchmarks.streams.measures import measure, run_stream
 from benchmarks.streams.protocol import Method, Problem, Settings
 from benchmarks.streams.sources import stream_of
 
-from mole.atomic import atomic_file
-from mole.streams import Stream
-from mole.streams.recorded import RIVER, SKLEARN
+from mole.datasets import Stream
+from mole.datasets.recorded import RIVER, SKLEARN
+from mole.files.atomic import atomic_file
 
 LENGTHS = {
     "sinusoid-fresh": 400, "sinusoid-returning": 2000, "linear-stationary": 2000, "mlp-stationary": 2000,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from benchmarks.streams.protocol import Learner
 
-from mole.streams import Stream
+from mole.datasets import Stream
 
 NATURAL = ("sinusoid-fresh", "sinusoid-returning")
 """Streams whose errors are in the unit of y, as others report them; elsewhere y is divided by its deviation."""

@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks.streams.protocol import Method, Problem, choice, log_uniform
 
 import mole
+from mole.datasets import sinusoid_tasks
 from mole.readout.belief import Belief, absorb, forecast
-from mole.streams import sinusoid_tasks
 
 WARM_UP = 200
 FAMILIES: dict[str, Callable[[int, int, int], list[mole.Trajectory]]] = {

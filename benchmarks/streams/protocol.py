@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mole.streams import Stream
+from mole.datasets import Stream
 
 Settings = dict[str, Any]
 Draw = Callable[[np.random.Generator], Settings]

@@ -1,12 +1,12 @@
-"""The streams of the comparison: those of `mole.streams`, and transitions of our own environments."""
+"""The streams of the comparison: those of `mole.datasets`, and transitions of our own environments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
 
-from mole.streams import STREAMS, Stream
-from mole.streams.transitions import record_episodes, transitions_stream
+from mole.datasets import STREAMS, Stream
+from mole.datasets.transitions import record_episodes, transitions_stream
 
 
 def cheetah_motors(length: int, seed: int) -> Stream:
@@ -14,7 +14,7 @@ def cheetah_motors(length: int, seed: int) -> Stream:
     import gymnasium
 
     from mole.envs import spec_for
-    from mole.envs.half_cheetah import ENV_ID
+    from mole.envs.cheetah.motors import ENV_ID
 
     env = gymnasium.make(ENV_ID, schedule="alternate:A,B:100", episode_steps=None)
     try:

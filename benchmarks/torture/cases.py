@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mole import checkpoint
 from mole.control.records import EpisodeRecord
+from mole.files import checkpoint
 
 TIMES = (
     "wall_seconds",

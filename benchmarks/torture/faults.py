@@ -21,7 +21,7 @@ from benchmarks.torture.processes import Ended, begin, wait
 Reference = Callable[[Case], tuple[Path, float]]
 Fault = Callable[[Path, Reference], Iterator[str]]
 _NAMED = {case.name: case for case in CASES}
-_LOCKS = {"regression": ".run.mole.lock", "train": "train/.lock", "eval": "eval/.lock"}
+_LOCKS = {"regression": ".run.mole.files.generations", "train": "train/.lock", "eval": "eval/.lock"}
 _NOBODY = 65534
 
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
         load_stream_prior,
         save_stream_prior,
     )
-    from mole.inner import LayerRate, Rank1Rate, ScalarRate, adapt
-    from mole.likelihoods import Categorical, Gaussian, Prediction
+    from mole.learning.inner import LayerRate, Rank1Rate, ScalarRate, adapt
+    from mole.learning.likelihoods import Categorical, Gaussian, Prediction
+    from mole.learning.models import MLP, Normalizer
+    from mole.learning.prior import MetaPrior
     from mole.meta import MetaConfig, meta_train, supervised_train
-    from mole.models import MLP, Normalizer
     from mole.online import Continuous, Info, KShot, Mixture, OnlineLearner, Oracle, Static
-    from mole.prior import MetaPrior
-    from mole.prior_file import load_prior, save_prior
+    from mole.priors.file import load_prior, save_prior
     from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
 
 __version__ = "0.1.0"
@@ -74,14 +74,15 @@ __all__ = [
 # A name is imported when it is first asked for: who plans needs no estimators, who learns needs no optimiser.
 _HOMES = {
     "_types": "Trajectory Window",
-    "estimators": "Fleet OnlineClassifier OnlineRegressor StreamPrior fit_prior load_stream_prior save_stream_prior",
-    "inner": "LayerRate Rank1Rate ScalarRate adapt",
-    "likelihoods": "Categorical Gaussian Prediction",
+    "estimators": "Fleet OnlineClassifier OnlineRegressor",
+    "learning.inner": "LayerRate Rank1Rate ScalarRate adapt",
+    "learning.likelihoods": "Categorical Gaussian Prediction",
+    "learning.models": "MLP Normalizer",
+    "learning.prior": "MetaPrior",
     "meta": "MetaConfig meta_train supervised_train",
-    "models": "MLP Normalizer",
     "online": "Continuous Info KShot Mixture OnlineLearner Oracle Static",
-    "prior": "MetaPrior",
-    "prior_file": "load_prior save_prior",
+    "priors.file": "load_prior save_prior",
+    "priors.stream": "StreamPrior fit_prior load_stream_prior save_stream_prior",
     "readout": "ReadoutConfig ReadoutMixture ReadoutPrior train_readout_prior",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

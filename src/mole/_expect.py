@@ -9,35 +9,52 @@ import math
 import operator
 import os
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 __all__ = [
+    "did_you_mean",
     "expect_callable",
+    "expect_choice",
     "expect_file",
     "expect_items",
     "expect_key",
     "expect_number",
+    "expect_numbers",
     "expect_type",
     "expect_vector",
     "expect_whole",
 ]
 
 
-def expect_whole(owner: str, name: str, value: Any, least: int = 1, remedy: str = "") -> int:
-    """A whole number of at least ``least``; truth values and floats are none."""
+def expect_whole(
+    owner: str,
+    name: str,
+    value: Any,
+    least: int = 1,
+    remedy: str = "",
+    *,
+    most: int | None = None,
+    even: bool = False,
+) -> int:
+    """A whole number from ``least`` to ``most``; truth values and floats are none."""
+    expected = (
+        f"{'an even' if even else 'a whole'} number from {least} {'on' if most is None else f'to {most}'}"
+    )
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError  # noqa: TRY301
         number = operator.index(value)
     except TypeError:
-        raise TypeError(_text(owner, name, value, f"a whole number from {least} on", remedy)) from None
-    if number < least:
-        raise ValueError(_text(owner, name, value, f"at least {least}", remedy, typed=False))
+        raise TypeError(_text(owner, name, value, expected, remedy)) from None
+    if number < least or (most is not None and number > most) or (even and number % 2):
+        raise ValueError(_text(owner, name, value, expected, remedy, typed=False))
     return number
 
 
@@ -47,19 +64,81 @@ def expect_number(
     value: Any,
     *,
     above: float | None = None,
+    below: float | None = None,
     low: float = -math.inf,
     high: float = math.inf,
     remedy: str = "",
-) -> float:
-    """A real number above ``above`` and from ``low`` to ``high``, which NaN is not; without bounds any number."""
-    ends = f"above {above:g}" if above is not None else f"of at least {low:g}" if low > -math.inf else ""
-    expected = f"a number {ends}{f' and at most {high:g}' if high < math.inf else ''}".strip()
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+) -> Any:
+    """A real number within bounds, which NaN is not; without bounds any number.
+
+    The value of an array inside of a traced function is not known: only its type is looked at.
+
+    Args:
+        owner: who was called, for the error.
+        name: of the argument.
+        value: what was given: a Python or NumPy number, or a JAX array without axes.
+        above: the number must be larger.
+        below: the number must be smaller.
+        low: the number must be as large.
+        high: the number must be as small.
+        remedy: a sentence that ends the error.
+    """
+    expected = _range(above, below, low, high)
+    scalar = isinstance(value, jax.Array) and value.ndim == 0 and not jnp.issubdtype(value.dtype, jnp.bool_)
+    if isinstance(value, bool) or not (scalar or isinstance(value, int | float | np.number)):
         raise TypeError(_text(owner, name, value, expected, remedy))
-    bounded = above is not None or low > -math.inf or high < math.inf
-    if bounded and not ((above is None or value > above) and low <= value <= high):
+    if expected == "a number" or isinstance(value, Tracer):
+        return value
+    inside = (above is None or value > above) and (below is None or value < below) and low <= value <= high
+    if not inside:
         raise ValueError(_text(owner, name, value, expected, remedy, typed=False))
-    return float(value)
+    return value
+
+
+def expect_numbers(
+    owner: str,
+    name: str,
+    values: Any,
+    *,
+    size: int | None = None,
+    nonzero: bool = False,
+    remedy: str = "",
+    **bounds: float,
+) -> list[Any]:
+    """Several numbers (one or more, or just ``size``), each as `expect_number` has it; ``nonzero``: not all zero."""
+    if isinstance(values, np.ndarray | jax.Array) and values.ndim == 1:
+        items = list(values)
+    else:
+        items = expect_items(owner, name, values, remedy)
+    if not items or len(items) != (size or len(items)):
+        many = "one or more numbers" if size is None else f"{size} numbers"
+        raise ValueError(_text(owner, name, values, many, remedy, typed=False))
+    for item in items:
+        expect_number(owner, name, item, remedy=remedy, **bounds)
+    known = not any(isinstance(item, Tracer) for item in items)
+    if nonzero and known and not any(item != 0 for item in items):
+        raise ValueError(_text(owner, name, values, "numbers that are not all zero", remedy, typed=False))
+    return items
+
+
+def _range(above: float | None, below: float | None, low: float, high: float) -> str:
+    if above is not None and below is not None:
+        return f"a number above {above:g} and below {below:g}"
+    if low > -math.inf and high < math.inf:
+        return f"a number between {low:g} and {high:g}"
+    ends = [f"above {above:g}"] if above is not None else [f"of at least {low:g}"] if low > -math.inf else []
+    ends += [f"below {below:g}"] if below is not None else [f"at most {high:g}"] if high < math.inf else []
+    return " ".join(["a number", " and ".join(ends)]).strip()
+
+
+def expect_choice(owner: str, name: str, value: Any, choices: Iterable[Any]) -> None:
+    """One of some values; for an unknown word the nearest one is named."""
+    choices = list(choices)
+    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
+        near = get_close_matches(str(value), [str(choice) for choice in choices], n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]!r}?" if near else ""
+        expected = f"one of {', '.join(map(repr, choices))}"
+        raise ValueError(_text(owner, name, value, expected, hint, typed=False))
 
 
 def expect_type(owner: str, name: str, value: Any, kind: type | tuple[type, ...], remedy: str = "") -> None:
@@ -116,3 +195,11 @@ def _text(owner: str, name: str, value: Any, expected: str, remedy: str, *, type
     shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
     of = f" ({type(value).__name__})" if typed else ""
     return f"{owner} got {name}={shown}{of}; expected {expected}. {remedy}".strip()
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The tail of an error about an unknown name: the nearest known one, if any, and the whole list."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return f"{guess}Known: {', '.join(names) if names else '(none)'}."

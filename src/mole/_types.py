@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-__all__ = ["Array", "Bool", "Float", "Int", "Key", "Model", "PRNGKeyArray", "Trajectory", "Window"]
+__all__ = ["Array", "Bool", "Float", "Int", "Key", "Model", "PRNGKeyArray", "Pairs", "Trajectory", "Window"]
 
 Key = PRNGKeyArray
 Model = Any
@@ -31,7 +32,38 @@ class Window(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """One unbroken stretch of a stream: windows are only ever cut from inside of one trajectory."""
+    """One unbroken segment of a stream: windows are only ever cut from inside of one trajectory."""
 
     x: Float[Array | np.ndarray, "time dx"]
     y: Float[Array | np.ndarray, "time dy"]
+
+
+class Pairs(NamedTuple):
+    """The last pairs of a stream, oldest first; ``weight`` is 0 where nothing has been stored yet.
+
+    Attributes:
+        x: normalised inputs ``[n, dx]``.
+        y: normalised targets ``[n, dy]``.
+        weight: 1 for a stored pair, else 0, ``[n]``.
+    """
+
+    x: Float[Array, "*tasks n dx"]
+    y: Float[Array, "*tasks n dy"]
+    weight: Float[Array, "*tasks n"]
+
+    @classmethod
+    def empty(cls, dx: int, dy: int, n: int, *leading: int) -> Pairs:
+        """Room for ``n`` pairs (for each of ``leading`` tasks)."""
+        return cls(jnp.zeros((*leading, n, dx)), jnp.zeros((*leading, n, dy)), jnp.zeros((*leading, n)))
+
+    def push(self, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> Pairs:
+        """Forget the oldest pair, append the newest."""
+        return Pairs(
+            jnp.concatenate([self.x[1:], x[None]]),
+            jnp.concatenate([self.y[1:], y[None]]),
+            jnp.concatenate([self.weight[1:], jnp.ones((1,))]),
+        )
+
+    def last(self, n: int) -> Pairs:
+        """The newest ``n`` pairs."""
+        return Pairs(*(field[-n:] for field in self))

@@ -27,8 +27,8 @@ from mole.commands.tune import tune_with
 from mole.control.episode import EpisodeError
 from mole.experiment.evaluate import WorkerLost
 from mole.experiment.families import Family
-from mole.generations import tell_in_one_line
-from mole.interrupts import Terminated, terminable
+from mole.files.generations import tell_in_one_line
+from mole.files.processes import Terminated, terminable
 
 __all__ = ["main"]
 

@@ -13,17 +13,17 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from mole.atomic import atomic_text
 from mole.control.records import EpisodeRecord
 from mole.experiment.config import Cell
 from mole.experiment.evaluate import Done, Job, Tick, run_jobs
 from mole.experiment.families import Family, family_of, world_of
 from mole.experiment.remaining import RemainingTime
 from mole.experiment.worlds import make_world, world_name
-from mole.generations import SECONDS
+from mole.files.atomic import atomic_text
+from mole.files.generations import SECONDS
+from mole.priors.shipped import shipped_priors
 from mole.report.console import LEGEND, LiveRuns, results_table, runs_csv, summary
 from mole.report.tables import rows_of
-from mole.shipped import shipped_priors
 
 __all__ = [
     "FailedRuns",

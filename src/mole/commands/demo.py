@@ -7,8 +7,8 @@ from pathlib import Path
 from mole.commands.common import check_failures, console, write_results
 from mole.commands.evaluate import run_evaluation, write_page
 from mole.experiment.config import EvalConfig
+from mole.priors.shipped import shipped_priors
 from mole.report.demo import demo_video
-from mole.shipped import shipped_priors
 
 __all__ = ["demo"]
 

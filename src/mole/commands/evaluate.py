@@ -22,8 +22,8 @@ from mole.commands.common import (
     write_results,
 )
 from mole.commands.suite import run_suite
-from mole.control.claim import claim_folder
 from mole.control.records import EpisodeRecord
+from mole.control.stages import claim_folder
 from mole.experiment.ablations import ablated
 from mole.experiment.commandline import parse_settings
 from mole.experiment.config import EvalConfig, PlannerConfig
@@ -31,8 +31,7 @@ from mole.experiment.evaluate import Job, read_records
 from mole.experiment.families import Family, family_of, has_tasks
 from mole.experiment.methods import METHODS, UNTUNED
 from mole.experiment.worlds import world_settings
-from mole.generations import SECONDS
-from mole.lock import folder_lock
+from mole.files.generations import SECONDS, folder_lock
 from mole.report.html import write_report
 
 __all__ = ["eval_with", "run_evaluation", "write_page"]

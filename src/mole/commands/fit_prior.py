@@ -13,13 +13,12 @@ from mole import estimators
 from mole._types import Trajectory
 from mole.commands.common import console, invocation
 from mole.commands.stream import check_columns, task_of
-from mole.generations import SECONDS, Periodic
-from mole.lock import file_lock
+from mole.files.generations import SECONDS, Periodic, file_lock
 from mole.meta.resume import TrainingFile
-from mole.streams._checks import RowChecks
-from mole.streams._values import TIME
-from mole.streams.encoding import Schema
-from mole.streams.sources import open_source
+from mole.pipeline.sources import open_source
+from mole.rows.checks import RowChecks
+from mole.rows.encoding import Schema
+from mole.rows.values import TIME
 
 __all__ = ["fit_prior"]
 

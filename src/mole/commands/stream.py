@@ -15,17 +15,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
-from mole import checkpoint as checkpoints
+from mole._expect import did_you_mean
 from mole.commands.common import invocation
 from mole.commands.stream_loop import Loop, begin, check_options, locked_newest, make_writer
 from mole.commands.stream_prior import GivenPrior, columns_of, given_prior
 from mole.commands.stream_view import StreamView
-from mole.envs.suggest import did_you_mean
-from mole.generations import KEPT, SECONDS, Periodic
-from mole.interrupts import Interrupts
+from mole.files import checkpoint as checkpoints
+from mole.files.generations import KEPT, SECONDS, Periodic
+from mole.files.processes import Interrupts
+from mole.pipeline.runner import StreamRun, StreamSettings, guess_task, task_importances
+from mole.pipeline.sources import Row, Source, open_source
 from mole.report.stream import write_stream_report
-from mole.streams.runner import StreamRun, StreamSettings, guess_task, task_importances
-from mole.streams.sources import Row, Source, open_source
 
 __all__ = ["check_columns", "stream", "task_of"]
 

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from mole import estimators
-from mole.atomic import remove_leftovers
 from mole.commands.stream_prior import GivenPrior
 from mole.commands.stream_view import StreamView
-from mole.generations import Periodic, newest
-from mole.lock import file_lock
-from mole.streams.predictions import CLASSIFICATION, REGRESSION, PredictionWriter, open_predictions
-from mole.streams.run_file import SavedRun, load_run, save_run
-from mole.streams.runner import StreamRun, StreamSettings
-from mole.streams.sources import Row
+from mole.files.atomic import remove_leftovers
+from mole.files.generations import Periodic, file_lock, newest
+from mole.pipeline.predictions import CLASSIFICATION, REGRESSION, PredictionWriter, open_predictions
+from mole.pipeline.run_file import SavedRun, load_run, save_run
+from mole.pipeline.runner import StreamRun, StreamSettings
+from mole.pipeline.sources import Row
 
 __all__ = ["Loop", "begin", "check_options", "locked_newest", "make_writer"]
 

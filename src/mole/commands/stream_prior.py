@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mole.estimators import StreamPrior, load_stream_prior
-from mole.streams.encoding import Schema
-from mole.streams.sources import Row, Source
+from mole.pipeline.sources import Row, Source
+from mole.rows.encoding import Schema
 
 __all__ = ["GivenPrior", "columns_of", "given_prior"]
 
@@ -71,7 +71,7 @@ def given_prior(path: Path) -> GivenPrior:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it was made for plain vectors.
-        mole.checkpoint.CheckpointError: if it is damaged or something else.
+        mole.files.checkpoint.CheckpointError: if it is damaged or something else.
     """
     if not path.exists():
         raise FileNotFoundError(f"no prior at {path}: check the path, or make one with mole fit-prior")

@@ -9,8 +9,8 @@ import numpy as np
 from rich.console import Group
 from rich.text import Text
 
+from mole.pipeline.runner import Outcome, StreamRun
 from mole.report.style import TASKS
-from mole.streams.runner import Outcome, StreamRun
 
 __all__ = ["StreamView", "task_colour"]
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mole._expect import did_you_mean
 from mole.commands.common import (
     check_failures,
     console,
@@ -14,13 +15,12 @@ from mole.commands.common import (
     write_parquet,
     write_results,
 )
-from mole.envs.suggest import did_you_mean
 from mole.experiment.commandline import parse_pairs, parse_shard
 from mole.experiment.planners import Precision
 from mole.experiment.suite import claim_parts, parts_of, records_of, suite_jobs, suite_named
-from mole.lock import folder_lock
+from mole.files.generations import folder_lock
+from mole.priors.shipped import shipped_priors
 from mole.report.suite import write_suite_report
-from mole.shipped import shipped_priors
 
 __all__ = ["run_suite"]
 

@@ -14,8 +14,8 @@ from mole.control.training import TrainingConfig, train_priors
 from mole.experiment.commandline import train_command
 from mole.experiment.families import Family
 from mole.experiment.worlds import training_world, world_spec
-from mole.generations import SECONDS
-from mole.workers import available_cores
+from mole.files.generations import SECONDS
+from mole.files.processes import available_cores
 
 __all__ = ["train_with"]
 

@@ -18,10 +18,10 @@ from jax.core import Tracer
 from jaxtyping import ArrayLike
 
 from mole._types import Array, Float, Key, Model
-from mole.models import narrow_weights
+from mole.learning.models import narrow_weights
+from mole.learning.prior import MetaPrior
 from mole.online.base import Info, OnlineLearner
 from mole.planning.base import Planner, PlannerState
-from mole.prior import MetaPrior
 
 if TYPE_CHECKING:
     from mole.envs.spec import DynamicsSpec

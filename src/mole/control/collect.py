@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from mole.atomic import atomic_file
 from mole.control.agent import Agent
-from mole.control.data import save_stretches
 from mole.control.episode import run_episode
-from mole.control.episode_file import EpisodeFile
-from mole.control.precision import chosen
-from mole.control.training_config import TrainingConfig
-from mole.generations import Periodic
+from mole.control.resume import EpisodeFile
+from mole.control.stages import save_stretches
+from mole.control.training_config import TrainingConfig, chosen
+from mole.files.atomic import atomic_file
+from mole.files.generations import Periodic
 from mole.online import KShot, Mixture
-from mole.prior_file import load_prior
+from mole.priors.file import load_prior
 
 if TYPE_CHECKING:
     from mole.envs.spec import DynamicsSpec

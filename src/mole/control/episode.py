@@ -11,10 +11,10 @@ import numpy as np
 from mole._expect import expect_type, expect_whole
 from mole._types import Key
 from mole.control.agent import Agent
-from mole.control.episode_file import EpisodeFile
 from mole.control.pilot import AgentPilot, Pilot, Truth
 from mole.control.records import EpisodeRecord, Recorder
-from mole.interrupts import Interrupts
+from mole.control.resume import EpisodeFile
+from mole.files.processes import Interrupts
 
 __all__ = ["AgentPilot", "Episode", "EpisodeError", "Pilot", "Stretch", "Truth", "drive", "run_episode"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mole.atomic import atomic_file
+from mole.files.atomic import atomic_file
 
 try:
     import pyarrow as pa  # pyright: ignore[reportMissingImports]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mole._expect import expect_file
-from mole.control.record_file import load_arrays, save_arrays
+from mole.control.record_files import load_arrays, save_arrays
 
 __all__ = ["META_KEYS", "EpisodeRecord", "Recorder", "read_meta"]
 

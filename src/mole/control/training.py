@@ -25,22 +25,24 @@ import jax
 import numpy as np
 
 from mole._types import Trajectory
-from mole.atomic import remove_leftovers
-from mole.control.claim import claim_folder
 from mole.control.collect import Collect, World, collect, stage_key
-from mole.control.damage import set_damaged_aside
-from mole.control.data import random_rollout, save_stretches, unit_scale_where_constant
-from mole.control.stage_bar import StageBar
+from mole.control.progress import StageBar, TrainingLog
+from mole.control.stages import (
+    claim_folder,
+    random_rollout,
+    save_stretches,
+    set_damaged_aside,
+    unit_scale_where_constant,
+)
 from mole.control.training_config import TrainingConfig
-from mole.control.training_log import TrainingLog
 from mole.control.twin import Twin, fresh_model, recorded, train_twin
-from mole.generations import SECONDS, Periodic
-from mole.lock import folder_lock
+from mole.files.atomic import remove_leftovers
+from mole.files.generations import SECONDS, Periodic, folder_lock
+from mole.files.processes import worker_pool
+from mole.learning.prior import MetaPrior
 from mole.meta import TrainProgress, meta_train
 from mole.meta.resume import TrainingFile
-from mole.prior import MetaPrior
-from mole.prior_file import load_prior, save_prior
-from mole.workers import worker_pool
+from mole.priors.file import load_prior, save_prior
 
 if TYPE_CHECKING:
     from mole.envs.spec import DynamicsSpec
@@ -70,7 +72,7 @@ def train_priors(
         spec: the environment's `DynamicsSpec`.
         config: amounts.
         folder: data, priors of every round, ``log.jsonl``; stages whose file is there already are not done again,
-            unless it is damaged: it is set aside then, with a `mole.generations.RecoveryWarning`.
+            unless it is damaged: it is set aside then, with a `mole.files.generations.RecoveryWarning`.
         seed: of everything.
         provenance: goes into the headers of the priors.
         workers: processes that make the episodes of a round (and, on a CPU, the twin), each on one core; the result

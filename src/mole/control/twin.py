@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 from mole._types import Trajectory
 from mole.control.collect import World, stage_key
-from mole.control.data import load_stretches, to_trajectories, unit_scale_where_constant
+from mole.control.progress import TrainingLog
+from mole.control.stages import load_stretches, to_trajectories, unit_scale_where_constant
 from mole.control.training_config import TrainingConfig
-from mole.control.training_log import TrainingLog
-from mole.generations import Periodic
+from mole.files.generations import Periodic
+from mole.learning.models import MLP
 from mole.meta import TrainProgress, supervised_train
 from mole.meta.resume import TrainingFile
-from mole.models import MLP
-from mole.prior_file import save_prior
+from mole.priors.file import save_prior
 
 __all__ = ["Twin", "fresh_model", "recorded", "train_twin"]
 

@@ -11,14 +11,17 @@ except ImportError as missing:
         "Install them with: pip install 'mole-online[control]'"
     ) from missing
 
-from mole.envs.crawler import ENV_ID as _CRAWLER
-from mole.envs.crawler import CrawlerLegsEnv
-from mole.envs.generic import FlatSpaces, RewardInObservation, agent_env
-from mole.envs.half_cheetah import ENV_ID as _CHEETAH
-from mole.envs.half_cheetah import HalfCheetahMotorsEnv
-from mole.envs.half_cheetah_terrain import ENV_ID as _TERRAIN
-from mole.envs.half_cheetah_terrain import HalfCheetahTerrainEnv
-from mole.envs.parameters import (
+from mole.envs.cheetah.motors import ENV_ID as _CHEETAH
+from mole.envs.cheetah.motors import HalfCheetahMotorsEnv
+from mole.envs.cheetah.terrain import ENV_ID as _TERRAIN
+from mole.envs.cheetah.terrain import HalfCheetahTerrainEnv
+from mole.envs.crawler.env import ENV_ID as _CRAWLER
+from mole.envs.crawler.env import CrawlerLegsEnv
+from mole.envs.schedules.schedule import Schedule, TaskNumbers, Timeline
+from mole.envs.schedules.text import Vocabulary, as_schedule, parse_schedule
+from mole.envs.spec import DynamicsSpec, generic_spec, register_reward, register_spec, spec_for
+from mole.envs.wrappers.generic import FlatSpaces, RewardInObservation, agent_env
+from mole.envs.wrappers.parameters import (
     PARAMETERS,
     Parameter,
     set_action_delay,
@@ -30,10 +33,7 @@ from mole.envs.parameters import (
     set_mass,
     set_observation_delay,
 )
-from mole.envs.schedule import Schedule, TaskNumbers, Timeline
-from mole.envs.schedule_text import Vocabulary, as_schedule, parse_schedule
-from mole.envs.spec import DynamicsSpec, generic_spec, register_reward, register_spec, spec_for
-from mole.envs.switching import SwitchingWrapper, parameter_training, switching, switching_by_name
+from mole.envs.wrappers.switching import SwitchingWrapper, parameter_training, switching, switching_by_name
 
 __all__ = [
     "PARAMETERS",
@@ -72,16 +72,16 @@ __all__ = [
 # Episodes are cut by the environment's own `episode_steps`: long rollouts are normal here.
 if _CHEETAH not in gymnasium.registry:
     gymnasium.register(
-        _CHEETAH, entry_point="mole.envs.half_cheetah:HalfCheetahMotorsEnv", max_episode_steps=None
+        _CHEETAH, entry_point="mole.envs.cheetah.motors:HalfCheetahMotorsEnv", max_episode_steps=None
     )
 register_spec(_CHEETAH, HalfCheetahMotorsEnv.dynamics)
 
 if _TERRAIN not in gymnasium.registry:
     gymnasium.register(
-        _TERRAIN, entry_point="mole.envs.half_cheetah_terrain:HalfCheetahTerrainEnv", max_episode_steps=None
+        _TERRAIN, entry_point="mole.envs.cheetah.terrain:HalfCheetahTerrainEnv", max_episode_steps=None
     )
 register_spec(_TERRAIN, HalfCheetahTerrainEnv.dynamics)
 
 if _CRAWLER not in gymnasium.registry:
-    gymnasium.register(_CRAWLER, entry_point="mole.envs.crawler:CrawlerLegsEnv", max_episode_steps=None)
+    gymnasium.register(_CRAWLER, entry_point="mole.envs.crawler.env:CrawlerLegsEnv", max_episode_steps=None)
 register_spec(_CRAWLER, CrawlerLegsEnv.dynamics)

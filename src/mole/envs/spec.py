@@ -3,7 +3,7 @@
 A `DynamicsSpec` bundles functions of single examples (no batch axis: `jax.vmap` them) that work inside
 `jax.jit`. Every environment of this package has one; for any other environment `generic_spec` makes a plain
 one from its sizes and a reward function. `register_reward` is enough for an environment that is made by its id:
-`mole.envs.generic` does the rest.
+`mole.envs.wrappers.generic` does the rest.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from mole._expect import expect_callable
+from mole._expect import did_you_mean, expect_callable
 from mole._types import Array
-from mole.envs.suggest import did_you_mean
 
 __all__ = [
+    "DT",
     "DynamicsSpec",
     "generic_spec",
+    "limited",
+    "position",
     "register_reward",
     "register_spec",
     "registered_reward",
@@ -124,7 +126,7 @@ def register_reward(env_id: str, reward: Reward) -> None:
     Args:
         env_id: a Gymnasium id.
         reward: a pure JAX function ``(obs[obs], action[act], next_obs[obs]) -> scalar`` of the flat observation and
-            action (`mole.envs.generic.FlatSpaces`); as near as possible to the number that the environment gives.
+            action (`mole.envs.FlatSpaces`); as near as possible to the number that the environment gives.
 
     Raises:
         TypeError: if `reward` cannot be called.
@@ -207,3 +209,20 @@ def _lookup(env_id: str) -> DynamicsSpec:
             "generic_spec(obs_dim, act_dim, reward) or register yours with register_spec(env_id, spec)."
         )
     return _SPECS[name]
+
+
+# What the machines of this package have in common for a learner, as JAX functions of single examples.
+
+
+DT = 0.05
+"""Seconds per step: 5 physics steps of 0.01 s."""
+
+
+def limited(action: Float[ArrayLike, " act"], like: Array) -> Float[Array, " act"]:
+    """`action` clipped to [-1, 1] as the environments clip it, so that data and reward agree with them."""
+    return jnp.clip(jnp.asarray(action, like.dtype), -1.0, 1.0)
+
+
+def position(obs: Float[ArrayLike, " obs"]) -> Float[Array, ""]:
+    """Metres forward, along world x: the first entry."""
+    return jnp.asarray(obs)[0]

@@ -2,8 +2,8 @@
 
 from mole.estimators.classifier import OnlineClassifier
 from mole.estimators.fleet import Fleet
-from mole.estimators.priors import StreamPrior, fit_prior, load_stream_prior, save_stream_prior
 from mole.estimators.regressor import OnlineRegressor
+from mole.priors.stream import StreamPrior, fit_prior, load_stream_prior, save_stream_prior
 
 __all__ = [
     "Fleet",

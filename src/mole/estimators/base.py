@@ -13,17 +13,16 @@ import numpy as np
 
 from mole.estimators.checks import check_settings
 from mole.estimators.growing import grow, pad, refresh_due
-from mole.estimators.importance import task_importance
-from mole.estimators.intervals import IntervalTracker
-from mole.estimators.priors import StreamPrior, learner_of
-from mole.estimators.rows import fits, has_holes, kept_row, shown
-from mole.estimators.scaling import robust_normalizer
-from mole.estimators.steps import Engine
-from mole.models import Normalizer
+from mole.estimators.intervals import IntervalTracker, task_importance
+from mole.estimators.step import Engine
+from mole.learning.models import Normalizer
+from mole.learning.prior import MetaPrior
 from mole.online.guard import REFUSED, count_faults
-from mole.prior import MetaPrior
+from mole.priors.stream import StreamPrior, learner_of
 from mole.readout import ReadoutMixture, ReadoutPrior
-from mole.streams.encoding import RowEncoder, Schema
+from mole.rows.encoding import RowEncoder, Schema
+from mole.rows.scaling import robust_normalizer
+from mole.rows.values import fits, has_holes, kept_row, shown
 
 __all__ = ["HISTORY", "OnlineEstimator", "Prior"]
 

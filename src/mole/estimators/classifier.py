@@ -10,13 +10,12 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from mole.checkpoint import CheckpointError
 from mole.estimators.base import OnlineEstimator, Prior
-from mole.estimators.batches import rows_of, targets_of
-from mole.estimators.keeping import load_estimator, save_estimator
-from mole.estimators.priors import StreamPrior
-from mole.estimators.scaling import class_normalizer
-from mole.models import Normalizer
+from mole.estimators.saving import load_estimator, save_estimator
+from mole.files.checkpoint import CheckpointError
+from mole.learning.models import Normalizer
+from mole.priors.stream import StreamPrior
+from mole.rows.scaling import class_normalizer, rows_of, targets_of
 
 __all__ = ["OnlineClassifier"]
 
@@ -169,7 +168,7 @@ class OnlineClassifier(OnlineEstimator):
 
         Raises:
             FileNotFoundError: if there is no such file.
-            mole.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
+            mole.files.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
         """
         model, extra = load_estimator(cls, path, "online-classifier")
         labels, counts, sharpness = (extra.get(name) for name in ("labels", "counts", "sharpness"))

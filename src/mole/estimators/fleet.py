@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole._types import Array
-from mole.checkpoint import CheckpointError
-from mole.estimators.priors import StreamPrior, learner_of
 from mole.estimators.saving import Parts, damage_told, load_parts, prior_of, save_parts
+from mole.files.checkpoint import CheckpointError
+from mole.learning.prior import MetaPrior
 from mole.online.guard import Fault
-from mole.prior import MetaPrior
+from mole.priors.stream import StreamPrior, learner_of
 from mole.readout import ReadoutMixture, ReadoutPrior
 
 __all__ = ["Fleet"]
@@ -174,7 +174,7 @@ class Fleet:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            mole.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
+            mole.files.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
         """
         parts = load_parts(path, _KIND, frozenset({"settings"}), many=True)
         prior = prior_of(parts, path)

@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole._types import Trajectory
-from mole.estimators.scaling import padded_size
-from mole.estimators.steps import replay
-from mole.models import Normalizer
+from mole.estimators.step import replay
+from mole.learning.models import Normalizer
 from mole.online.base import REACH
 from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
+from mole.rows.scaling import padded_size
 
 __all__ = ["MARKS", "Grown", "grow", "pad", "refresh_due"]
 

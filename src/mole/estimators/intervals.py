@@ -11,9 +11,16 @@ import math
 from statistics import NormalDist
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["IntervalTracker"]
+from mole._types import Model
+from mole.estimators.step import model_gradient
+from mole.online.stack import pick
+from mole.readout import Readout, ReadoutMixture
+
+__all__ = ["IntervalTracker", "task_importance"]
 
 _YOUNG = 20
 _RATES = (0.05, 0.02)
@@ -104,3 +111,30 @@ class IntervalTracker:
 def _quantile(share: float) -> float:
     """Of the standard normal distribution; SciPy's takes longer to import than all of JAX."""
     return NormalDist().inv_cdf(share) if share < 1.0 else math.inf
+
+
+# What the model of one task depends on.
+
+
+def task_importance(learner: Any, state: Any, slot: int | None, recent: np.ndarray) -> np.ndarray:
+    """Mean |dy / dx| of a task's model over recent inputs, in standard deviations of target and input.
+
+    Args:
+        learner: the mixture.
+        state: its state.
+        slot: where the task is; the model that predicts now if None.
+        recent: inputs ``[n, dx]``.
+
+    Returns:
+        Importances ``[dy, dx]``.
+    """
+    model = learner.model(state) if slot is None else _in_slot(learner, state, slot)
+    return np.asarray(model_gradient(model, jax.vmap(learner.prior.x_norm)(jnp.asarray(recent))))
+
+
+def _in_slot(learner: Any, state: Any, slot: int) -> Model:
+    if not isinstance(learner, ReadoutMixture):
+        return pick(learner.prior, state.models, jnp.asarray(slot))
+    weights = jax.nn.softmax(state.rate_scores[slot])
+    mean = jnp.einsum("f,fdy->dy", weights, state.beliefs.mean[slot])
+    return Readout(learner.prior.features, mean)

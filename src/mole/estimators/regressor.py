@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mole.checkpoint import CheckpointError
 from mole.estimators.base import OnlineEstimator, Prior
-from mole.estimators.batches import rows_of, targets_of
-from mole.estimators.keeping import load_estimator, save_estimator
-from mole.estimators.priors import StreamPrior
-from mole.estimators.rows import fits
-from mole.estimators.scaling import robust_normalizer
-from mole.models import Normalizer
+from mole.estimators.saving import load_estimator, save_estimator
+from mole.files.checkpoint import CheckpointError
+from mole.learning.models import Normalizer
+from mole.priors.stream import StreamPrior
+from mole.rows.scaling import robust_normalizer, rows_of, targets_of
+from mole.rows.values import fits
 
 __all__ = ["OnlineRegressor"]
 
@@ -174,7 +173,7 @@ class OnlineRegressor(OnlineEstimator):
 
         Raises:
             FileNotFoundError: if there is no such file.
-            mole.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
+            mole.files.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
         """
         model, extra = load_estimator(cls, path, "online-regressor")
         outputs = extra.get("outputs")

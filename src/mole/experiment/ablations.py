@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from mole.envs.suggest import did_you_mean
+from mole._expect import did_you_mean
 from mole.experiment.planners import PLANNERS
 
 __all__ = ["ABLATED", "KNOBS", "SUITE", "SWITCHES", "Ablation", "ablated", "ablation", "base_of"]

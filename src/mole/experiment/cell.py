@@ -13,12 +13,11 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from mole.atomic import remove_leftovers
 from mole.control.agent import Agent
-from mole.control.data import random_rollout, save_stretches, to_trajectories
 from mole.control.episode import EpisodeError, run_episode
-from mole.control.episode_file import EpisodeFile
 from mole.control.records import EpisodeRecord, Recorder
+from mole.control.resume import EpisodeFile
+from mole.control.stages import random_rollout, save_stretches, to_trajectories
 from mole.envs import spec_for
 from mole.experiment.ablations import ablation
 from mole.experiment.config import Cell, EvalConfig
@@ -26,9 +25,10 @@ from mole.experiment.methods import SIMULATOR, Priors, learner_for
 from mole.experiment.planners import planner_for
 from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world
-from mole.generations import set_aside
+from mole.files.atomic import remove_leftovers
+from mole.files.generations import set_aside
 from mole.online import OnlineLearner
-from mole.prior_file import load_prior
+from mole.priors.file import load_prior
 
 __all__ = [
     "actions_file",

@@ -8,15 +8,14 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mole.atomic import remove_generations
-from mole.control.claim import claim_folder
-from mole.control.episode_file import EpisodeFile
 from mole.control.records import EpisodeRecord, Recorder
+from mole.control.resume import EpisodeFile
+from mole.control.stages import claim_folder
 from mole.experiment.cell import actions_file, failed_cell, load_priors, run_cell, whole_meta
 from mole.experiment.config import Cell, EvalConfig
-from mole.generations import SECONDS, Periodic
-from mole.lock import folder_lock
-from mole.workers import SPAWN, WorkerLost, worker_pool
+from mole.files.atomic import remove_generations
+from mole.files.generations import SECONDS, Periodic, folder_lock
+from mole.files.processes import SPAWN, WorkerLost, worker_pool
 
 __all__ = ["Done", "Job", "Tick", "WorkerLost", "evaluate", "read_records", "run_jobs"]
 

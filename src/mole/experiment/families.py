@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from mole._expect import did_you_mean
 from mole.control.training import TrainingConfig
-from mole.envs.suggest import did_you_mean
 from mole.experiment.planners import PlannerConfig
 from mole.experiment.worlds import KnownTask, make_world, world_settings
 

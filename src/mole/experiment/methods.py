@@ -10,10 +10,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mole.envs.suggest import did_you_mean
+from mole._expect import did_you_mean
 from mole.experiment.ablations import ablation, base_of
+from mole.learning.prior import MetaPrior
 from mole.online import Continuous, KShot, Mixture, OnlineLearner, Oracle, Static
-from mole.prior import MetaPrior
 
 __all__ = [
     "METHODS",

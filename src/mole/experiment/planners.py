@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal, get_args
 
-from mole.envs.suggest import did_you_mean
+from mole._expect import did_you_mean
 from mole.planning import CEM, MPPI, Planner, RandomShooting
 
 __all__ = ["PLANNERS", "PlannerConfig", "Precision", "planner_for"]

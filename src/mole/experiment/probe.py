@@ -18,10 +18,10 @@ from mole.control.agent import Agent, AgentState, LearnedDynamics
 from mole.control.episode import AgentPilot, Stretch, Truth, drive
 from mole.envs.simulation import Simulation
 from mole.envs.spec import DynamicsSpec
+from mole.learning.prior import MetaPrior
 from mole.online import OnlineLearner
 from mole.planning import rollout, rollout_trajectory
 from mole.planning.host import plan_on_host
-from mole.prior import MetaPrior
 
 __all__ = ["Errors", "Probe", "open_loop", "probe_run"]
 

@@ -16,11 +16,11 @@ from jaxtyping import ArrayLike
 from mole._types import Array, Float, Key
 from mole.control.agent import Measured, measured
 from mole.control.episode import Episode, Truth, drive
-from mole.control.episode_file import EpisodeFile
 from mole.control.records import Recorder
+from mole.control.resume import EpisodeFile
 from mole.envs.simulation import Simulation
 from mole.envs.spec import DynamicsSpec
-from mole.models import Normalizer
+from mole.learning.models import Normalizer
 from mole.planning import Planner
 from mole.planning.host import plan_on_host
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mole.control.claim import claim_folder
+from mole._expect import did_you_mean
 from mole.control.records import EpisodeRecord
-from mole.envs.suggest import did_you_mean
+from mole.control.stages import claim_folder
 from mole.experiment.ablations import ABLATED
 from mole.experiment.ablations import SUITE as ABLATIONS
 from mole.experiment.config import EvalConfig

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mole.atomic import atomic_text
-from mole.control.claim import claim_folder
 from mole.control.records import EpisodeRecord
+from mole.control.stages import claim_folder
 from mole.experiment.config import EvalConfig
 from mole.experiment.evaluate import Done, Job, read_records, run_jobs
 from mole.experiment.metrics import return_per
-from mole.lock import folder_lock
-from mole.prior_file import load_prior
+from mole.files.atomic import atomic_text
+from mole.files.generations import folder_lock
+from mole.priors.file import load_prior
 
 __all__ = ["TRIALS", "VALIDATION_SEEDS", "VALIDATION_STEPS", "Trial", "trials_of", "tune"]
 

@@ -21,10 +21,10 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.error import Error as GymnasiumError
 
-from mole.envs.generic import agent_env
+from mole._expect import did_you_mean
 from mole.envs.spec import DynamicsSpec, spec_for
-from mole.envs.suggest import did_you_mean
-from mole.envs.switching import parameter_by_name, switching_by_name
+from mole.envs.wrappers.generic import agent_env
+from mole.envs.wrappers.switching import parameter_by_name, switching_by_name
 
 __all__ = [
     "UNCHANGED",
@@ -99,7 +99,7 @@ def make_world(world: str, *, schedule: Any = None, **settings: Any) -> gymnasiu
 
     Args:
         world: its name, see above.
-        schedule: how the hidden task changes (`mole.envs.schedule_text`); None for the environment's default.
+        schedule: how the hidden task changes (`mole.envs.schedules.text`); None for the environment's default.
         settings: passed on to the environment.
 
     Raises:

@@ -18,14 +18,21 @@ import numpy as np
 
 from mole._expect import expect_key, expect_number, expect_type, expect_whole
 from mole._types import Array, Key, Model, Window
-from mole.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate, adapt, window_loss
-from mole.likelihoods import Gaussian, Likelihood
-from mole.meta.descent import Descent, Fit, MetaObjective, PlainObjective, begin, cosine, descend
-from mole.meta.groups import Groups, as_groups, as_weights, fit_normalizers, normalised
-from mole.meta.progress import TrainProgress, training_bar
-from mole.meta.resume import TrainingFile, TrainingState, described, kept
-from mole.meta.tasks import sample_windows, split_trajectories, window_data
-from mole.prior import MetaPrior
+from mole.learning.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate, adapt, window_loss
+from mole.learning.likelihoods import Gaussian, Likelihood
+from mole.learning.prior import MetaPrior
+from mole.meta.maml import Descent, Fit, MetaObjective, PlainObjective, begin, cosine, descend
+from mole.meta.resume import TrainingFile, TrainingState, TrainProgress, described, kept, training_bar
+from mole.meta.tasks import (
+    Groups,
+    as_groups,
+    as_weights,
+    fit_normalizers,
+    normalised,
+    sample_windows,
+    split_trajectories,
+    window_data,
+)
 
 __all__ = ["MetaConfig", "meta_train", "supervised_train"]
 

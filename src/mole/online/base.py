@@ -1,26 +1,34 @@
-"""The protocol of an online learner: explicit state, predict before you learn, one pair at a time."""
+"""The protocol of an online learner: explicit state, predict before you learn, one pair at a time.
+
+A learner is an Equinox module that holds configuration only. Its state is a pytree that the caller holds, so that a
+recorded stream is one `jax.lax.scan` over `OnlineLearner.update` and many streams are one `jax.vmap` over that. The
+agent, the fleet, the estimators and the evaluation know learners through this class alone: a new kind of learner is
+one file with a subclass, and one row in `tests/test_online_contract.py`.
+"""
 
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from mole._expect import expect_vector
-from mole._types import Array, Bool, Float, Int, Model
-from mole.likelihoods import Prediction
-from mole.online.guard import REFUSED, entry_fault, sequence_fault
-from mole.prior import MetaPrior
+from mole._expect import expect_number, expect_vector
+from mole._types import Array, Bool, Float, Int, Model, Pairs
+from mole.learning.likelihoods import Likelihood, Prediction
+from mole.learning.models import Normalizer
+from mole.online.guard import entry_fault, sequence_fault
 
 __all__ = [
     "REACH",
     "Info",
     "OnlineLearner",
     "Pairs",
+    "Prior",
+    "as_float32",
+    "expect_reach",
     "fresh",
     "parameters",
     "single_task_report",
@@ -40,12 +48,11 @@ class Info(NamedTuple):
     Attributes:
         loss: loss of the prediction made before learning (normalised target, mean over dimensions); NaN if rejected.
         responsibilities: P_t(T_i) of every slot ``[tasks]``, summing to one.
-        task: slot of the model that predicts from now on.
-        n_tasks: slots in use.
-        spawned: whether a new task joined the mixture at this step.
+        task: number of the task that predicts from now on.
+        n_tasks: tasks known.
+        spawned: whether a new task joined at this step.
         at_capacity: whether a new task would have joined but every slot was in use.
-        rejected: whether the pair held a number that is not finite, or further than the learner's ``reach`` from what
-            the prior was trained on; it is then ignored and the state is unchanged.
+        rejected: whether the pair was ignored, and the state left as it was (see ``fault``).
         fault: what was wrong with the pair or with the step on it, bits of `mole.online.Fault`; 0 if nothing.
     """
 
@@ -59,39 +66,33 @@ class Info(NamedTuple):
     fault: Int[Array, ""]
 
 
-class Pairs(NamedTuple):
-    """The last pairs of a stream, oldest first; ``weight`` is 0 where nothing has been stored yet.
+class Prior(Protocol):
+    """What every prior has: scalings, sizes, and the meaning of a model's output."""
 
-    Attributes:
-        x: normalised inputs ``[n, dx]``.
-        y: normalised targets ``[n, dy]``.
-        weight: 1 for a stored pair, else 0, ``[n]``.
-    """
+    @property
+    def x_norm(self) -> Normalizer:
+        """Normaliser of the inputs ``[dx]``."""
+        ...
 
-    x: Float[Array, "*tasks n dx"]
-    y: Float[Array, "*tasks n dy"]
-    weight: Float[Array, "*tasks n"]
+    @property
+    def y_norm(self) -> Normalizer:
+        """Normaliser of the targets ``[dy]``."""
+        ...
 
-    @classmethod
-    def empty(cls, prior: MetaPrior, n: int, *leading: int) -> Pairs:
-        """Room for ``n`` pairs (for each of ``leading`` tasks)."""
-        return cls(
-            jnp.zeros((*leading, n, prior.input_size)),
-            jnp.zeros((*leading, n, prior.target_size)),
-            jnp.zeros((*leading, n)),
-        )
+    @property
+    def likelihood(self) -> Likelihood:
+        """Meaning of the raw output."""
+        ...
 
-    def push(self, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> Pairs:
-        """Forget the oldest pair, append the newest."""
-        return Pairs(
-            jnp.concatenate([self.x[1:], x[None]]),
-            jnp.concatenate([self.y[1:], y[None]]),
-            jnp.concatenate([self.weight[1:], jnp.ones((1,))]),
-        )
+    @property
+    def input_size(self) -> int:
+        """Features ``dx`` of one input."""
+        ...
 
-    def last(self, n: int) -> Pairs:
-        """The newest ``n`` pairs."""
-        return Pairs(*(field[-n:] for field in self))
+    @property
+    def target_size(self) -> int:
+        """Entries ``dy`` of one target."""
+        ...
 
 
 def parameters(model: Model) -> Model:
@@ -99,20 +100,33 @@ def parameters(model: Model) -> Model:
     return eqx.filter(model, eqx.is_inexact_array)
 
 
-def fresh(state: Any) -> Any:
-    """A copy in which no two leaves share a buffer, so that a state can be donated to a jitted update."""
-    return jax.tree.map(lambda a: jnp.array(a, copy=True), state)
-
-
 def with_parameters(model: Model, arrays: Model) -> Model:
     """``model`` with its trainable arrays replaced."""
     return eqx.combine(arrays, model)
 
 
+def fresh(state: Any) -> Any:
+    """A copy in which no two leaves share a buffer, so that a state can be donated to a jitted update."""
+    return jax.tree.map(lambda a: jnp.array(a, copy=True), state)
+
+
+def as_float32(value: float | Array | None) -> Array:
+    """A setting as an array: learners that differ in numbers alone share one compiled program."""
+    return jnp.float32(value)
+
+
+def expect_reach(owner: str, reach: Any) -> None:
+    """Raise unless ``reach`` is a number of standard deviations whose square is a float32."""
+    remedy = "It is how many standard deviations of the training data a number may be off."
+    expect_number(owner, "reach", reach, low=1.0, high=1e15, remedy=remedy)
+
+
 class OnlineLearner(eqx.Module):
     """A learner is configuration; its state is a pytree that the caller holds. All methods are pure and jit.
 
-    Subclasses implement `init`, `model` and `learn`; `update` and `predict` are defined here, once.
+    Subclasses implement `init`, `model`, `learn` and `report`. Those that keep many models also say how they learn in
+    place (`advance`), what is in each slot (`task_numbers`, `model_in`, `responsibilities`) and, if they do not predict
+    with one model alone, how they do (`forecast`). `predict` and `update` are defined here, once.
 
     Attributes:
         prior: what it starts from.
@@ -120,7 +134,7 @@ class OnlineLearner(eqx.Module):
             pair is refused. Networks extrapolate so far that one step on it would ruin them.
     """
 
-    prior: eqx.AbstractVar[MetaPrior]
+    prior: eqx.AbstractVar[Any]
     reach: float = eqx.field(static=True, default=REACH, kw_only=True)
 
     @abc.abstractmethod
@@ -129,11 +143,17 @@ class OnlineLearner(eqx.Module):
 
     @abc.abstractmethod
     def model(self, state: State) -> Model:
-        """The model to predict and plan with."""
+        """The model to predict and plan with, that of the most probable task."""
 
     @abc.abstractmethod
     def learn(self, state: State, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> State:
-        """Learn from one normalised, finite pair. Called by `update`."""
+        """Learn from one normalised pair that was not refused."""
+
+    @abc.abstractmethod
+    def report(self, after: State) -> dict[str, Array]:
+        """The fields of `Info` but ``loss`` and ``rejected``; ``fault`` is that of the step."""
+
+    # What a learner of several tasks says otherwise.
 
     def advance(
         self, valid: Bool[Array, ""], state: State, x: Float[Array, " dx"], y: Float[Array, " dy"]
@@ -145,16 +165,44 @@ class OnlineLearner(eqx.Module):
         loss = self.prior.likelihood.loss(self.model(state)(x), y)
         return loss, jax.lax.cond(valid, lambda s: self.learn(s, x, y), lambda s: s, state)
 
-    @abc.abstractmethod
-    def report(self, before: State, after: State) -> dict[str, Array]:
-        """The fields of `Info` but ``loss`` and ``rejected``; ``fault`` is that of the step."""
+    def forecast(self, state: State, x: Float[Array, " dx"]) -> Prediction:
+        """Prediction for one input ``[dx]``, in the target's unit: that of `model`."""
+        return self.prior.predict(self.model(state), x)
+
+    def task_numbers(self, state: State) -> Int[Array, " tasks"]:
+        """Number of the task in every slot; −1 where there is only a candidate, or nothing."""
+        return jnp.zeros((1,), jnp.int32)
+
+    def responsibilities(self, state: State) -> Float[Array, " tasks"]:
+        """P(T_i) of every slot after the last pair."""
+        return jnp.ones((1,))
+
+    def model_in(self, state: State, slot: Int[Array, ""] | int) -> Model:
+        """The model of the task in a slot."""
+        return self.model(state)
+
+    def refusal(self, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> Int[Array, ""]:
+        """Why a normalised pair cannot be learned, bits of `mole.online.Fault`; 0 if it can."""
+        return entry_fault(x, y, self.reach)
+
+    def suspicion(
+        self, before: State, after: State, x: Float[Array, " dx"], y: Float[Array, " dy"]
+    ) -> Int[Array, ""]:
+        """What is suspicious about a pair that was learned, bits of `mole.online.Fault`; 0 if nothing."""
+        recent = getattr(before, "recent", None)
+        return jnp.int32(0) if recent is None else sequence_fault(recent, x, y)
+
+    # What all learners share.
 
     def predict(self, state: State, x: Float[Array, " dx"]) -> Prediction:
-        """Prediction for one input ``[dx]``, in the target's unit."""
-        expect_vector(
-            f"{type(self).__name__}.predict", "x", x, self.prior.input_size, "Pass one input at a time."
-        )
-        return self.prior.predict(self.model(state), x)
+        """Prediction for one input ``[dx]``, in the target's unit.
+
+        Raises:
+            TypeError, ValueError: (when traced) unless ``x`` is one vector of numbers of the prior's size.
+        """
+        owner = f"{type(self).__name__}.predict"
+        expect_vector(owner, "x", x, self.prior.input_size, "Pass one input at a time.")
+        return self.forecast(state, x)
 
     def update(self, state: State, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> tuple[State, Info]:
         """One step of online learning from the pair (x, y), both in their natural units.
@@ -169,29 +217,21 @@ class OnlineLearner(eqx.Module):
             flagged.
 
         Raises:
+            TypeError: (when traced) if the pair does not hold numbers.
             ValueError: (when traced) if a shape is not the prior's.
         """
-        for name, value, size in (("x", x, self.prior.input_size), ("y", y, self.prior.target_size)):
-            dtype = getattr(value, "dtype", None) or np.asarray(value).dtype
-            if not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)):
-                raise TypeError(
-                    f"{type(self).__name__}.update got {name} of type {dtype}; expected ({size},) numbers."
-                )
-            if jnp.shape(value) != (size,):
-                raise ValueError(
-                    f"{type(self).__name__}.update got {name} of shape {jnp.shape(value)}; expected ({size},), as the "
-                    "prior was trained with. Pass one pair at a time, in the same features."
-                )
+        owner = f"{type(self).__name__}.update"
+        remedy = "Pass one pair at a time, in the features that the prior was made for."
+        expect_vector(owner, "x", x, self.prior.input_size, remedy)
+        expect_vector(owner, "y", y, self.prior.target_size, remedy)
         x, y = self.prior.x_norm(x), self.prior.y_norm(y)
-        fault = entry_fault(x, y, self.reach)
-        valid = (fault & REFUSED.value) == 0
+        refused = self.refusal(x, y)
+        valid = refused == 0
         loss, after = self.advance(valid, state, x, y)
-        tasks = self.report(state, after)
-        happened = {name: tasks[name] & valid for name in ("spawned", "at_capacity")}
-        recent = getattr(state, "recent", None)
-        seen = jnp.int32(0) if recent is None else sequence_fault(recent, x, y)
-        happened["fault"] = jnp.where(valid, seen | tasks["fault"], fault)
-        return after, Info(loss=jnp.where(valid, loss, jnp.nan), rejected=~valid, **{**tasks, **happened})
+        report = self.report(after)
+        happened = {name: report[name] & valid for name in ("spawned", "at_capacity")}
+        happened["fault"] = jnp.where(valid, self.suspicion(state, after, x, y) | report["fault"], refused)
+        return after, Info(loss=jnp.where(valid, loss, jnp.nan), rejected=~valid, **{**report, **happened})
 
 
 def single_task_report(fault: Int[Array, ""] | int = 0) -> dict[str, Array]:

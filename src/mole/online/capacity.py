@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from mole._types import Array, Bool, Float, Int, Model
-from mole.online.base import Pairs, with_parameters
-from mole.online.em import MixtureState
-from mole.prior import MetaPrior
+from mole._types import Array, Bool, Float, Int, Model, Pairs
+from mole.learning.prior import MetaPrior
+from mole.online.base import with_parameters
+from mole.online.stack import MixtureState
 
 __all__ = ["age", "closest", "least_recent", "make_room", "merge", "task_distances"]
 
@@ -32,7 +32,7 @@ def age(now: Int[Array, ""], then: Int[Array, "*any"]) -> Int[Array, "*any"]:
 def make_room(
     prior: MetaPrior,
     state: MixtureState,
-    counts: Float[Array, " tasks"],
+    log_counts: Float[Array, " tasks"],
     needed: Bool[Array, ""],
     *,
     merging: bool,
@@ -42,13 +42,13 @@ def make_room(
     Args:
         prior: gives the scale of the errors that tasks make.
         state: of the mixture.
-        counts: of the Chinese restaurant, restarted.
+        log_counts: of the Chinese restaurant, restarted.
         needed: whether a task is going to join; nothing is merged otherwise.
         merging: whether the two closest tasks become one if `task_distances` says that they differ by less than the
             errors they make (a distance below one); otherwise, and without it, the least recently used task goes.
     """
     if not merging:
-        return state, counts, least_recent(state)
+        return state, log_counts, least_recent(state)
 
     def joined(_: None) -> tuple[MixtureState, Array, Array]:
         first, second, distance = closest(task_distances(prior, state))
@@ -56,12 +56,12 @@ def make_room(
         near = distance < 1.0
         kept = jax.tree.map(
             lambda a, b: jnp.where(near, a, b),
-            (together, counts.at[first].add(counts[second])),
-            (state, counts),
+            (together, log_counts.at[first].set(jnp.logaddexp(log_counts[first], log_counts[second]))),
+            (state, log_counts),
         )
         return *kept, jnp.where(near, added, least_recent(state))
 
-    return jax.lax.cond(needed, joined, lambda _: (state, counts, least_recent(state)), None)
+    return jax.lax.cond(needed, joined, lambda _: (state, log_counts, least_recent(state)), None)
 
 
 def task_distances(prior: MetaPrior, state: MixtureState) -> Float[Array, "tasks tasks"]:
@@ -71,7 +71,7 @@ def task_distances(prior: MetaPrior, state: MixtureState) -> Float[Array, "tasks
     apart by their predictions. Tasks without memories of their own are compared on the last pairs of the stream; a task
     that owns nothing is at distance zero. Infinite for slots that are not in use, and a task from itself.
     """
-    tasks = state.counts.shape[0]
+    tasks = state.log_counts.shape[0]
     pairs = _own_pairs(state)
     means = jax.vmap(lambda arrays: _means(prior, arrays, pairs.x))(state.models)  # [model, owner, n, dy]
     apart = (means[:, None] - means[None]) / prior.residual_scale[None, None, None, None]
@@ -144,7 +144,7 @@ def _own_pairs(state: MixtureState) -> Pairs:
     """The pairs of every task, or those of the stream for every task ``[tasks, n, ...]``."""
     if state.memory is not None:
         return state.memory
-    tasks = state.counts.shape[0]
+    tasks = state.log_counts.shape[0]
     return Pairs(*(jnp.broadcast_to(field[None], (tasks, *field.shape)) for field in state.recent))
 
 

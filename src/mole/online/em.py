@@ -1,95 +1,88 @@
-"""The parts of online expectation maximisation: state, prior over tasks, E-step and M-step.
+"""The parts of online expectation maximisation: the prior over tasks, the E-step, the candidate and the M-step.
 
 `mole.online.mole` puts them together; equation and section numbers are those of Nagabandi, Finn, Levine (2019).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole._types import Array, Bool, Float, Int, Model, Window
-from mole.inner import adapt
-from mole.online.base import Pairs, parameters, with_parameters
-from mole.online.checks import MOST_COUNTED
+from mole._types import Array, Bool, Float, Int, Model, Pairs, Window
+from mole.learning.inner import adapt
+from mole.learning.prior import MetaPrior
+from mole.online.base import parameters, with_parameters
 from mole.online.guard import guarded_adapt
-from mole.prior import MetaPrior
+from mole.online.stack import in_place, put
 
 __all__ = [
-    "MixtureState",
+    "MOST_COUNTED",
+    "Assigned",
+    "Proposed",
+    "Scored",
     "candidate_pairs",
     "crp_log_prior",
     "e_step",
-    "first_state",
+    "log_counts_after",
     "m_step_own",
     "m_step_shared",
     "new_task",
-    "own_pairs",
-    "pick",
     "point_scores",
-    "remember",
     "restarted",
-    "stack_models",
     "sticky_log_prior",
     "task_outputs",
     "uniform_log_prior",
 ]
 
+MOST_COUNTED = 2**22
+"""Steps after which counts in float32 are halved: from 2^24 on, adding one changes nothing."""
 _NEGLIGIBLE = 2.0**-24
 """Responsibility below which a task rests: its step is lost in the rounding of that of a wholly responsible task."""
 
 
-class MixtureState(eqx.Module):
-    """State of a `Mixture`: stacked models with bookkeeping; slots from ``n_tasks`` on are unused."""
+class Scored(NamedTuple):
+    """What the tasks there are say about the recent pairs; ``n`` pairs, the newest last."""
 
-    models: Model
-    recent: Pairs
-    memory: Pairs | None
-    counts: Float[Array, " tasks"]
+    points: Pairs
+    log_prior: Float[Array, " tasks"]
+    log_prior_new: Float[Array, ""]
+    scores: Float[Array, "tasks n"]
+    log_likelihood: Float[Array, " tasks"]
+    loss: Float[Array, ""]
+    log_counts: Float[Array, " tasks"]
     counted: Float[Array, ""]
-    responsibilities: Float[Array, " tasks"]
-    last_used: Int[Array, " tasks"]
-    step: Int[Array, ""]
-    task: Int[Array, ""]
-    n_tasks: Int[Array, ""]
+
+
+class Proposed(NamedTuple):
+    """What a new task would be, and whether it joins."""
+
+    support: Window
+    scores: Float[Array, " n"]
+    log_joint: Float[Array, " tasks"]
+    log_joint_new: Float[Array, ""]
+    wins: Bool[Array, ""]
     spawned: Bool[Array, ""]
-    at_capacity: Bool[Array, ""]
-    fault: Int[Array, ""]
 
 
-def first_state(prior: MetaPrior, tasks: int, pairs: int, memory: int | None) -> MixtureState:
-    """One task, θ(T_1) = θ*, and nothing seen.
+class Assigned(NamedTuple):
+    """Task probabilities, and the slot of a task that joins."""
 
-    Args:
-        prior: gives θ*.
-        tasks: slots.
-        pairs: of the stream that are kept.
-        memory: pairs that each task owns; None if all tasks learn from the stream's.
-    """
-    zero, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-    return MixtureState(
-        models=stack_models(prior, tasks),
-        recent=Pairs.empty(prior, pairs),
-        memory=None if memory is None else Pairs.empty(prior, memory, tasks),
-        counts=jnp.zeros((tasks,)),
-        counted=jnp.zeros(()),
-        responsibilities=jax.nn.one_hot(0, tasks),
-        last_used=jnp.zeros((tasks,), jnp.int32),
-        step=zero,
-        task=zero,
-        n_tasks=zero + 1,
-        spawned=false,
-        at_capacity=false,
-        fault=zero,
-    )
+    slot: Int[Array, ""]
+    responsibilities: Float[Array, " tasks"]
+    log_counts: Float[Array, " tasks"]
+    most_probable: Int[Array, ""]
+
+
+# The counts n_i of the Chinese restaurant are sums of responsibilities, and a task that explains one pair badly has a
+# responsibility such as e^-110, which float32 rounds to zero. log 0 would then forbid the task until the next restart,
+# while the paper's rule recalls it as soon as it explains the data well. So the counts are kept as logarithms.
 
 
 def crp_log_prior(
-    counts: Float[Array, " tasks"], counted: Float[Array, ""], alpha: Float[Array, ""]
+    log_counts: Float[Array, " tasks"], counted: Float[Array, ""], alpha: Float[Array, ""]
 ) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
     """Chinese restaurant process: log n_i/(m+α) of each task and log α/(m+α) of a new one.
 
@@ -98,21 +91,33 @@ def crp_log_prior(
     fresh = counted == 0
     total = jnp.log(jnp.where(fresh, 1.0, counted + alpha))
     new = jnp.where(fresh & (alpha > 0), 0.0, jnp.log(alpha) - total)
-    return jnp.where(fresh, 0.0, jnp.log(counts) - total), new
+    return jnp.where(fresh, 0.0, log_counts - total), new
+
+
+def log_counts_after(
+    log_counts: Float[Array, " tasks"], log_joint: Float[Array, " tasks"], hard: bool
+) -> Float[Array, " tasks"]:
+    """log n_i after the step: n_i + P_t(T_i), with the logarithm of the probability as the E-step has it."""
+    if hard:
+        chosen = jnp.arange(log_joint.shape[0]) == jnp.argmax(log_joint)
+        log_responsibilities = jnp.where(chosen, 0.0, -jnp.inf)
+    else:
+        log_responsibilities = jax.nn.log_softmax(log_joint)
+    return jnp.logaddexp(log_counts, log_responsibilities)
 
 
 def restarted(
-    counts: Float[Array, " tasks"], counted: Float[Array, ""], refresh: int | None
+    log_counts: Float[Array, " tasks"], counted: Float[Array, ""], refresh: int | None
 ) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
-    """n_i and m of the CRP, from zero again after ``refresh`` counted steps.
+    """log n_i and m of the CRP, from zero again after ``refresh`` counted steps.
 
     None: never; but both are halved before float32 would stop counting, so that their ratios stay and new counts count.
     """
     if refresh is None:
-        share = jnp.where(counted >= MOST_COUNTED, 0.5, 1.0)
-        return counts * share, counted * share
+        halve = counted >= MOST_COUNTED
+        return log_counts - jnp.where(halve, jnp.log(2.0), 0.0), counted * jnp.where(halve, 0.5, 1.0)
     restart = counted >= refresh
-    return jnp.where(restart, 0.0, counts), jnp.where(restart, 0.0, counted)
+    return jnp.where(restart, -jnp.inf, log_counts), jnp.where(restart, 0.0, counted)
 
 
 def sticky_log_prior(
@@ -190,7 +195,7 @@ def m_step_shared(
         scale = step_scale * responsibilities[slot]
         return guarded_adapt(model, prior.inner_rate, prior.likelihood, recent.x, recent.y, scale=scale)
 
-    return _in_place(prior, models, order, jnp.sum(responsibilities > _NEGLIGIBLE), one)
+    return in_place(prior, models, order, jnp.sum(responsibilities > _NEGLIGIBLE), one)
 
 
 def m_step_own(
@@ -233,64 +238,4 @@ def new_task(
     def one(slot: Array, model: Model) -> tuple[Model, Array]:
         return adapt(prior.model, prior.inner_rate, prior.likelihood, *support), jnp.int32(0)
 
-    return _in_place(prior, models, slot[None], spawned.astype(jnp.int32), one)[0]
-
-
-def _in_place(
-    prior: MetaPrior,
-    models: Model,
-    slots: Int[Array, " n"],
-    count: Int[Array, ""],
-    one: Callable[[Array, Model], tuple[Model, Array]],
-) -> tuple[Model, Int[Array, ""]]:
-    """``one(slot, model)`` of the first ``count`` of ``slots``, one after another, written where the model was.
-
-    With the faults of all of them.
-
-    A loop of so many turns and no condition around the stack: XLA copies what goes into a branch, which took longer
-    than the step itself, and on a CPU a vmap would stream all adapted models through memory at once.
-    """
-
-    def turn(place: Array, carry: tuple[Model, Array]) -> tuple[Model, Array]:
-        models, faults = carry
-        model, fault = one(slots[place], pick(prior, models, slots[place]))
-        return put(models, slots[place], model), faults | fault
-
-    return jax.lax.fori_loop(0, count, turn, (models, jnp.int32(0)))
-
-
-def own_pairs(
-    memory: Pairs, task: Int[Array, ""], recent: Pairs, spawned: Bool[Array, ""], explained: Bool[Array, " n"]
-) -> Pairs:
-    """Give the newest pair to ``task``; a new task owns those of the newest n pairs that it explains best."""
-    length, n = memory.x.shape[1], explained.shape[0]
-    own = Pairs(*(field[task] for field in remember(memory, task, recent.x[-1], recent.y[-1])))
-    founding = recent.last(length)
-    weight = jnp.concatenate([jnp.zeros((length - n,)), explained * founding.weight[-n:]])
-    packed = jnp.argsort(
-        weight, stable=True
-    )  # a gap between owned pairs would push out an older one too early
-    founding = Pairs(founding.x[packed], founding.y[packed], weight[packed])
-    own = Pairs(*(jnp.where(spawned, a, b) for a, b in zip(founding, own, strict=True)))
-    return Pairs(*(field.at[task].set(new) for field, new in zip(memory, own, strict=True)))
-
-
-def remember(memory: Pairs, task: Int[Array, ""], x: Float[Array, " dx"], y: Float[Array, " dy"]) -> Pairs:
-    """Append a pair to the memory of one task."""
-    own = Pairs(*(field[task] for field in memory)).push(x, y)
-    return Pairs(*(field.at[task].set(new) for field, new in zip(memory, own, strict=True)))
-
-
-def stack_models(prior: MetaPrior, tasks: int) -> Model:
-    """``tasks`` copies of θ*'s parameters, stacked on a leading axis."""
-    return jax.tree.map(lambda a: jnp.repeat(a[None], tasks, axis=0), parameters(prior.model))
-
-
-def pick(prior: MetaPrior, models: Model, task: Int[Array, ""]) -> Model:
-    """The model in slot ``task`` of a stack."""
-    return with_parameters(prior.model, jax.tree.map(lambda a: a[task], models))
-
-
-def put(models: Model, task: Int[Array, ""], model: Model) -> Model:
-    """The stack with slot ``task`` replaced by ``model``'s parameters."""
-    return jax.tree.map(lambda a, b: a.at[task].set(b), models, parameters(model))
+    return in_place(prior, models, slot[None], spawned.astype(jnp.int32), one)[0]

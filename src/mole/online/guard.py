@@ -9,31 +9,32 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole._types import Array, Bool, Float, Int, Model
-from mole.inner import InnerRate, weighted_mean
-from mole.likelihoods import Likelihood
-
-if TYPE_CHECKING:
-    from mole.online.base import Pairs
+from mole._types import Array, Bool, Float, Int, Model, Pairs
+from mole.learning.inner import InnerRate, weighted_mean
+from mole.learning.likelihoods import Likelihood
 
 __all__ = [
     "REFUSED",
+    "STILL",
     "Fault",
     "code",
     "count_faults",
     "entry_fault",
     "guarded_adapt",
+    "pair_fault",
     "sequence_fault",
     "union",
+    "unmoved",
 ]
 
+STILL = 32
+"""Pairs for which a number must be the same to be flagged, by learners that keep no pairs."""
 _STABLE = 4.0
 """Most times the loss that a step may promise to take off: the longest that is stable when repeated."""
 _WILD = 100.0
@@ -118,6 +119,31 @@ def sequence_fault(recent: Pairs, x: Float[Array, " dx"], y: Float[Array, " dy"]
     return code(repeated, Fault.REPEATED) | code(whole & (still_x | still_y), Fault.STILL)
 
 
+def unmoved(still: Int[Array, " n"], last: Float[Array, " n"], pair: Float[Array, " n"]) -> Int[Array, " n"]:
+    """For how many pairs each number has been the same, up to `STILL`."""
+    return jnp.where(pair == last, jnp.minimum(still + 1, STILL), 0)
+
+
+def pair_fault(
+    x: Float[Array, " dx"], y: Float[Array, " dy"], still: Int[Array, " dx+dy"], reach: float
+) -> Int[Array, ""]:
+    """What is suspicious about a normalised pair that was learned, for a learner that keeps no pairs.
+
+    Args:
+        x: input.
+        y: target.
+        still: `unmoved`, with this pair.
+        reach: standard deviations beyond which an input is flagged.
+    """
+    # What was constant in training is at its mean; padding and unused inputs are no fault.
+    telling = jnp.concatenate([x, jnp.ones_like(y)]) != 0.0
+    return (
+        code(jnp.all(still > 0), Fault.REPEATED)
+        | code(jnp.any((still >= STILL) & telling), Fault.STILL)
+        | code(jnp.max(jnp.abs(x)) > reach, Fault.DRAWN_IN)
+    )
+
+
 def guarded_adapt(
     model: Model,
     rate: InnerRate,
@@ -128,7 +154,7 @@ def guarded_adapt(
     weights: Float[Array, " k"] | None = None,
     scale: Float[Array, ""] | float = 1.0,
 ) -> tuple[Model, Int[Array, ""]]:
-    """`mole.inner.adapt`, with a step that is no longer than the loss can bear.
+    """`mole.learning.inner.adapt`, with a step that is no longer than the loss can bear.
 
     To first order the step s β ∘ g takes p = s gᵀ(β ∘ g) off the loss L. On a quadratic loss of least value L₀ no step
     that is stable when repeated (s β below 2 / largest curvature) has p > 4 (L − L₀): one that has is shortened to

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from mole._types import Array, Float, Int, Model
-from mole.online.base import REACH, OnlineLearner, Pairs
-from mole.online.checks import check_prior, check_range, check_reach, check_whole
-from mole.online.em import m_step_own, pick, remember, stack_models
-from mole.prior import MetaPrior
+from mole._expect import expect_number, expect_type, expect_whole
+from mole._types import Array, Float, Int, Model, Pairs
+from mole.learning.prior import MetaPrior
+from mole.online.base import OnlineLearner, as_float32, expect_reach
+from mole.online.em import m_step_own
+from mole.online.stack import pick, remember, stack_models
 
 __all__ = ["Oracle", "OracleState"]
 
@@ -37,37 +40,31 @@ class Oracle(OnlineLearner):
     """
 
     prior: MetaPrior
-    step_scale: Array
     n_tasks: int = eqx.field(static=True)
-    window: int = eqx.field(static=True)
+    _: dataclasses.KW_ONLY
+    window: int | None = eqx.field(static=True, default=None)
+    step_scale: Array = eqx.field(converter=as_float32, default=0.1)
 
-    def __init__(
-        self,
-        prior: MetaPrior,
-        n_tasks: int,
-        *,
-        window: int | None = None,
-        step_scale: float = 0.1,
-        reach: float = REACH,
-    ) -> None:
-        """See the class."""
-        check_prior("Oracle", prior)
-        check_range("Oracle", "n_tasks", n_tasks, 1, 1024, "It is the number of true tasks.")
-        check_range(
-            "Oracle", "step_scale", step_scale, 0, float("inf"), "It is a fraction of the inner rate."
-        )
-        self.prior, self.n_tasks, self.window = prior, n_tasks, prior.window if window is None else window
-        check_whole("Oracle", "n_tasks", n_tasks)
-        check_range("Oracle", "window", self.window, 1, float("inf"), "It is k, the pairs of one inner step.")
-        check_whole("Oracle", "window", self.window)
-        check_reach("Oracle", reach)
-        self.step_scale, self.reach = jnp.float32(step_scale), reach
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        expect_type("Oracle", "prior", self.prior, MetaPrior, "mole.meta_train and mole.load_prior give one.")
+        self.window = self.prior.window if self.window is None else self.window
+        expect_whole("Oracle", "n_tasks", self.n_tasks, 1, "It is the number of true tasks.", most=1024)
+        expect_whole("Oracle", "window", self.window, 1, "It is k, the pairs of one inner step.")
+        remedy = "It is a fraction of the inner rate."
+        expect_number("Oracle", "step_scale", self.step_scale, low=0.0, remedy=remedy)
+        expect_reach("Oracle", self.reach)
+
+    @property
+    def k(self) -> int:
+        """Pairs of one inner step: ``window``, or the prior's."""
+        return self.window or self.prior.window
 
     def init(self) -> OracleState:
         """θ* in every slot, told task 0."""
         return OracleState(
             stack_models(self.prior, self.n_tasks),
-            Pairs.empty(self.prior, 2 * self.window, self.n_tasks),
+            Pairs.empty(self.prior.input_size, self.prior.target_size, 2 * self.k, self.n_tasks),
             jnp.zeros((), jnp.int32),
             jnp.zeros((self.n_tasks,), jnp.int32).at[0].set(1),
             jnp.zeros((), jnp.int32),
@@ -82,17 +79,29 @@ class Oracle(OnlineLearner):
         """The model of the true task."""
         return pick(self.prior, state.models, state.task)
 
+    def model_in(self, state: OracleState, slot: Int[Array, ""] | int) -> Model:
+        """The model of a true task."""
+        return pick(self.prior, state.models, jnp.asarray(slot))
+
+    def task_numbers(self, state: OracleState) -> Int[Array, " tasks"]:
+        """A task has the number of its slot; −1 for one never told of."""
+        return jnp.where(state.known > 0, jnp.arange(self.n_tasks, dtype=jnp.int32), -1)
+
+    def responsibilities(self, state: OracleState) -> Float[Array, " tasks"]:
+        """The true task with probability one."""
+        return jax.nn.one_hot(state.task, self.n_tasks)
+
     def learn(self, state: OracleState, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> OracleState:
         """The true task's model learns from the pair; the others rest."""
         memory = remember(state.memory, state.task, x, y)
-        models, fault = m_step_own(self.prior, state.models, memory, state.task, self.window, self.step_scale)
+        models, fault = m_step_own(self.prior, state.models, memory, state.task, self.k, self.step_scale)
         return OracleState(models, memory, state.task, state.known, fault)
 
-    def report(self, before: OracleState, after: OracleState) -> dict[str, Array]:
+    def report(self, after: OracleState) -> dict[str, Array]:
         """The true task with probability one."""
         false = jnp.zeros((), bool)
         return {
-            "responsibilities": jax.nn.one_hot(after.task, self.n_tasks),
+            "responsibilities": self.responsibilities(after),
             "task": after.task,
             "n_tasks": jnp.sum(after.known),
             "spawned": false,

@@ -6,10 +6,8 @@ Sharma, Pavone 2018). A filter over tasks with a Chinese-restaurant prior finds 
 """
 
 from mole.readout.belief import Belief
-from mole.readout.features import Features, Readout
-from mole.readout.file import load_readout_prior, save_readout_prior
 from mole.readout.mixture import ReadoutMixture, ReadoutState
-from mole.readout.prior import ReadoutPrior
+from mole.readout.prior import Features, Readout, ReadoutPrior
 from mole.readout.training import ReadoutConfig, train_readout_prior
 
 __all__ = [
@@ -20,7 +18,5 @@ __all__ = [
     "ReadoutMixture",
     "ReadoutPrior",
     "ReadoutState",
-    "load_readout_prior",
-    "save_readout_prior",
     "train_readout_prior",
 ]

@@ -17,6 +17,7 @@ Every task is kept at several rates of drift; which of them counts is decided by
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -25,16 +26,15 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from mole._types import Array, Float, Int
-from mole.likelihoods import Prediction
-from mole.online.base import Info, fresh
-from mole.readout.belief import Belief, Forecast, absorb, bounded, drifted, forecast, log_density
+from mole._expect import expect_choice, expect_number, expect_numbers, expect_type, expect_whole
+from mole._types import Array, Bool, Float, Int
+from mole.learning.likelihoods import Prediction
+from mole.online.base import OnlineLearner, as_float32, expect_reach, fresh
+from mole.online.guard import Fault, code, pair_fault, unmoved
+from mole.readout.belief import Belief, Forecast, absorb, bounded, drifted, forecast, log_density, moments
 from mole.readout.capacity import merged_tasks
-from mole.readout.checks import check_readout_mixture
-from mole.readout.features import Readout
-from mole.readout.prior import ReadoutPrior
+from mole.readout.prior import Readout, ReadoutPrior
 from mole.readout.slots import ReadoutState, counted, first_state, founded, placed
-from mole.readout.watching import pair_fault, unmoved
 
 __all__ = ["ReadoutMixture", "ReadoutState"]
 
@@ -42,8 +42,12 @@ _TINY = 1e-30
 _LEAST_CHANCE = 0.02
 
 
-class ReadoutMixture(eqx.Module):
-    """Online learner over a `ReadoutPrior`: configuration only, the state is explicit, as in `mole.online`.
+def _vector(values: Sequence[float] | Array | None) -> Array:
+    return values if isinstance(values, jax.Array) else jnp.asarray(tuple(values or ()), jnp.float32)
+
+
+class ReadoutMixture(OnlineLearner):
+    """The mixture over a `ReadoutPrior`, an `mole.online.OnlineLearner` like the others.
 
     Args:
         prior: features, and the beliefs that tasks are drawn from.
@@ -71,115 +75,137 @@ class ReadoutMixture(eqx.Module):
     """
 
     prior: ReadoutPrior
-    alpha: Array
-    drift: Array
-    discount: Array
-    switch_every: Array
-    found_after: Array
-    outputs: Float[Array, " dy"]
-    most_switches: Array
-    tail: Array
-    max_tasks: int = eqx.field(static=True)
-    candidates: int = eqx.field(static=True)
-    classes: bool = eqx.field(static=True)
-    at_capacity: Literal["refuse", "evict", "merge"] = eqx.field(static=True)
-    reach: float = eqx.field(static=True)
+    _: dataclasses.KW_ONLY
+    max_tasks: int = eqx.field(static=True, default=8)
+    candidates: int = eqx.field(static=True, default=6)
+    alpha: Array = eqx.field(converter=as_float32, default=2.0)
+    switch_every: Array = eqx.field(converter=as_float32, default=50.0)
+    drift: Array = eqx.field(converter=_vector, default=(1e-6, 3e-3))
+    drift_memory: float = eqx.field(static=True, default=30.0)
+    found_after: Array = eqx.field(converter=as_float32, default=6.0)
+    outputs: Array = eqx.field(converter=_vector, default=None)
+    most_switches: Array = eqx.field(converter=as_float32, default=0.05)
+    tail: Array = eqx.field(converter=as_float32, default=16.0)
+    classes: bool = eqx.field(static=True, default=False)
+    at_capacity: Literal["refuse", "evict", "merge"] = eqx.field(static=True, default="evict")
+    reach: float = eqx.field(static=True, default=1e5)
 
-    def __init__(
-        self,
-        prior: ReadoutPrior,
-        *,
-        max_tasks: int = 8,
-        candidates: int = 6,
-        alpha: float = 2.0,
-        switch_every: float = 50.0,
-        drift: Sequence[float] = (1e-6, 3e-3),
-        drift_memory: float = 30.0,
-        found_after: float = 6.0,
-        outputs: Sequence[float] | None = None,
-        most_switches: float = 0.05,
-        tail: float = 16.0,
-        classes: bool = False,
-        at_capacity: Literal["refuse", "evict", "merge"] = "evict",
-        reach: float = 1e5,
-    ) -> None:
-        """See the class."""
-        check_readout_mixture(locals())
-        self.prior, self.max_tasks, self.candidates, self.classes = prior, max_tasks, candidates, classes
-        self.at_capacity, self.reach = at_capacity, reach
-        self.most_switches, self.tail = jnp.float32(most_switches), jnp.float32(tail)
-        self.alpha, self.switch_every = jnp.float32(alpha), jnp.float32(switch_every)
-        self.drift, self.found_after = jnp.asarray(tuple(drift), jnp.float32), jnp.float32(found_after)
-        weights = jnp.ones((prior.target_size,)) if outputs is None else jnp.asarray(outputs, jnp.float32)
-        self.outputs = jnp.broadcast_to(weights, (prior.target_size,))
-        self.discount = jnp.float32(1.0 - 1.0 / drift_memory)
+    def __post_init__(self) -> None:
+        """Check the settings, and put what was left out in its place."""
+        self._check()
+        if self.outputs is None:
+            self.outputs = (1.0,) * self.prior.target_size  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _check(self) -> None:
+        def number(name: str, **bounds: Any) -> None:
+            expect_number("ReadoutMixture", name, getattr(self, name), **bounds)
+
+        remedy = "mole.fit_prior and mole.ReadoutPrior.untrained make one."
+        expect_type("ReadoutMixture", "prior", self.prior, ReadoutPrior, remedy)
+        for name in ("alpha", "found_after", "tail"):
+            number(name, above=0.0)
+        for name in ("switch_every", "drift_memory"):
+            number(name, above=1.0)
+        number("most_switches", low=0.0, high=1.0)
+        expect_whole("ReadoutMixture", "max_tasks", self.max_tasks)
+        remedy = (
+            "Each belief of the prior needs a slot for a task that begins, and one for a task that goes on."
+        )
+        expect_whole("ReadoutMixture", "candidates", self.candidates, 1 + self.prior.kinds, remedy)
+        expect_choice("ReadoutMixture", "at_capacity", self.at_capacity, ("refuse", "evict", "merge"))
+        expect_reach("ReadoutMixture", self.reach)
+        remedy = "They are shares of the prior's variance, such as (1e-6, 3e-3)."
+        expect_numbers("ReadoutMixture", "drift", self.drift, low=0.0, below=1.0, remedy=remedy)
+        if self.outputs is not None:
+            remedy, size = "There is one weight per output.", self.prior.target_size
+            expect_numbers(
+                "ReadoutMixture", "outputs", self.outputs, size=size, nonzero=True, low=0.0, remedy=remedy
+            )
 
     @property
     def slots(self) -> int:
         """Tasks and candidates."""
         return self.max_tasks + self.candidates
 
-    def init(self, kinds: tuple[float, ...] | None = None) -> ReadoutState:
+    def init(self, kinds: Sequence[float] | None = None) -> ReadoutState:
         """One candidate, and nothing seen.
 
         Args:
             kinds: prior counts of the K beliefs; zero forbids tasks from one (until its count is set). All one if None.
+
+        Raises:
+            ValueError: unless there are K counts, none below zero and one above.
         """
-        counts = jnp.ones((self.prior.kinds,)) if kinds is None else jnp.asarray(kinds, jnp.float32)
-        return fresh(first_state(self.prior, self.slots, self.drift.shape[0], self.switch_every, counts))
+        given, remedy = (
+            (1.0,) * self.prior.kinds if kinds is None else kinds,
+            "There is one count per belief.",
+        )
+        counts = expect_numbers(
+            "ReadoutMixture.init", "kinds", given, size=self.prior.kinds, nonzero=True, low=0.0, remedy=remedy
+        )
+        rates = self.drift.shape[0]
+        return fresh(
+            first_state(self.prior, self.slots, rates, self.switch_every, jnp.asarray(counts, jnp.float32))
+        )
 
     def model(self, state: ReadoutState) -> Readout:
         """The model of the most probable task, averaged over its rates of drift; on normalised inputs."""
-        weights = jax.nn.softmax(state.rate_scores[state.lead])
-        mean = jnp.einsum("f,fdy->dy", weights, state.beliefs.mean[state.lead])
+        return self.model_in(state, state.lead)
+
+    def model_in(self, state: ReadoutState, slot: Int[Array, ""] | int) -> Readout:
+        """The model of the task in a slot, averaged over its rates of drift."""
+        weights = jax.nn.softmax(state.rate_scores[slot])
+        mean = jnp.einsum("f,fdy->dy", weights, state.beliefs.mean[slot])
         return Readout(self.prior.features, mean)
 
-    def predict(self, state: ReadoutState, x: Float[Array, " dx"]) -> Prediction:
+    def task_numbers(self, state: ReadoutState) -> Int[Array, " slots"]:
+        """Numbers in order of discovery, which stay; −1 for a candidate."""
+        return state.task
+
+    def responsibilities(self, state: ReadoutState) -> Float[Array, " slots"]:
+        """Probability of every slot, tasks and candidates."""
+        return state.probability
+
+    def forecast(self, state: ReadoutState, x: Float[Array, " dx"]) -> Prediction:
         """Mean and standard deviation of the target for one input ``[dx]``, in its own unit, over all tasks."""
         expected = forecast(state.beliefs, self.prior.features_of(x))
-        mean, variance = _moments(self._next_probability(state)[0], state.rate_scores, expected)
+        mean, variance = moments(self._next_probability(state)[0], state.rate_scores, expected)
         norm = self.prior.y_norm
         return Prediction(norm.inverse(mean), jnp.sqrt(variance) * norm.std)
 
-    def update(
-        self, state: ReadoutState, x: Float[Array, " dx"], y: Float[Array, " dy"]
-    ) -> tuple[ReadoutState, Info]:
-        """One step of online learning from the pair (x, y), both in their natural units.
+    def refusal(self, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> Int[Array, ""]:
+        """Only a target can be out of reach: inputs are drawn in (`mole.readout.prior.compress`)."""
+        finite = jnp.all(jnp.isfinite(self.prior.features(x))) & jnp.all(jnp.isfinite(y))
+        far = code(jnp.max(jnp.abs(y)) > self.reach, Fault.OUT_OF_REACH)
+        return jnp.where(finite, far, jnp.int32(Fault.NOT_FINITE.value))
 
-        Args:
-            state: from `init` or an earlier `update`.
-            x: input ``[dx]``.
-            y: target ``[dy]``.
+    def suspicion(
+        self, before: ReadoutState, after: ReadoutState, x: Float[Array, " dx"], y: Float[Array, " dy"]
+    ) -> Int[Array, ""]:
+        """Repeated or unmoved numbers, and inputs that were drawn in."""
+        return pair_fault(x, y, after.still, self.reach)
 
-        Returns:
-            The next state and an `Info`, whose ``task`` is the number of the task (stable, in order of discovery), and
-            whose ``responsibilities`` are those of all slots. A pair that is not finite, or whose target is out of
-            reach, changes nothing and is flagged.
+    def report(self, after: ReadoutState) -> dict[str, Array]:
+        """The tasks' part of `Info`; ``task`` is the number of the task, ``responsibilities`` those of all slots."""
+        return {
+            "responsibilities": after.probability,
+            "task": self.task_of(after),
+            "n_tasks": jnp.maximum(jnp.sum(after.task >= 0), 1),
+            "spawned": after.spawned,
+            "at_capacity": after.evicted,
+            "fault": jnp.int32(0),
+        }
 
-        Raises:
-            ValueError: (when traced) if a shape is not the prior's.
-        """
-        for name, value, size in (("x", x, self.prior.input_size), ("y", y, self.prior.target_size)):
-            if jnp.shape(value) != (size,):
-                raise ValueError(
-                    f"ReadoutMixture.update got {name} of shape {jnp.shape(value)}; expected ({size},), as the prior "
-                    "was made for. Pass one pair at a time, in the same features."
-                )
-        x, y = self.prior.x_norm(x), self.prior.y_norm(y)
-        z, pair = self.prior.features(x), jnp.concatenate([x, y])
-        finite = jnp.all(jnp.isfinite(z)) & jnp.all(jnp.isfinite(y))
-        valid = finite & (jnp.max(jnp.abs(y)) <= self.reach)
-        loss, after = self._learn(state, jnp.where(valid, z, 0.0), jnp.where(valid, y, 0.0), pair, valid)
-        return after, Info(
-            loss=jnp.where(valid, loss, jnp.nan),
-            responsibilities=after.probability,
-            task=self.task_of(after),
-            n_tasks=jnp.maximum(jnp.sum(after.task >= 0), 1),
-            spawned=after.spawned,
-            at_capacity=after.evicted,
-            rejected=~valid,
-            fault=pair_fault(x, y, after.still, finite=finite, valid=valid, reach=self.reach),
-        )
+    def learn(self, state: ReadoutState, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> ReadoutState:
+        """The state after one normalised pair."""
+        return self.advance(jnp.ones((), bool), state, x, y)[1]
+
+    def advance(
+        self, valid: Bool[Array, ""], state: ReadoutState, x: Float[Array, " dx"], y: Float[Array, " dy"]
+    ) -> tuple[Array, ReadoutState]:
+        """Loss of the prediction made before the pair, and the state after it; the same if it is not ``valid``."""
+        z = jnp.where(valid, self.prior.features(x), 0.0)
+        return self._learn(state, z, jnp.where(valid, y, 0.0), jnp.concatenate([x, y]), valid)
 
     def task_of(self, state: ReadoutState) -> Int[Array, ""]:
         """Number of the most probable task; a candidate has the number that the next task will get."""
@@ -198,7 +224,7 @@ class ReadoutMixture(eqx.Module):
     def _learn(
         self, state: ReadoutState, z: Array, y: Array, pair: Array, valid: Array
     ) -> tuple[Array, ReadoutState]:
-        """Loss of the prediction made before the pair, and the state after it: the one before if it is not ``valid``.
+        """`advance`, for features ``z[d]``.
 
         Chosen where a number is written and not by a branch, since XLA copies what goes into one.
         """
@@ -217,7 +243,7 @@ class ReadoutMixture(eqx.Module):
         log_new = jnp.where(new > 0, log_new, -jnp.inf)
         evidence = jnp.logaddexp(logsumexp(log_joint), logsumexp(log_new))
         mine, begun = jnp.exp(log_joint - evidence), jnp.exp(log_new - evidence)
-        mean, _ = _moments(probability, rate_scores, expected)
+        mean, _ = moments(probability, rate_scores, expected)
         loss = jnp.sum(self.outputs * (y - mean) ** 2) / jnp.sum(self.outputs)
 
         # M-step: tasks as far as they are responsible, candidates wholly.
@@ -278,20 +304,12 @@ class ReadoutMixture(eqx.Module):
 
     def _compared(self, scores: Array, fit: Array, weight: Array) -> Array:
         """Discounted log-likelihoods of the rates of drift, normalised."""
-        weight = weight[:, None]
-        return jnp.maximum(jax.nn.log_softmax(self.discount**weight * scores + weight * fit, axis=-1), -8.0)
+        weight, discount = weight[:, None], jnp.float32(1.0 - 1.0 / self.drift_memory)
+        return jnp.maximum(jax.nn.log_softmax(discount**weight * scores + weight * fit, axis=-1), -8.0)
 
     def _quiet(self, state: ReadoutState) -> ReadoutState:
         """The state unchanged, with nothing having happened."""
         return eqx.tree_at(lambda s: (s.spawned, s.evicted), state, (jnp.zeros((), bool),) * 2)
-
-
-def _moments(probability: Array, rate_scores: Array, expected: Forecast) -> tuple[Array, Array]:
-    """Mean and variance of the mixture ``[dy]``."""
-    weights = (probability / jnp.sum(probability))[:, None] * jax.nn.softmax(rate_scores, axis=-1)
-    mean = jnp.einsum("pf,pfy->y", weights, expected.mean)
-    spread = expected.variance + (expected.mean - mean[None, None]) ** 2
-    return mean, jnp.einsum("pf,pfy->y", weights, spread)
 
 
 def _chosen(valid: Array, new: Any, old: Any) -> Any:

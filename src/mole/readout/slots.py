@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from mole._types import Array, Bool, Float, Int
 from mole.online.capacity import age
-from mole.online.checks import MOST_COUNTED
+from mole.online.em import MOST_COUNTED
 from mole.readout.belief import Belief
 from mole.readout.prior import ReadoutPrior
 

@@ -14,14 +14,11 @@ import optax
 
 from mole._expect import expect_key, expect_number, expect_type, expect_whole
 from mole._types import Array, Float, Key, Trajectory, Window
-from mole.meta.groups import as_groups, normalised
+from mole.learning.models import Normalizer
 from mole.meta.resume import TrainingFile, TrainingState, described, kept
-from mole.meta.tasks import WindowData, sample_windows, window_data
-from mole.models import Normalizer
-from mole.readout.belief import Belief
-from mole.readout.evidence import log_evidence
-from mole.readout.features import Features
-from mole.readout.prior import ReadoutPrior, broad_belief
+from mole.meta.tasks import WindowData, as_groups, normalised, sample_windows, window_data
+from mole.readout.belief import Belief, log_evidence
+from mole.readout.prior import Features, ReadoutPrior, broad_belief
 
 __all__ = ["ReadoutConfig", "train_readout_prior"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mole._npz import array_names
 from mole.control.records import EpisodeRecord
 from mole.experiment.metrics import Recall, recall, summarise, switches
+from mole.files.npz import array_names
 
 __all__ = ["AFTER", "BEFORE", "Digest", "Found", "around", "digest_of", "find_records", "setting_of"]
 

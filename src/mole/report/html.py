@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mole.atomic import atomic_file
 from mole.control.records import EpisodeRecord
+from mole.files.atomic import atomic_file
 from mole.report import figures
 from mole.report.page import Figures, page, provenance, unfinished, video_cards
 from mole.report.style import method_colours

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mole.control.data import load_stretches
 from mole.control.records import EpisodeRecord
+from mole.control.stages import load_stretches
 from mole.experiment.worlds import make_world
 
 __all__ = ["replay_frames"]
@@ -22,7 +22,7 @@ def replay_frames(
 
     Args:
         record: the run; its header names environment, schedule and seed.
-        actions: its actions (`mole.control.data.save_stretches`).
+        actions: its actions (`mole.control.stages.save_stretches`).
         steps: which steps to show.
         width: pixels.
         height: pixels.

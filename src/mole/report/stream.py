@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mole.atomic import atomic_file
+from mole.files.atomic import atomic_file
+from mole.pipeline.digest import Bin, Regime
+from mole.pipeline.runner import StreamRun
 from mole.report.page import Figures, page
 from mole.report.stream_figures import coverage, error_and_regimes, task_colour
-from mole.streams.digest import Bin, Regime
-from mole.streams.runner import StreamRun
 
 __all__ = ["write_stream_report"]
 

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mole.pipeline.digest import Bin, RunDigest
 from mole.report.drawing import BREAK, SMALL, WIDE, clean, end_labels, log_axis, new_figure
 from mole.report.style import METHODS, MUTED, TASKS
-from mole.streams.digest import Bin, RunDigest
 
 __all__ = ["coverage", "error_and_regimes", "task_colour"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from mole.atomic import atomic_file
+from mole.files.atomic import atomic_file
 from mole.report.claims import judge
 from mole.report.digest import Found, find_records
 from mole.report.family import family_section

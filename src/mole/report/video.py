@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mole.atomic import atomic_file
+from mole.files.atomic import atomic_file
 
 __all__ = ["render_webp", "rendering_available", "side_by_side"]
 

@@ -1,0 +1,1 @@
+"""The estimators in other libraries' protocols: river and scikit-learn, one file each, each behind its extra."""

@@ -1,0 +1,186 @@
+"""MOLe as river estimators, for river's pipelines, metrics and evaluation. Needs the extra ``streams``.
+
+    model = preprocessing.StandardScaler() | MoleRegressor()
+    evaluate.progressive_val_score(dataset, model, metrics.MAE())
+
+All of river's own estimator checks hold (``river.checks``); none is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from mole.estimators import OnlineClassifier, OnlineRegressor
+from mole.estimators.base import Prior
+from mole.estimators.classifier import Label
+
+try:
+    from river import base
+except ImportError as error:
+    raise ImportError(
+        "mole.adapters.river needs river, which is not installed: pip install 'mole-online[streams]'."
+    ) from error
+
+__all__ = ["MoleClassifier", "MoleMultiTargetRegressor", "MoleRegressor"]
+
+Features = Mapping[Hashable, Any]
+"""Name -> value: a number, a truth value, a word, a time, or None where it is missing."""
+
+
+class _Settings:
+    """The settings of all three, under the names that river clones them by."""
+
+    def __init__(
+        self,
+        prior: Prior | None = None,
+        *,
+        level: float = 0.9,
+        width: int = 32,
+        seed: int = 0,
+        memory: int = 4096,
+        history: int = 10_000,
+        mixture: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See the classes."""
+        self.prior, self.level, self.width, self.seed = prior, level, width, seed
+        self.memory, self.history, self.mixture = memory, history, mixture
+        self.model: Any = self._fresh(
+            prior, level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture
+        )
+
+    _fresh: Any
+
+
+class MoleRegressor(_Settings, base.Regressor):
+    """`mole.OnlineRegressor` as a river regressor.
+
+    Features may be numbers, truth values, words and times; they may be missing, come late, and be in any order. Their
+    names are turned into text, which must leave them distinct. Arguments as of `mole.OnlineRegressor`.
+
+    Attributes:
+        model: the `mole.OnlineRegressor`: tasks (``model.task_``, ``model.history_``), files (``model.save``), and
+            intervals (``model.predict_interval_one``) for features as they reach this step of a pipeline.
+
+    Raises:
+        ValueError: for settings out of range; when learning, for a target that is no finite number.
+
+    Example:
+        >>> from river import datasets, evaluate, metrics, preprocessing
+        >>> model = preprocessing.StandardScaler() | MoleRegressor()
+        >>> score = evaluate.progressive_val_score(datasets.TrumpApproval().take(50), model, metrics.MAE())
+        >>> model["MoleRegressor"].model.n_seen_
+        50
+    """
+
+    model: OnlineRegressor
+    _fresh = OnlineRegressor
+
+    def learn_one(self, x: Features, y: Any) -> None:
+        """Learn one pair of features and target."""
+        self.model.learn_one(_row(x), y)
+
+    def predict_one(self, x: Features) -> float:
+        """Expected target; 0 while nothing is known."""
+        return self.model.predict_one(_row(x))
+
+
+class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
+    """`mole.OnlineRegressor` with several targets as a river regressor: one mixture, whose tasks are shared by all.
+
+    The names of the targets are those of the first pair. Arguments as of `mole.OnlineRegressor`.
+
+    Attributes:
+        model: the `mole.OnlineRegressor`; its outputs are in the order of ``targets``.
+        targets: names of the targets; empty before the first pair.
+
+    Raises:
+        ValueError: for settings out of range; when learning, if targets are missing, new, or no finite numbers.
+    """
+
+    model: OnlineRegressor
+    _fresh = OnlineRegressor
+
+    def __init__(
+        self,
+        prior: Prior | None = None,
+        *,
+        level: float = 0.9,
+        width: int = 32,
+        seed: int = 0,
+        memory: int = 4096,
+        history: int = 10_000,
+        mixture: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See the class."""
+        super().__init__(
+            prior, level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture
+        )
+        self.targets: tuple[Hashable, ...] = ()
+
+    def learn_one(
+        self,
+        x: Features,
+        y: Mapping[Hashable, Any],
+        **kwargs: Any,
+    ) -> None:
+        """Learn one pair of features and targets."""
+        if kwargs:
+            raise TypeError(
+                f"MoleMultiTargetRegressor.learn_one got {sorted(kwargs)}; expected x and y alone."
+            )
+        targets = self.targets or tuple(y)
+        if not targets or set(targets) != set(y):
+            raise ValueError(
+                f"MoleMultiTargetRegressor got the targets {list(y)}; expected {list(targets) or 'at least one'}, as "
+                "in the first pair. Nothing was learned."
+            )
+        self.model.learn_one(_row(x), [y[name] for name in targets])
+        self.targets = targets
+
+    def predict_one(self, x: Features) -> dict[Hashable, float]:
+        """Target → what is expected of it; empty before the first pair."""
+        if not self.targets:
+            return {}
+        found = self.model.predict_one(_row(x))
+        values = [found] if len(self.targets) == 1 else found.tolist()
+        return dict(zip(self.targets, values, strict=True))
+
+
+class MoleClassifier(_Settings, base.Classifier):
+    """`mole.OnlineClassifier` as a river classifier, for any number of classes.
+
+    Features as for `MoleRegressor`. Arguments as of `mole.OnlineClassifier`.
+
+    Attributes:
+        model: the `mole.OnlineClassifier`, with its tasks (``model.task_``, ``model.history_``) and files
+            (``model.save``).
+
+    Raises:
+        ValueError: for settings out of range; when learning, for a label that is no int, str or bool.
+    """
+
+    model: OnlineClassifier
+    _fresh = OnlineClassifier
+
+    @property
+    def _multiclass(self) -> bool:
+        return True
+
+    def learn_one(self, x: Features, y: Any) -> None:
+        """Learn one pair of features and label."""
+        self.model.learn_one(_row(x), y)
+
+    def predict_proba_one(self, x: Features, **kwargs: Any) -> dict[Label, float]:
+        """Label → probability; they sum to one. Empty before the first label."""
+        if kwargs:
+            raise TypeError(f"MoleClassifier.predict_proba_one got {sorted(kwargs)}; expected x alone.")
+        return self.model.predict_proba_one(_row(x))
+
+
+def _row(x: Features) -> dict[str, Any]:
+    """Features in the order of their names: in river the order within a row means nothing, here it places inputs."""
+    row = {str(name): x[name] for name in sorted(x, key=str)}
+    if len(row) != len(x):
+        raise ValueError(f"got the features {list(x)}; expected names that differ as text. Rename some.")
+    return row

@@ -1,0 +1,151 @@
+"""Real data that ships inside the wheels of river and scikit-learn: nothing is downloaded. Needs the extra ``streams``.
+
+River's sets keep their recorded order, whatever the seed. Scikit-learn's have no order and the seed shuffles them.
+None says what governs it: the task is 0 throughout.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from mole.datasets.stream import Stream, check_length, stream_rng
+
+__all__ = ["RIVER", "SKLEARN", "number_columns", "river_stream", "sklearn_stream"]
+
+RIVER: Mapping[str, tuple[str, bool]] = {
+    "trump-approval": ("TrumpApproval", False),
+    "chick-weights": ("ChickWeights", False),
+    "airline-passengers": ("AirlinePassengers", False),
+    "water-flow": ("WaterFlow", False),
+    "sp500": ("SP500Stocks", False),
+    "solar-flare": ("SolarFlare", False),
+    "image-segments": ("ImageSegments", True),
+    "phishing": ("Phishing", True),
+    "bananas": ("Bananas", True),
+    "shuttle": ("Shuttle", True),
+}
+"""Name of a stream -> (class in ``river.datasets``, whether it is a classification)."""
+
+SKLEARN: Mapping[str, tuple[str, bool]] = {
+    "diabetes": ("load_diabetes", False),
+    "digits": ("load_digits", True),
+    "breast-cancer": ("load_breast_cancer", True),
+    "wine": ("load_wine", True),
+    "iris": ("load_iris", True),
+}
+"""Name of a stream -> (function of ``sklearn.datasets``, whether it is a classification)."""
+
+_YEAR, _DAY = 365.25 * 86400.0, 86400.0  # seconds
+
+
+def river_stream(name: str, length: int | None = None) -> Stream:
+    """The first pairs of a data set of river, in their recorded order, as numbers (`number_columns`).
+
+    Args:
+        name: a key of `RIVER`.
+        length: pairs at most; all if not given.
+
+    Raises:
+        ImportError: without river.
+        KeyError: for an unknown name.
+    """
+    class_name, labels = RIVER[name]
+    pairs = list(
+        getattr(_package("river.datasets"), class_name)()
+    )  # to the end, so that river closes its file
+    rows, targets = zip(*pairs[: _rows(name, length)], strict=True)
+    if labels:
+        return _labelled(number_columns(rows), np.asarray(targets), np.asarray([y for _, y in pairs]), name)
+    columns = [list(y.values()) if isinstance(y, Mapping) else [y] for y in targets]
+    return Stream(number_columns(rows), np.asarray(columns, float), np.zeros(len(rows)), name)
+
+
+def sklearn_stream(name: str, length: int | None = None, seed: int = 0) -> Stream:
+    """A data set of scikit-learn in an order that the seed draws.
+
+    Args:
+        name: a key of `SKLEARN`.
+        length: pairs at most; all if not given.
+        seed: of the order.
+
+    Raises:
+        ImportError: without scikit-learn.
+        KeyError: for an unknown name.
+    """
+    function, labels = SKLEARN[name]
+    x, y = getattr(_package("sklearn.datasets"), function)(return_X_y=True)
+    order = stream_rng(name, seed).permutation(len(x))[: _rows(name, length)]
+    if labels:
+        return _labelled(x[order], y[order], y, name)
+    return Stream(x[order], y[order][:, None], np.zeros(len(order)), name)
+
+
+def number_columns(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Rows of named values as float columns [n, dx], in the order of the first row's names.
+
+    Numbers stay; a text column becomes one 0/1 column for each of its values, sorted; a time becomes years since the
+    first row, and sine and cosine of the time of year and of the time of day.
+
+    Raises:
+        ValueError: for a value that is neither number, text nor time.
+    """
+    return np.concatenate([_column(name, [row[name] for row in rows]) for name in rows[0]], axis=1)
+
+
+def _column(name: str, values: Sequence[Any]) -> np.ndarray:
+    first = values[0]
+    if isinstance(first, str):
+        kinds: list[Any] = sorted(set(values))
+        return np.array([[value == kind for kind in kinds] for value in values], float)
+    if isinstance(first, datetime.datetime):
+        return np.array([_time(value, first) for value in values])
+    if isinstance(first, (bool, int, float, np.number)):
+        return np.array(values, float)[:, None]
+    raise ValueError(
+        f"column {name!r} holds {first!r}, a {type(first).__name__}; expected numbers, text or times: leave it out."
+    )
+
+
+def _time(value: datetime.datetime, first: datetime.datetime) -> list[float]:
+    midnight = value.replace(hour=0, minute=0, second=0, microsecond=0)
+    of_day = (value - midnight).total_seconds() / _DAY
+    of_year = (value.timetuple().tm_yday - 1 + of_day) * _DAY / _YEAR
+    turns = [turn * 2 * np.pi for turn in (of_year, of_day)]
+    return [(value - first).total_seconds() / _YEAR, *(f(turn) for turn in turns for f in (np.sin, np.cos))]
+
+
+def _labelled(x: np.ndarray, labels: np.ndarray, every: np.ndarray, name: str) -> Stream:
+    classes = np.unique(every)  # of the whole set: a short stream may not meet them all
+    y = np.searchsorted(classes, labels)
+    return Stream(x, y, np.zeros(len(y)), name, "classification", len(classes))
+
+
+def _rows(name: str, length: int | None) -> int | None:
+    if length is not None:
+        check_length(name, length)
+    return length
+
+
+def _package(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as missing:
+        raise ImportError(
+            f"this recorded stream comes with {module.split('.')[0]}, and {missing.name!r} cannot be imported. "
+            "Install it with: pip install 'mole-online[streams]'"
+        ) from missing
+
+
+def loaders() -> dict[str, Callable[[int, int], Stream]]:
+    """Every recorded stream as a function of (length, seed)."""
+    found: dict[str, Callable[[int, int], Stream]] = {}
+    for name in RIVER:
+        found[name] = lambda length, seed, name=name: river_stream(name, length)
+    for name in SKLEARN:
+        found[name] = lambda length, seed, name=name: sklearn_stream(name, length, seed)
+    return found

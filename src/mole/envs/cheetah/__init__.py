@@ -1,0 +1,1 @@
+"""The half-cheetah with motors that fail, and on hilly ground."""

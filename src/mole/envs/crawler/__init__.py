@@ -1,0 +1,1 @@
+"""The six-legged crawler whose legs fail."""

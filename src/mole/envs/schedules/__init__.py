@@ -1,0 +1,1 @@
+"""What is hidden in an episode and when it changes."""

@@ -1,0 +1,1 @@
+"""Changes within an episode for any Gymnasium environment."""

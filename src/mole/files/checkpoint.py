@@ -1,0 +1,275 @@
+"""One atomic, checked file for any pytree: a JSON header and raw arrays. Never pickle, never code.
+
+Only leaves are stored: arrays (typed PRNG keys as key data), Python numbers and strings. The structure, the
+static fields and the functions come from the ``like`` given to :func:`load`. Sizes are compared with the size
+of the file and with ``like`` before any array is allocated: a damaged or hostile header cannot ask for more
+than the file holds. The layout of the bytes is in ``_checkpoint_format.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mole._expect import expect_file
+from mole.files.atomic import atomic_file
+from mole.files.checkpoint_format import (
+    SCALARS,
+    WIRE,
+    CheckpointError,
+    DamagedError,
+    Header,
+    Leaf,
+    encode_header,
+    parse_header,
+)
+
+__all__ = [
+    "CheckpointError",
+    "DamagedError",
+    "Header",
+    "Leaf",
+    "libraries",
+    "load",
+    "placeholder",
+    "read_header",
+    "save",
+    "verify",
+]
+
+_ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
+
+T = TypeVar("T")
+
+
+def save(
+    path: str | os.PathLike[str], tree: Any, *, kind: str, config: dict[str, Any], keep: int = 1
+) -> None:
+    """Write ``tree`` to ``path`` so that either the whole new file is there afterwards or the old one is.
+
+    Args:
+        path: the file to write or to replace; its folder must exist.
+        tree: any pytree of arrays, typed PRNG keys, Python numbers and strings; functions are skipped.
+        kind: what the tree is, e.g. ``"prior"``; :func:`load` insists on it.
+        config: plain JSON data (dicts with string keys, lists, strings, finite numbers, booleans, None), all
+            that is needed to rebuild the ``like`` of :func:`load`. Tuples come back as lists.
+        keep: generations that are there afterwards (:mod:`mole.files.atomic`), this one included.
+
+    Raises:
+        CheckpointError: a leaf or an entry of ``config`` cannot be stored.
+        FileNotFoundError: the folder does not exist.
+    """
+    target = Path(path).resolve()
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot save {target.name}: folder {target.parent} does not exist; create it first"
+        )
+    leaves: list[Leaf] = []
+    arrays: list[np.ndarray] = []
+    digest, offset = hashlib.sha256(), 0
+    for leaf, value in _flatten(tree):
+        if leaf.type in ("array", "key"):
+            arrays.append(_to_bytes(value, leaf))
+            digest.update(arrays[-1].data)
+            leaf, offset = replace(leaf, offset=offset), offset + leaf.nbytes
+        leaves.append(leaf)
+    header = Header(kind, config, libraries(), tuple(leaves), offset, digest.hexdigest())
+    with atomic_file(target, keep=keep) as file:
+        file.write(encode_header(header))
+        for array in arrays:
+            file.write(array.data)
+
+
+def load(path: str | os.PathLike[str], like: T, *, kind: str) -> T:
+    """Read a checkpoint into the structure of ``like``.
+
+    Args:
+        path: a file written by :func:`save`.
+        like: a pytree of the same structure, for example a freshly made module. Its array leaves may be
+            ``jax.ShapeDtypeStruct`` (from ``equinox.filter_eval_shape``). Only its structure, static fields
+            and functions are kept.
+        kind: the kind that the file must have.
+
+    Returns:
+        A tree like ``like`` with the values of the file. NumPy leaves stay NumPy, all others become (strongly
+        typed) JAX arrays on the default device.
+
+    Raises:
+        CheckpointError: not a checkpoint, newer, damaged, of another kind, or of another structure.
+        FileNotFoundError: there is no such file.
+    """
+    with _open(path) as file:
+        header = parse_header(file, path)
+        if header.kind != kind:
+            raise CheckpointError(
+                f"{path} holds a {header.kind!r}, expected a {kind!r}; load it as {header.kind!r}"
+            )
+        expected = {leaf.path: (leaf, value) for leaf, value in _flatten(like)}
+        _compare(
+            path, {leaf.path: leaf for leaf in header.leaves}, {p: leaf for p, (leaf, _) in expected.items()}
+        )
+        digest, values = hashlib.sha256(), {}
+        for leaf in header.leaves:
+            if leaf.type not in ("array", "key"):
+                values[leaf.path] = float(leaf.value) if leaf.type == "float" else leaf.value
+                continue
+            raw = file.read(leaf.nbytes)
+            digest.update(raw)
+            if len(raw) != leaf.nbytes:
+                raise DamagedError(f"{path} is truncated inside {leaf.path}; copy or save it again")
+            values[leaf.path] = _from_bytes(raw, leaf, expected[leaf.path][1], path)
+    if digest.hexdigest() != header.arrays_sha256:
+        raise _altered(path)
+    return jax.tree_util.tree_map_with_path(lambda at, old: values.get(jax.tree_util.keystr(at), old), like)
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read and check the header alone, not the arrays. Raises as :func:`load` does."""
+    with _open(path) as file:
+        return parse_header(file, path)
+
+
+def verify(path: str | os.PathLike[str]) -> Header:
+    """Read the whole file and compare all checksums, without a ``like`` and in little memory.
+
+    Raises:
+        DamagedError: the bytes are not those that were written.
+        CheckpointError: it is of a newer format.
+        FileNotFoundError: there is no such file.
+    """
+    with _open(path) as file:
+        header, digest = parse_header(file, path), hashlib.sha256()
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    if digest.hexdigest() != header.arrays_sha256:
+        raise _altered(path)
+    return header
+
+
+def placeholder(shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """An array for ``like`` that stays NumPy's when it is loaded, and has no memory of its own."""
+    return np.broadcast_to(np.zeros((), np.dtype(dtype)), tuple(int(size) for size in shape))
+
+
+def _altered(path: Any) -> DamagedError:
+    return DamagedError(f"{path} was altered: the checksum of its arrays does not match; use another copy")
+
+
+def _flatten(tree: Any) -> list[tuple[Leaf, Any]]:
+    pairs = [
+        (_describe(jax.tree_util.keystr(at), x), x) for at, x in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+    found = [(leaf, value) for leaf, value in pairs if leaf is not None]
+    paths = [leaf.path for leaf, _ in found]
+    if len(set(paths)) < len(paths):
+        twice = next(p for p in paths if paths.count(p) > 1)
+        raise CheckpointError(f"two leaves have the same path {twice}; rename a dictionary key")
+    return found
+
+
+def _describe(path: str, leaf: Any) -> Leaf | None:
+    if isinstance(leaf, _ARRAYS):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
+            impl = str(jax.random.key_impl(leaf)) if isinstance(leaf, jax.Array) else ""
+            nbytes = math.prod(data.shape) * data.dtype.itemsize
+            return Leaf(path, "key", leaf.dtype.name, tuple(leaf.shape), nbytes=nbytes, impl=impl)
+        if leaf.dtype.name not in WIRE:
+            raise CheckpointError(
+                f"leaf {path} has dtype {leaf.dtype}, expected one of {', '.join(WIRE)}; convert it"
+            )
+        nbytes = math.prod(leaf.shape) * leaf.dtype.itemsize
+        return Leaf(path, "array", leaf.dtype.name, tuple(leaf.shape), nbytes=nbytes)
+    name = type(leaf).__name__
+    if type(leaf) is SCALARS.get(name):
+        return Leaf(path, name, value=str(leaf) if name == "float" and not math.isfinite(leaf) else leaf)
+    if callable(leaf):
+        return None
+    raise CheckpointError(
+        f"leaf {path} is a {name}, expected an array, a Python number, a string or a function; "
+        "make it a static field"
+    )
+
+
+def _compare(path: Any, stored: dict[str, Leaf], expected: dict[str, Leaf]) -> None:
+    problems = [f"leaf {p} is missing in the file" for p in expected if p not in stored]
+    problems += [f"leaf {p} of the file has no place in `like`" for p in stored if p not in expected]
+    problems += [
+        f"leaf {p} is {stored[p]}, expected {want}"
+        for p, want in expected.items()
+        if p in stored
+        and any(
+            getattr(stored[p], field) != getattr(want, field)
+            for field in ("type", "dtype", "shape", "nbytes")
+        )
+    ]
+    if problems:
+        more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
+        raise CheckpointError(
+            f"{path} does not fit `like`: {'; '.join(problems[:6])}{more}. "
+            "Build `like` from the config that read_header() returns"
+        )
+
+
+def _to_bytes(value: Any, leaf: Leaf) -> np.ndarray:
+    array = np.asarray(jax.random.key_data(value) if leaf.type == "key" else value, order="C")
+    native = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(-1)
+    wire = np.dtype("<u4" if leaf.type == "key" else WIRE[leaf.dtype])
+    return native.view(wire.newbyteorder("=")).astype(wire, copy=False).view(np.uint8)
+
+
+def _from_bytes(raw: bytes, leaf: Leaf, like: Any, path: Any) -> Any:
+    if leaf.type == "key":
+        data = np.frombuffer(raw, "<u4").astype(np.uint32)
+        shape = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(like.shape, like.dtype)).shape
+        try:
+            key = jax.random.wrap_key_data(jnp.asarray(data.reshape(shape)), impl=leaf.impl)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path}: leaf {leaf.path} is no PRNG key of kind {leaf.impl!r}: {error}"
+            ) from error
+        if key.dtype != like.dtype:
+            raise CheckpointError(
+                f"{path}: leaf {leaf.path} is {key.dtype}, expected {like.dtype}; use the same impl"
+            )
+        return key
+    wire = np.frombuffer(raw, WIRE[leaf.dtype])
+    native = wire.astype(wire.dtype.newbyteorder("="))
+    dtype = jnp.dtype(leaf.dtype)
+    array = (native.astype(bool) if leaf.dtype == "bool" else native.view(dtype)).reshape(leaf.shape)
+    if isinstance(like, np.generic):
+        return array[()]
+    if isinstance(like, np.ndarray):
+        return array
+    result = jnp.array(array)
+    if result.dtype != dtype:
+        raise CheckpointError(
+            f"{path}: leaf {leaf.path} is {dtype}, JAX gives {result.dtype}; set jax_enable_x64"
+        )
+    return result
+
+
+def _open(path: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        return expect_file("a checkpoint", path).open("rb")
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"no checkpoint at {path}: check the path, or write one with save()"
+        ) from None
+
+
+def libraries() -> dict[str, str]:
+    """The versions that decide the numbers of a run, as the headers of files have them."""
+    from mole import __version__  # here, because the package imports this module
+
+    return {"mole": __version__, **{name: metadata.version(name) for name in ("jax", "equinox", "numpy")}}

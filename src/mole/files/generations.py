@@ -1,0 +1,186 @@
+"""Checkpoints of a run that goes on: when to write one, and which of the last is whole.
+
+They are written with ``checkpoint.save(path, …, keep=3)``; `newest` finds the one to go on from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mole.files import checkpoint
+from mole.files.atomic import generations
+from mole.files.checkpoint import DamagedError
+
+__all__ = [
+    "KEPT",
+    "SECONDS",
+    "InUseError",
+    "Periodic",
+    "RecoveryWarning",
+    "file_lock",
+    "folder_lock",
+    "newest",
+    "set_aside",
+    "tell_in_one_line",
+]
+
+KEPT = 3
+"""Generations of a checkpoint that are kept unless told otherwise."""
+SECONDS = 60.0
+"""Between two checkpoints unless told otherwise."""
+
+
+class RecoveryWarning(UserWarning):
+    """A file was damaged, and another one or a new computation takes its place."""
+
+
+def tell_in_one_line() -> None:
+    """Have this process print a `RecoveryWarning` as one line, without the place in the code."""
+    usual = warnings.formatwarning
+
+    def shown(message: Warning | str, category: type[Warning], *args: Any) -> str:
+        if issubclass(category, RecoveryWarning):
+            return f"warning: {message}\n"
+        return usual(message, category, *args)
+
+    warnings.formatwarning = shown
+
+
+class Periodic:
+    """Says when something is due: after so many steps, or when so many seconds have passed since it was.
+
+    Args:
+        steps: at every multiple of it; None for no such rule.
+        seconds: of a clock that no change of the time of day moves; None for no such rule.
+        clock: such a clock.
+
+    Raises:
+        ValueError: if steps or seconds are not above 0.
+    """
+
+    def __init__(
+        self,
+        steps: int | None = None,
+        seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """See the class."""
+        if steps is not None and steps < 1:
+            raise ValueError(f"got a checkpoint every {steps} steps, expected at least 1")
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"got a checkpoint every {seconds} seconds, expected more than 0")
+        self._steps, self._seconds, self._clock = steps, seconds, clock
+        self._last = clock()
+
+    def due(self, step: int) -> bool:
+        """Whether it is due after ``step`` steps; if so, the seconds count from now on."""
+        now = self._clock()
+        by_steps = self._steps is not None and step % self._steps == 0
+        by_time = self._seconds is not None and now - self._last >= self._seconds
+        if by_steps or by_time:
+            self._last = now
+        return by_steps or by_time
+
+
+def set_aside(path: Path, error: Exception, what: str) -> None:
+    """Rename a damaged file, with a `RecoveryWarning` that says why and that ``what`` is made again."""
+    aside = path.replace(path.with_name(f"{path.name}.damaged"))
+    warnings.warn(
+        f"{error}. It is kept as {aside.name}, and {what} made again", RecoveryWarning, stacklevel=3
+    )
+
+
+def newest(path: str | os.PathLike[str]) -> Path | None:
+    """The newest generation of a checkpoint that is whole; None if there is none at all.
+
+    A damaged one is passed over with a `RecoveryWarning`.
+
+    Raises:
+        mole.files.checkpoint.CheckpointError: if there are some and all are damaged, or one is of a newer format.
+    """
+    first: DamagedError | None = None
+    for one in generations(path):
+        try:
+            checkpoint.verify(one)
+        except DamagedError as error:
+            first = first or error
+            continue
+        if first is not None:
+            warnings.warn(f"{first}. Going on from the one before: {one.name}", RecoveryWarning, stacklevel=2)
+        return one
+    if first is not None:
+        raise first
+    return None
+
+
+# One process at a time on one run: a lock that ends with its process, however that ends.
+
+
+class InUseError(ValueError):
+    """Another process is at work on the same run."""
+
+
+@contextmanager
+def folder_lock(folder: Path, part: str | None = None) -> Iterator[None]:
+    """Be the only process on a folder, which is made if it is not there.
+
+    Args:
+        folder: of the run.
+        part: of the work, where several processes share a folder, each with its own; they exclude whoever takes the
+            whole folder, and two of the same part exclude each other.
+
+    Raises:
+        InUseError: if another process is there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / ".lock", folder, shared=part is not None):
+        if part is None:
+            yield
+        else:
+            with _lock(folder / f".lock-{part}", folder, shared=False):
+                yield
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Be the only process that writes a file and its older generations; arguments and errors as `folder_lock`."""
+    with _lock(path.with_name(f".{path.name}.lock"), path, shared=False):
+        yield
+
+
+@contextmanager
+def _lock(path: Path, what: Path, *, shared: bool) -> Iterator[None]:
+    if os.name != "posix":  # no such locks there, as docs/reliability.md says
+        yield
+        return
+    import fcntl
+
+    with path.open("a+") as file:  # it stays there: to remove it would let two in
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUseError(
+                f"{what} is in use by {_holder(path)}: wait until it is done, stop it, "
+                "or choose another place"
+            ) from None
+        file.truncate(0)
+        file.write(json.dumps({"process": os.getpid(), "machine": socket.gethostname()}))
+        file.flush()
+        yield
+
+
+def _holder(path: Path) -> str:
+    """Who holds it, as far as it said."""
+    try:
+        found = json.loads(path.read_text())
+        return f"process {int(found['process'])} on {found['machine']}"
+    except (ValueError, KeyError, TypeError):  # not written yet
+        return "another process"

@@ -1,0 +1,89 @@
+"""The meta-trained prior θ*: everything that an online learner starts from."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from mole._expect import expect_type, expect_whole
+from mole._types import Array, Float, Model
+from mole.learning.inner import InnerRate, ScalarRate
+from mole.learning.likelihoods import Gaussian, Likelihood, Prediction
+from mole.learning.models import Normalizer
+
+__all__ = ["MetaPrior"]
+
+
+class MetaPrior(eqx.Module):
+    """A model θ* with the inner rates, window and scalings under which one gradient step adapts it.
+
+    Args:
+        model: θ*, an Equinox module that maps one normalised input ``[dx]`` to a raw output.
+        inner_rate: β, an `InnerRate` or one positive number.
+        window: k, the points of one inner step.
+        x_norm: normaliser of the inputs ``[dx]``.
+        y_norm: normaliser of the targets ``[dy]``.
+        likelihood: meaning of the raw output.
+        residual_scale: error of an adapted model per (normalised) target dimension ``[dy]``, measured on held-out
+            windows at meta-training; a number stands for all dimensions.
+
+    Raises:
+        ValueError: if the window is smaller than one or a scale is not positive.
+    """
+
+    model: Model
+    inner_rate: InnerRate
+    x_norm: Normalizer
+    y_norm: Normalizer
+    likelihood: Likelihood
+    residual_scale: Float[Array, " dy"]
+    window: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        inner_rate: InnerRate | float,
+        window: int,
+        x_norm: Normalizer,
+        y_norm: Normalizer,
+        likelihood: Likelihood | None = None,
+        residual_scale: Float[Array, " dy"] | float = 1.0,
+    ) -> None:
+        """See the class."""
+        expect_whole("MetaPrior", "window", window, 1, "It is k, the points of one inner step.")
+        expect_type("MetaPrior", "x_norm", x_norm, Normalizer, "Normalizer.identity(dx) changes nothing.")
+        expect_type("MetaPrior", "y_norm", y_norm, Normalizer, "Normalizer.identity(dy) changes nothing.")
+        if not callable(model):
+            raise TypeError(f"MetaPrior got model={model!r:.80}; expected a module such as mole.MLP.")
+        try:
+            scale = jnp.asarray(residual_scale, jnp.float32)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"MetaPrior got residual_scale={residual_scale!r:.80}; expected positive numbers."
+            ) from None
+        if not isinstance(scale, Tracer) and not bool(jnp.all(scale > 0)):
+            raise ValueError(f"MetaPrior got residual_scale={residual_scale}; expected positive numbers.")
+        self.model = model
+        self.inner_rate = inner_rate if isinstance(inner_rate, InnerRate) else ScalarRate(inner_rate)
+        self.window = window
+        self.x_norm, self.y_norm = x_norm, y_norm
+        self.likelihood = Gaussian() if likelihood is None else likelihood
+        self.residual_scale = jnp.broadcast_to(scale, y_norm.mean.shape)
+
+    @property
+    def input_size(self) -> int:
+        """Features ``dx`` of one input."""
+        return self.x_norm.mean.shape[0]
+
+    @property
+    def target_size(self) -> int:
+        """Entries ``dy`` of one target."""
+        return self.y_norm.mean.shape[0]
+
+    def predict(self, model: Model, x: Float[Array, " dx"]) -> Prediction:
+        """Prediction of ``model`` (θ* or one adapted from it) for one input ``[dx]``, in the target's unit."""
+        output = model(self.x_norm(x))
+        scale = self.likelihood.scale(output, self.residual_scale)
+        return Prediction(self.y_norm.inverse(self.likelihood.mean(output)), scale * self.y_norm.std)

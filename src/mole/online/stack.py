@@ -1,0 +1,153 @@
+"""The stacked models of a mixture and the pairs that each task owns: what is in the slots, and how they are written.
+
+A mixture is one pytree with a leading axis of ``max_tasks`` slots, so that nothing is compiled anew when it grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mole._types import Array, Bool, Float, Int, Model, Pairs
+from mole.learning.prior import MetaPrior
+from mole.online.base import parameters, with_parameters
+
+__all__ = [
+    "UPGRADES",
+    "MixtureState",
+    "first_state",
+    "in_place",
+    "own_pairs",
+    "pick",
+    "put",
+    "remember",
+    "stack_models",
+]
+
+UPGRADES = {".log_counts": (".counts", np.log)}
+"""Leaves of a `MixtureState` that version 0.1 wrote otherwise: end of path → that in the file, and the conversion."""
+
+
+class MixtureState(eqx.Module):
+    """State of a `Mixture`: stacked models with bookkeeping; slots from ``n_tasks`` on are unused.
+
+    Attributes:
+        models: parameters of every slot's model ``[tasks, ...]``.
+        recent: the last 2k pairs of the stream.
+        memory: the last 2k pairs that each task owns ``[tasks, 2k, ...]``; None if all learn from the stream's.
+        log_counts: log n_i of the Chinese restaurant, -inf where nothing was counted ``[tasks]``.
+        counted: m, the steps counted.
+        responsibilities: P_t(T_i) ``[tasks]``.
+        last_used: step at which the slot was last the most probable ``[tasks]``.
+        step: pairs seen.
+        task: slot that predicts.
+        n_tasks: slots in use.
+        spawned: whether a task joined at the last step.
+        at_capacity: whether one would have joined but every slot was in use.
+        fault: of the last step, bits of `mole.online.Fault`.
+    """
+
+    models: Model
+    recent: Pairs
+    memory: Pairs | None
+    log_counts: Float[Array, " tasks"]
+    counted: Float[Array, ""]
+    responsibilities: Float[Array, " tasks"]
+    last_used: Int[Array, " tasks"]
+    step: Int[Array, ""]
+    task: Int[Array, ""]
+    n_tasks: Int[Array, ""]
+    spawned: Bool[Array, ""]
+    at_capacity: Bool[Array, ""]
+    fault: Int[Array, ""]
+
+
+def first_state(prior: MetaPrior, tasks: int, pairs: int, memory: int | None) -> MixtureState:
+    """One task, θ(T_1) = θ*, and nothing seen.
+
+    Args:
+        prior: gives θ*.
+        tasks: slots.
+        pairs: of the stream that are kept.
+        memory: pairs that each task owns; None if all tasks learn from the stream's.
+    """
+    zero, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    return MixtureState(
+        models=stack_models(prior, tasks),
+        recent=Pairs.empty(prior.input_size, prior.target_size, pairs),
+        memory=None if memory is None else Pairs.empty(prior.input_size, prior.target_size, memory, tasks),
+        log_counts=jnp.full((tasks,), -jnp.inf),
+        counted=jnp.zeros(()),
+        responsibilities=jax.nn.one_hot(0, tasks),
+        last_used=jnp.zeros((tasks,), jnp.int32),
+        step=zero,
+        task=zero,
+        n_tasks=zero + 1,
+        spawned=false,
+        at_capacity=false,
+        fault=zero,
+    )
+
+
+def stack_models(prior: MetaPrior, tasks: int) -> Model:
+    """``tasks`` copies of θ*'s parameters, stacked on a leading axis."""
+    return jax.tree.map(lambda a: jnp.repeat(a[None], tasks, axis=0), parameters(prior.model))
+
+
+def pick(prior: MetaPrior, models: Model, task: Int[Array, ""]) -> Model:
+    """The model in slot ``task`` of a stack."""
+    return with_parameters(prior.model, jax.tree.map(lambda a: a[task], models))
+
+
+def put(models: Model, task: Int[Array, ""], model: Model) -> Model:
+    """The stack with slot ``task`` replaced by ``model``'s parameters."""
+    return jax.tree.map(lambda a, b: a.at[task].set(b), models, parameters(model))
+
+
+def in_place(
+    prior: MetaPrior,
+    models: Model,
+    slots: Int[Array, " n"],
+    count: Int[Array, ""],
+    one: Callable[[Array, Model], tuple[Model, Array]],
+) -> tuple[Model, Int[Array, ""]]:
+    """``one(slot, model)`` of the first ``count`` of ``slots``, one after another, written where the model was.
+
+    With the faults of all of them.
+
+    A loop of so many turns and no condition around the stack: XLA copies what goes into a branch, which took longer
+    than the step itself, and on a CPU a vmap would stream all adapted models through memory at once.
+    """
+
+    def turn(place: Array, carry: tuple[Model, Array]) -> tuple[Model, Array]:
+        models, faults = carry
+        model, fault = one(slots[place], pick(prior, models, slots[place]))
+        return put(models, slots[place], model), faults | fault
+
+    return jax.lax.fori_loop(0, count, turn, (models, jnp.int32(0)))
+
+
+def remember(memory: Pairs, task: Int[Array, ""], x: Float[Array, " dx"], y: Float[Array, " dy"]) -> Pairs:
+    """Append a pair to the memory of one task."""
+    own = Pairs(*(field[task] for field in memory)).push(x, y)
+    return Pairs(*(field.at[task].set(new) for field, new in zip(memory, own, strict=True)))
+
+
+def own_pairs(
+    memory: Pairs, task: Int[Array, ""], recent: Pairs, spawned: Bool[Array, ""], explained: Bool[Array, " n"]
+) -> Pairs:
+    """Give the newest pair to ``task``; a new task owns those of the newest n pairs that it explains best."""
+    length, n = memory.x.shape[1], explained.shape[0]
+    own = Pairs(*(field[task] for field in remember(memory, task, recent.x[-1], recent.y[-1])))
+    founding = recent.last(length)
+    weight = jnp.concatenate([jnp.zeros((length - n,)), explained * founding.weight[-n:]])
+    packed = jnp.argsort(
+        weight, stable=True
+    )  # a gap between owned pairs would push out an older one too early
+    founding = Pairs(founding.x[packed], founding.y[packed], weight[packed])
+    own = Pairs(*(jnp.where(spawned, a, b) for a, b in zip(founding, own, strict=True)))
+    return Pairs(*(field.at[task].set(new) for field, new in zip(memory, own, strict=True)))

@@ -1,0 +1,143 @@
+"""Physical lines of a byte stream, with a limit on their length and the offset at which each one ends."""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+__all__ = ["BadRecord", "Line", "Lines", "delimiter_of", "read_record"]
+
+
+class Line(NamedTuple):
+    """One line.
+
+    Attributes:
+        data: its bytes with the line end; None if it was longer than the limit.
+        number: 1 for the first of the file.
+        end: bytes of the file up to its end.
+        checksum: CRC-32 of those bytes.
+    """
+
+    data: bytes | None
+    number: int
+    end: int
+    checksum: int
+
+
+class Lines(Iterator[Line]):
+    """Reads line by line as lines come; a line beyond the limit is skipped in pieces and never held.
+
+    Args:
+        file: a binary file; it need not be seekable.
+        longest: bytes of a line, with its end.
+        number, end, checksum: of the line after which the file stands.
+
+    Attributes:
+        last: the last line taken from the file, which stands at its end.
+    """
+
+    def __init__(
+        self, file: BinaryIO, longest: int, *, number: int = 0, end: int = 0, checksum: int = 0
+    ) -> None:
+        """See the class."""
+        self._file, self._longest = file, longest
+        self.last = Line(b"", number, end, checksum)
+        self._back: deque[Line] = deque()
+
+    def __next__(self) -> Line:
+        """The next line.
+
+        Raises:
+            StopIteration: at the end of the file.
+        """
+        if self._back:
+            return self._back.popleft()
+        piece = self._file.readline(self._longest + 1)
+        if not piece:
+            raise StopIteration
+        end, checksum = self.last.end + len(piece), zlib.crc32(piece, self.last.checksum)
+        data: bytes | None = piece
+        if len(piece) > self._longest:
+            data = None
+            while piece and not piece.endswith(b"\n"):
+                piece = self._file.readline(65536)
+                end, checksum = end + len(piece), zlib.crc32(piece, checksum)
+        self.last = Line(data, self.last.number + 1, end, checksum)
+        return self.last
+
+    def give_back(self, lines: list[Line]) -> None:
+        """Have these lines read again, in their order, before the others."""
+        self._back.extendleft(reversed(lines))
+
+
+# One record of a CSV file from its physical lines: quotes may hold line ends, and a stray quote costs one line.
+
+
+_MOST_LINES = 100  # of one record; a quote that nobody closes must not swallow the file
+
+
+class BadRecord(ValueError):
+    """A record that cannot be read; the text says why."""
+
+
+class _TooMuchError(Exception):
+    pass
+
+
+def delimiter_of(header: str) -> str:
+    """The most frequent of comma, semicolon, tab and bar; comma if there is none."""
+    return max(",;\t|", key=header.count)
+
+
+def read_record(lines: Lines, delimiter: str, longest: int) -> tuple[list[str], Line, Line]:
+    """The next record that is not blank.
+
+    Returns:
+        Its fields, and the first and the last of its lines.
+
+    Raises:
+        StopIteration: at the end of the file.
+        BadRecord: with the first and last line as its second and third argument.
+    """
+    used: list[Line] = []
+    size = 0
+
+    def feed() -> Iterator[str]:
+        nonlocal size
+        for line in lines:
+            used.append(line)
+            if line.data is None:
+                raise _TooMuchError
+            size += len(line.data)
+            if size > longest or len(used) > _MOST_LINES:
+                raise _TooMuchError
+            yield line.data.decode("utf-8")
+
+    while True:
+        used.clear()
+        size = 0
+        try:
+            # strict: otherwise the end of the file would close a quote, and nobody would know
+            fields = next(csv.reader(feed(), delimiter=delimiter, strict=True))
+        except UnicodeDecodeError as error:
+            raise _bad(f"is not UTF-8 (byte 0x{error.object[error.start]:02x})", lines, used) from error
+        except _TooMuchError:
+            reason = f"is longer than {longest:,} bytes" if len(used) == 1 else _OPEN
+            raise _bad(reason, lines, used) from None
+        except csv.Error as error:
+            ended = "unexpected end of data" in str(error)
+            raise _bad(_OPEN if ended or len(used) > 1 else f"is no CSV: {error}", lines, used) from error
+        if fields:
+            return fields, used[0], used[-1]
+
+
+_OPEN = "a quote is opened and not closed"
+
+
+def _bad(reason: str, lines: Lines, used: list[Line]) -> BadRecord:
+    """Blame the first line alone: those after it may be good ones that a stray quote had swallowed."""
+    lines.give_back(used[1:])
+    return BadRecord(reason, used[0], used[0])

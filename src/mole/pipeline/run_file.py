@@ -1,0 +1,125 @@
+"""A run in one file: the estimator, where the input stood, what is known of the columns, and all counts.
+
+It is a checkpoint as in `mole.files.checkpoint`: whole or not at all, checked, never pickled. The estimator's own file
+is inside of it as bytes, so that no crash can part the two.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mole.files import checkpoint
+from mole.files.checkpoint import CheckpointError
+from mole.pipeline.runner import StreamRun, StreamSettings
+
+__all__ = ["SavedRun", "load_run", "save_run"]
+
+_KIND = "stream-run"
+
+
+class SavedRun(NamedTuple):
+    """A run and where it stood.
+
+    Attributes:
+        run: goes on bit for bit.
+        position: of the input, as `mole.pipeline.sources.Row.position`; None before the first row.
+        output: name of the file of predictions, None if there is none; ``length``: its bytes then.
+    """
+
+    run: StreamRun
+    position: dict[str, Any] | None
+    output: str | None
+    length: int
+
+
+def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) -> None:
+    """Write a run, in place of the file that is there; of that and older ones ``keep - 1`` stay (`mole.files.atomic`).
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        inner = Path(folder) / "estimator.mole"
+        saved.run.estimator.save(inner)
+        content = np.fromfile(inner, np.uint8)
+    config = {
+        "settings": asdict(saved.run.settings),
+        "position": saved.position,
+        "output": saved.output,
+        "length": saved.length,
+        "run": saved.run.to_json(),
+        "estimator_bytes": len(content),
+    }
+    checkpoint.save(path, {"estimator": content}, kind=_KIND, config=config, keep=keep)
+
+
+def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Callable[[Path], Any]) -> SavedRun:
+    """Read what `save_run` wrote.
+
+    Args:
+        path: the file.
+        settings: of the run that is to go on; they must be those of the file.
+        load: from an estimator's file to the estimator.
+
+    Raises:
+        ValueError: if the settings differ; the text names every difference.
+        CheckpointError: if the file is damaged or holds something else.
+        FileNotFoundError: if there is no such file.
+    """
+    header = checkpoint.read_header(path)
+    if header.kind != _KIND:
+        raise CheckpointError(
+            f"{path} holds a {header.kind!r}, expected a {_KIND!r}; give another --checkpoint"
+        )
+    try:
+        config = header.config
+        stored = dict(config["settings"])
+        for name in ("features", "labels"):
+            stored[name] = None if stored[name] is None else tuple(stored[name])
+        length = config["estimator_bytes"]
+        if type(length) is not int or length != header.arrays_nbytes:  # it is about to be allocated
+            raise ValueError(f"{length!r} bytes of an estimator")  # noqa: TRY301
+        like = {"estimator": np.empty(length, np.uint8)}
+    except (KeyError, TypeError, ValueError) as error:
+        text = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({str(error)[:300]})"
+        raise CheckpointError(f"{path} {text}; it was written by another version of mole") from error
+    given = asdict(settings)
+    differ = [
+        f"{name} {stored.get(name)!r}, now {value!r}"
+        for name, value in given.items()
+        if stored.get(name) != value
+    ]
+    if differ:
+        raise ValueError(
+            f"{path} was written with other options: {'; '.join(differ)}. Go on with the same, or start a new "
+            "checkpoint"
+        )
+    content = checkpoint.load(path, like, kind=_KIND)["estimator"]
+    with tempfile.TemporaryDirectory() as folder:
+        inner = Path(folder) / "estimator.mole"
+        content.tofile(inner)
+        estimator = load(inner)
+    run = StreamRun(settings, estimator)
+    try:
+        run.restore(config["run"])
+        position, output, length = config["position"], config["output"], config["length"]
+        if not (
+            isinstance(position, dict | None)
+            and isinstance(output, str | None)
+            and type(length) is int
+            and length >= 0
+        ):
+            raise TypeError("its place in the input or the output")  # noqa: TRY301
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        text = f"{type(error).__name__}: {error}"[:300]
+        raise CheckpointError(
+            f"{path} is damaged ({text}); it was not written by mole: use another copy"
+        ) from error
+    return SavedRun(run, position, output, length)

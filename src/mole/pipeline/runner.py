@@ -1,0 +1,285 @@
+"""The loop over rows: check, predict, learn, note. Predictions are made before the row is learned.
+
+run = StreamRun(settings, estimator)
+for row in source:
+    outcome = run.step(row)
+
+A run can be saved between any two rows and goes on there, bit for bit: see `mole.pipeline.run_file`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from mole.pipeline.digest import RunDigest
+from mole.pipeline.sources import Row
+from mole.rows.checks import Checked, RowChecks
+from mole.rows.values import MISSING, NUMBER, read_value
+
+__all__ = [
+    "BadRowError",
+    "Outcome",
+    "StreamEstimator",
+    "StreamRun",
+    "StreamSettings",
+    "guess_task",
+    "probabilities_of",
+    "task_importances",
+]
+
+_LEAST_PROBABILITY = 1e-6
+
+
+class BadRowError(ValueError):
+    """A bad row where none is accepted."""
+
+
+class StreamEstimator(Protocol):
+    """What the loop needs of `mole.OnlineRegressor` and `mole.OnlineClassifier`."""
+
+    def learn_one(self, x: Any, y: Any) -> Any:
+        """Learn one pair."""
+        ...
+
+    def predict_one(self, x: Any) -> Any:
+        """The prediction."""
+        ...
+
+    @property
+    def task_(self) -> int:
+        """The current task."""
+        ...
+
+    @property
+    def tasks_(self) -> np.ndarray:
+        """Number of the task in every slot ``[slots]``, -1 where there is none."""
+        ...
+
+    @property
+    def responsibilities_(self) -> np.ndarray:
+        """Probabilities of the slots ``[slots]``."""
+        ...
+
+    def save(self, path: Any) -> None:
+        """Write everything to a file."""
+        ...
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """What decides the predictions of a run; a checkpoint goes on only with the same.
+
+    Attributes:
+        target: column to predict.
+        task: ``regression`` or ``classification``.
+        features: columns to predict from; all others if None.
+        level: of the intervals, 0.9 for 90 %.
+        seed: of the estimator.
+        prior: name and sha256 of the prior file; None without one.
+        labels: which the prior knows; rows with others are bad. None if labels may appear at any time.
+    """
+
+    target: str
+    task: str
+    features: tuple[str, ...] | None = None
+    level: float = 0.9
+    seed: int = 0
+    prior: str | None = None
+    labels: tuple[int | str | bool, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if self.task not in ("regression", "classification"):
+            raise ValueError(f"got task {self.task!r}, expected 'regression' or 'classification'")
+        if not 0 < self.level < 1:
+            raise ValueError(f"got level {self.level}, expected a share between 0 and 1, such as 0.9")
+        if self.features is not None and (not self.features or self.target in self.features):
+            raise ValueError(
+                f"got features {self.features}, expected one or more, without the target {self.target!r}"
+            )
+
+
+class Outcome(NamedTuple):
+    """One row of the output; what does not apply is None.
+
+    Attributes:
+        row: its number, from 1 on, bad rows included.
+        prediction: made before the row was learned.
+        low, high: ends of the interval (regression).
+        probabilities: label → probability (classification).
+        target: what it should have been.
+        task: the task that the row was attributed to; without a target the current one.
+        probability: of that task.
+        loss: squared error, or minus the logarithm of the probability of the label.
+        note: what is wrong with the row.
+        shares: task → its probability, as `probabilities_of`.
+    """
+
+    row: int
+    prediction: float | int | str | None = None
+    low: float | None = None
+    high: float | None = None
+    probabilities: dict[Any, float] | None = None
+    target: float | int | str | None = None
+    task: int | None = None
+    probability: float | None = None
+    loss: float | None = None
+    note: str = ""
+    shares: dict[int, float] | None = None
+
+
+class StreamRun:
+    """A learner on a stream of rows.
+
+    Attributes:
+        rows: rows so far, bad ones included.
+        learned: rows that were learned.
+        digest: see `mole.pipeline.digest.RunDigest`.
+    """
+
+    def __init__(self, settings: StreamSettings, estimator: Any) -> None:
+        """A run before its first row; ``estimator`` is a `StreamEstimator` that has learned nothing yet."""
+        self.settings, self.estimator = settings, estimator
+        self._classify = settings.task == "classification"
+        self._checks = RowChecks(settings.target, settings.features, classify=self._classify)
+        self.rows = self.learned = 0
+        self.digest = RunDigest()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The input columns seen so far."""
+        return tuple(self._checks.seen.columns)
+
+    def step(self, row: Row, *, strict: bool = False) -> Outcome:
+        """Predict, then learn one row.
+
+        Raises:
+            BadRowError: for a bad row, if ``strict``; nothing is learned from it.
+        """
+        checked = self._checked(row.values) if row.values is not None else None
+        problem, detail = (
+            ("cannot be read", row.problem) if checked is None else (checked.problem, checked.detail)
+        )
+        if problem and strict:
+            raise BadRowError(
+                f"line {row.line} {detail}. Without --strict such rows are counted and left out."
+            )
+        self.rows += 1
+        note = ""
+        if problem:
+            self.digest.add_bad(self.rows, row.line, problem, detail)
+            note = f"line {row.line} {detail}"
+        if checked is None or checked.x is None:
+            self.digest.add(self.rows)
+            return Outcome(self.rows, note=note)
+        outcome = (self._classified if self._classify else self._predicted)(checked.x, checked.y)
+        if checked.y is not None:
+            self.estimator.learn_one(checked.x, checked.y)
+            self.learned += 1
+        shares = probabilities_of(self.estimator)
+        task = int(self.estimator.task_)
+        probability = shares.get(task)
+        y, width, covered = checked.y, None, False
+        if y is not None and outcome.low is not None and outcome.high is not None:
+            width, covered = outcome.high - outcome.low, outcome.low <= float(y) <= outcome.high
+        self.digest.add(
+            self.rows,
+            task=None if y is None else task,
+            shares=shares,
+            loss=outcome.loss,
+            hit=outcome.prediction == y,
+            width=width,
+            covered=covered,
+        )
+        return outcome._replace(note=note, task=task, probability=probability, shares=shares)
+
+    def _checked(self, values: Mapping[str, Any]) -> Checked:
+        checked, labels = self._checks.check(values), self.settings.labels
+        if labels is None or checked.y is None or checked.y in labels:
+            return checked
+        detail = f"target {self.settings.target!r} is {checked.y!r}, which the prior does not know"
+        return checked._replace(y=None, problem="unknown label", detail=detail)
+
+    def _predicted(self, x: dict[str, Any], y: Any) -> Outcome:
+        prediction = _finite(self.estimator.predict_one(x))
+        low, high = map(_finite, self.estimator.predict_interval_one(x, self.settings.level))
+        if low is None or high is None:
+            low = high = None
+        loss = None if y is None or prediction is None else (y - prediction) ** 2
+        return Outcome(self.rows, prediction, low, high, target=y, loss=loss)
+
+    def _classified(self, x: dict[str, Any], y: Any) -> Outcome:
+        probabilities = {name: float(p) for name, p in self.estimator.predict_proba_one(x).items()}
+        # before the first label nothing is known, not even its name
+        prediction = self.estimator.predict_one(x) if probabilities else None
+        loss = None
+        if y is not None and probabilities:
+            loss = -math.log(max(probabilities.get(y, 0.0), _LEAST_PROBABILITY))
+        return Outcome(self.rows, prediction, probabilities=probabilities, target=y, loss=loss)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the estimator, as plain JSON data."""
+        return {
+            "rows": self.rows,
+            "learned": self.learned,
+            "checks": self._checks.to_json(),
+            "digest": self.digest.to_json(),
+        }
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Go on where `to_json` was taken."""
+        self.rows, self.learned = int(data["rows"]), int(data["learned"])
+        self._checks.restore(data["checks"])
+        self.digest = RunDigest.from_json(data["digest"])
+
+
+def _finite(value: Any) -> float | None:
+    number = float(np.asarray(value).reshape(-1)[0])
+    return number if math.isfinite(number) else None
+
+
+def probabilities_of(estimator: Any) -> dict[int, float]:
+    """Task → its probability now, that of slots without a task under -1; empty if they are not finite.
+
+    As long as a new task is only suspected, its number stands for all suspicions together.
+    """
+    tasks, chances = np.asarray(estimator.tasks_), np.asarray(estimator.responsibilities_, float)
+    if not np.isfinite(chances).all():
+        return {}
+    found = {task: float(chances[tasks == task].sum()) for task in np.unique(tasks).tolist()}
+    if int(estimator.task_) not in found:
+        found[int(estimator.task_)] = found.pop(-1, 0.0)
+    return found
+
+
+def guess_task(target: Any) -> str | None:
+    """``regression`` for a number, ``classification`` for a word or a truth value, None for a missing target."""
+    try:
+        kind, _ = read_value(target)
+    except TypeError:  # a list or an object is a bad row, whatever the task
+        return None
+    return None if kind == MISSING else "regression" if kind == NUMBER else "classification"
+
+
+def task_importances(estimator: Any, tasks: Sequence[int]) -> dict[int, dict[str, float]]:
+    """Task → input column → how much the task's model depends on it.
+
+    The mean over the outputs of ``estimator.importance_(task)``, summed over the inputs that one column became.
+    Tasks that the estimator gave up since are left out.
+    """
+    found = {}
+    for task in tasks:
+        try:
+            values = np.asarray(estimator.importance_(task), float).mean(axis=0)
+        except KeyError:
+            continue
+        sums: dict[str, float] = {}
+        for name, value in zip(estimator.schema_.sources, values.tolist(), strict=True):
+            sums[name] = sums.get(name, 0.0) + value
+        found[task] = sums
+    return found

@@ -1,0 +1,234 @@
+"""Rows of a CSV, JSON Lines or Parquet file, or of standard input as its lines come.
+
+with open_source("data.csv") as source:
+    for row in source:
+        row.values      # {"a": "1.5", "colour": "red"}, or None where the row cannot be read
+        row.problem     # the reason
+
+Nothing is read as a whole: memory is bounded by the longest line that is accepted. A source can go on after any row:
+`Row.position` is plain JSON data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from mole.pipeline.delimited import BadRecord, Line, Lines, delimiter_of, read_record
+
+__all__ = ["FORMATS", "Row", "Source", "SourceError", "open_source"]
+
+FORMATS = ("csv", "jsonl", "parquet")
+_SUFFIXES = {
+    ".csv": "csv", ".tsv": "csv", ".txt": "csv",
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
+    ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
+_LONGEST = 1 << 20
+
+
+class SourceError(ValueError):
+    """The source as a whole cannot be read; the text says what to do."""
+
+
+class Row(NamedTuple):
+    """One row.
+
+    Attributes:
+        line: where it starts: line of the file from 1 on (a CSV's header is line 1), or row of a Parquet file.
+        values: column → value; text in a CSV. None if the row cannot be read.
+        problem: why it cannot be read; empty if it can.
+        position: what `open_source` needs to go on after this row; plain JSON data.
+    """
+
+    line: int
+    values: Mapping[str, Any] | None
+    problem: str
+    position: dict[str, Any]
+
+
+class Source(Iterator[Row]):
+    """Rows one by one; made by `open_source`.
+
+    Attributes:
+        name: the file, or "standard input".
+        columns: names of the columns, where the source knows them before its rows; else empty.
+    """
+
+    def __init__(self, name: str, columns: tuple[str, ...], rows: Iterator[Row], file: Any) -> None:
+        """Use `open_source`."""
+        self.name, self.columns, self._rows, self._file = name, columns, rows, file
+
+    def __next__(self) -> Row:
+        """The next row; waits for it where the source is a pipe."""
+        return next(self._rows)
+
+    def __enter__(self) -> Source:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def open_source(
+    path: str | os.PathLike[str],
+    *,
+    form: str | None = None,
+    position: Mapping[str, Any] | None = None,
+    longest: int = _LONGEST,
+) -> Source:
+    """Open a file, or standard input for ``-``.
+
+    Args:
+        path: a file whose suffix tells its format, or ``-``.
+        form: ``csv`` (also with semicolons, tabs or bars), ``jsonl`` or ``parquet``, where the suffix does not tell.
+            Standard input is JSON Lines if its first byte is ``{``, else CSV.
+        position: of the last row that was used, to go on after it. Standard input must then begin as it did: what
+            was used is read and skipped.
+        longest: bytes of a row; longer ones are reported and skipped.
+
+    Raises:
+        SourceError: if the file has no header, is not UTF-8, changed before ``position``, its format is unknown, or
+            needs an extra that is not installed.
+        FileNotFoundError: if there is no such file.
+    """
+    name = str(path)
+    stdin = name == "-"
+    form = form or (None if stdin else _SUFFIXES.get(Path(name).suffix.lower()))
+    if form not in (*FORMATS, *([None] if stdin else [])):
+        raise SourceError(
+            f"got {name} of format {form!r}, expected one of {', '.join(FORMATS)}: give it with --format"
+        )
+    if form == "parquet":
+        if stdin:
+            raise SourceError(
+                "standard input cannot be Parquet: it has no beginning to go back to; use a file"
+            )
+        try:
+            from mole.pipeline.parquet import parquet_rows
+        except ImportError as error:  # it needs an extra, and says so
+            raise SourceError(f"{name}: {error}") from error
+        columns, rows, file = parquet_rows(name, position)
+        return Source(name, columns, (Row(*row) for row in rows), file)
+    file = _standard_input() if stdin else _open(name)
+    try:
+        return _text_source("standard input" if stdin else name, form, file, position, longest)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _text_source(
+    name: str, form: str | None, file: Any, position: Mapping[str, Any] | None, longest: int
+) -> Source:
+    if form is None:
+        form = "jsonl" if file.peek(1)[:1] == b"{" else "csv"
+    lines = Lines(file, longest)
+    header: list[str] = []
+    delimiter = ","
+    if form == "csv":
+        header, delimiter = _header(lines, name, longest)
+    if position is not None:
+        lines = _skip(lines, file, position, longest, name)
+    records = _csv_rows(lines, header, delimiter, longest) if form == "csv" else _json_rows(lines, longest)
+    rows = (Row(line, values, problem, _position(last)) for line, values, problem, last in records)
+    return Source(name, tuple(header), rows, file)
+
+
+def _open(name: str) -> BinaryIO:
+    try:
+        return Path(name).open("rb")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no file at {name}: check the path, or give - for standard input") from None
+
+
+def _standard_input() -> Any:
+    # a file of its own on the same descriptor: closing it leaves sys.stdin alone
+    return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+
+
+def _header(lines: Lines, name: str, longest: int) -> tuple[list[str], str]:
+    try:
+        first = next(lines)
+        if (first.data or b"")[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise SourceError(f"{name} is UTF-16; expected UTF-8: convert it, for example with iconv")
+        text = (first.data or b"").decode("utf-8-sig")
+        lines.give_back([first._replace(data=first.data and text.encode())])
+        delimiter = delimiter_of(text)
+        fields, _, _ = read_record(lines, delimiter, longest)
+    except StopIteration:
+        raise SourceError(f"{name} is empty; expected a header with the names of the columns") from None
+    except (BadRecord, UnicodeDecodeError) as error:
+        reason = error.args[0] if isinstance(error, BadRecord) else "is not UTF-8"
+        raise SourceError(
+            f"{name}: its header {reason}; expected the names of the columns in UTF-8"
+        ) from error
+    names = [field.strip() or f"column{place + 1}" for place, field in enumerate(fields)]
+    twice = sorted({field for field in names if names.count(field) > 1})
+    if twice:
+        raise SourceError(f"{name} has columns of the same name: {', '.join(twice)}; rename them")
+    return names, delimiter
+
+
+_Record = tuple[int, Mapping[str, Any] | None, str, Line]
+
+
+def _csv_rows(lines: Lines, header: list[str], delimiter: str, longest: int) -> Iterator[_Record]:
+    while True:
+        try:
+            fields, first, last = read_record(lines, delimiter, longest)
+        except StopIteration:
+            return
+        except BadRecord as error:
+            reason, first, last = error.args
+            yield first.number, None, reason, last
+            continue
+        if len(fields) != len(header):
+            yield first.number, None, f"has {len(fields)} columns, expected {len(header)}", last
+        else:
+            yield first.number, dict(zip(header, fields, strict=True)), "", last
+
+
+def _json_rows(lines: Lines, longest: int) -> Iterator[_Record]:
+    for line in lines:
+        if line.data is None:
+            yield line.number, None, f"is longer than {longest:,} bytes", line
+        elif line.data.strip():
+            yield (*_parse(line), line)
+
+
+def _parse(line: Line) -> tuple[int, Mapping[str, Any] | None, str]:
+    try:
+        values = json.loads((line.data or b"").decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return line.number, None, f"is not UTF-8 (byte 0x{error.object[error.start]:02x})"
+    except (ValueError, RecursionError) as error:  # a recursion error is JSON that is nested too deeply
+        return line.number, None, f"is no JSON: {error}"
+    if not isinstance(values, dict):
+        return line.number, None, f'holds a {type(values).__name__}, expected an object such as {{"a": 1}}'
+    return line.number, values, ""
+
+
+def _position(last: Line) -> dict[str, Any]:
+    return {"line": last.number, "bytes": last.end, "checksum": last.checksum}
+
+
+def _skip(lines: Lines, file: BinaryIO, position: Mapping[str, Any], longest: int, name: str) -> Lines:
+    """Go to a position, after checking that all before it is as it was."""
+    number, end, checksum = (int(position[key]) for key in ("line", "bytes", "checksum"))
+    found, left = lines.last.checksum, end - lines.last.end
+    while left > 0 and (piece := file.read(min(left, 1 << 20))):
+        found, left = zlib.crc32(piece, found), left - len(piece)
+    if left or found != checksum:
+        raise SourceError(
+            f"{name} does not begin as it did when the checkpoint was written (up to byte {end:,}); give the same "
+            "input again, or --new-input to learn on from an input of new rows"
+        )
+    return Lines(file, longest, number=number, end=end, checksum=checksum)

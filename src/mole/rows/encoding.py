@@ -1,0 +1,245 @@
+"""Rows of a table, or plain vectors, as finite float32 inputs of fixed length.
+
+encoder = RowEncoder()
+for row in first_rows:              # {"temperature": 21.5, "colour": "red", "at": "2026-01-31T12:00"}
+    encoder.observe(row)
+schema = encoder.schema()
+x = schema.encode(row)              # [dx] float32
+
+No learner in here: the estimators and the command build on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mole.rows.columns import EMPTY, LARGEST, ColumnInputs, ColumnStatistics, column_inputs
+from mole.rows.values import NUMBER, as_row
+
+__all__ = ["ColumnInputs", "ColumnStatistics", "RowEncoder", "Schema"]
+
+_FORMAT = "mole-schema/1"
+_ENCODER_FORMAT = "mole-row-encoder/1"
+
+
+class Schema:
+    """How rows become vectors; made by `RowEncoder.schema`, and the same for ever after.
+
+    Numbers are left as they are (scaling them is the learner's work), unless float32 would lose them: see
+    `ColumnInputs`. A missing number is the column's median. Columns that had missing values have a 0/1 input that
+    says so. Categories are one-hot, with one input for all words that are rare or unseen. A time is the time elapsed
+    since the first row (in spans of the rows seen) and the sine and cosine of the hour of the day, the day of the week
+    and the day of the year.
+
+    Attributes:
+        columns: one `ColumnInputs` per column, in the order in which they were first seen.
+        names: of the dx inputs.
+        sources: the column that each of the dx inputs comes from.
+        size: dx.
+    """
+
+    def __init__(self, columns: Sequence[ColumnInputs]) -> None:
+        """Use `RowEncoder.schema` or `Schema.from_json`."""
+        self.columns = tuple(columns)
+        self.names = tuple(name for column in self.columns for name in column.names)
+        self.sources = tuple(column.name for column in self.columns for _ in column.names)
+        self.size = len(self.names)
+        self._places: list[tuple[ColumnInputs, slice]] = []
+        start = 0
+        for column in self.columns:
+            self._places.append((column, slice(start, start + len(column.names))))
+            start += len(column.names)
+
+    def encode(self, row: Any) -> np.ndarray:
+        """One row as a vector ``[dx]`` float32, always finite.
+
+        Args:
+            row: a mapping, or a sequence (columns x0, x1, …). Columns that the schema does not know are left out;
+                known ones that the row lacks are missing values.
+
+        Raises:
+            TypeError: if a known column holds something that is no single value.
+        """
+        if isinstance(row, np.ndarray) and row.dtype.kind in "fiu" and (medians := self._plain) is not None:
+            return self._encode_numbers(row, medians)
+        row = as_row(row)
+        out = np.zeros(self.size, np.float32)
+        for column, place in self._places:
+            try:
+                column.write(row.get(column.name), out[place])
+            except TypeError as error:
+                raise TypeError(f"column {column.name!r}: {error}") from error
+        return out
+
+    @cached_property
+    def _plain(self) -> np.ndarray | None:
+        """The medians, if every column is an ordinary number without a flag, called x0, x1, …"""
+        ordinary = all(
+            (column.name, column.kind, column.flag, column.offset, column.factor, column.log)
+            == (f"x{place}", NUMBER, False, 0.0, 1.0, False)
+            for place, column in enumerate(self.columns)
+        )
+        return np.array([column.fill for column in self.columns]) if ordinary else None
+
+    def _encode_numbers(self, row: np.ndarray, medians: np.ndarray) -> np.ndarray:
+        """The same as the loop of `encode`, for an array of ordinary numbers."""
+        if row.ndim != 1:
+            as_row(row)  # says what is wrong
+        values = np.full(self.size, np.nan)
+        values[: len(row)] = row[: self.size]
+        holes = ~np.isfinite(values)
+        values[holes] = medians[holes]
+        return np.clip(values, -LARGEST, LARGEST).astype(np.float32)
+
+    def __eq__(self, other: object) -> bool:
+        """The same columns, encoded alike."""
+        return isinstance(other, Schema) and self.columns == other.columns
+
+    def __hash__(self) -> int:
+        """Equal schemas have equal hashes."""
+        return hash(self.columns)
+
+    def __repr__(self) -> str:
+        """Columns with their kinds."""
+        return f"Schema({', '.join(f'{column.name}: {column.kind}' for column in self.columns)})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON data."""
+        columns = [
+            {**{name: getattr(column, name) for name in _FIELDS}, "categories": list(column.categories)}
+            for column in self.columns
+        ]
+        return {"format": _FORMAT, "columns": columns}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Schema:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: if the data is not that of a schema.
+        """
+        _check_format(data, _FORMAT, "a schema")
+        try:
+            columns = [
+                ColumnInputs(**{**column, "categories": tuple(column["categories"])})
+                for column in data["columns"]
+            ]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the schema is damaged ({error}); make it again from the rows") from error
+        wrong = [
+            c.name
+            for c in columns
+            if not all(map(math.isfinite, (c.offset, c.factor, c.fill))) or c.factor <= 0
+        ]
+        if wrong:
+            raise ValueError(f"the schema has numbers that are not finite in {wrong}; make it again")
+        return cls(columns)
+
+
+_FIELDS = ("name", "kind", "flag", "offset", "factor", "log", "fill")
+
+
+class RowEncoder:
+    """Watches rows and makes a `Schema` of what it saw. Memory is bounded, the same rows give the same schema.
+
+    Args:
+        most_categories: words of one column that get an input of their own, the most frequent first; those seen only
+            once never do.
+        most_columns: columns that are watched; what a row has beyond them is counted in ``ignored``.
+
+    Attributes:
+        rows: rows observed.
+        columns: name → `ColumnStatistics`; there is counted what is missing, infinite, or came late.
+        ignored: values in columns beyond ``most_columns``.
+    """
+
+    def __init__(self, *, most_categories: int = 32, most_columns: int = 1000) -> None:
+        """See the class."""
+        if most_categories < 1 or most_columns < 1:
+            raise ValueError(
+                f"RowEncoder got most_categories={most_categories}, most_columns={most_columns}; expected at least 1"
+            )
+        self.most_categories, self.most_columns = most_categories, most_columns
+        self.rows = self.ignored = 0
+        self.columns: dict[str, ColumnStatistics] = {}
+
+    def observe(self, row: Any) -> None:
+        """Take in one row: a mapping, or a sequence (columns x0, x1, …).
+
+        A column may appear late or go missing: the rows without it count as missing values.
+
+        Raises:
+            TypeError: if a value is no single value; the rest of the row is taken in.
+        """
+        row = as_row(row)
+        for name in row:
+            if name not in self.columns:
+                if not isinstance(name, str):
+                    raise TypeError(f"got a column called {name!r}, expected text; rename it")
+                if len(self.columns) >= self.most_columns:
+                    self.ignored += 1
+                else:
+                    self.columns[name] = ColumnStatistics(self.rows)
+        self.rows += 1
+        wrong: list[str] = []
+        for name, column in self.columns.items():
+            try:
+                column.observe(row.get(name))
+            except TypeError as error:
+                column.observe(None)
+                wrong.append(f"column {name!r}: {error}")
+        if wrong:
+            raise TypeError("; ".join(wrong))
+
+    def schema(self) -> Schema:
+        """The description of what was observed so far; later rows do not change it.
+
+        Raises:
+            ValueError: if nothing was observed that could be an input.
+        """
+        made = [column_inputs(name, seen, self.most_categories) for name, seen in self.columns.items()]
+        if all(column.kind == EMPTY for column in made):
+            raise ValueError(
+                f"RowEncoder saw {self.rows} rows and no value in {len(made)} columns; expected at least one: "
+                "observe rows first"
+            )
+        return Schema(made)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON data."""
+        return {
+            "format": _ENCODER_FORMAT,
+            "most_categories": self.most_categories,
+            "most_columns": self.most_columns,
+            "rows": self.rows,
+            "ignored": self.ignored,
+            "columns": [[name, column.to_json()] for name, column in self.columns.items()],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RowEncoder:
+        """The inverse of `to_json`; it goes on exactly there.
+
+        Raises:
+            ValueError: if the data is not that of an encoder.
+        """
+        _check_format(data, _ENCODER_FORMAT, "a row encoder")
+        try:
+            made = cls(most_categories=int(data["most_categories"]), most_columns=int(data["most_columns"]))
+            made.rows, made.ignored = int(data["rows"]), int(data["ignored"])
+            made.columns = {str(name): ColumnStatistics.from_json(value) for name, value in data["columns"]}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the row encoder is damaged ({error}); observe the rows again") from error
+        return made
+
+
+def _check_format(data: Mapping[str, Any], expected: str, what: str) -> None:
+    if data.get("format") != expected:
+        raise ValueError(
+            f"got data of format {data.get('format')!r}, expected {expected!r}: this is not {what} of this version"
+        )

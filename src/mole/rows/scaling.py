@@ -1,0 +1,101 @@
+"""Scales of inputs and targets from the first pairs of a stream, robust to wild values among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from mole.learning.models import Normalizer
+
+__all__ = ["class_normalizer", "padded_size", "robust_normalizer", "rows_of", "targets_of"]
+
+_WILD = 6.0
+_TO_STD = 1.4826
+_FURTHEST = 1e4
+
+
+def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer:
+    """Mean and standard deviation per column, after values further than six robust deviations were drawn in.
+
+    A column that seldom moves has no such deviation; there what is 10⁴ times as far as the usual move is drawn in.
+
+    Args:
+        values: ``[n, d]``, finite.
+        size: columns of the result; columns beyond d have mean 0 and scale 1.
+
+    Returns:
+        A constant column has the scale 1.
+    """
+    values = np.asarray(values, np.float64)
+    middle = np.median(values, axis=0)
+    spread = _TO_STD * np.median(np.abs(values - middle), axis=0)
+    reach = np.where(spread > 0, _WILD * spread, _FURTHEST * _usual_move(np.abs(values - middle)))
+    tame = np.clip(values, middle - reach, middle + reach)
+    mean, std = tame.mean(axis=0), tame.std(axis=0)
+    std = np.where(std <= 1e-6 * np.maximum(np.abs(mean), 1e-6), 1.0, std)
+    extra = (values.shape[1] if size is None else size) - values.shape[1]
+    mean, std = np.pad(mean, (0, extra)), np.pad(std, (0, extra), constant_values=1.0)
+    return Normalizer(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
+
+
+def _usual_move(away: np.ndarray) -> np.ndarray:
+    """Median per column ``[d]`` of those distances ``[n, d]`` that are not zero; zero if all are."""
+    moved = [column[column > 0] for column in away.T]
+    return np.asarray([np.median(column) if len(column) else 0.0 for column in moved])
+
+
+def class_normalizer(targets: np.ndarray) -> Normalizer:
+    """One scale for all indicators ``[n, classes]``: a rare class is no louder than a frequent one."""
+    mean = np.asarray(targets, np.float64).mean(axis=0)
+    scale = max(float(np.sqrt(np.mean(mean * (1.0 - mean)))), 0.05)
+    return Normalizer(jnp.asarray(mean, jnp.float32), jnp.full(mean.shape, scale, jnp.float32))
+
+
+def padded_size(size: int) -> int:
+    """The next size for which things are compiled: a column more or less seldom compiles anew."""
+    step = 4 if size <= 16 else 16
+    return -(-size // step) * step
+
+
+# Several rows or targets at once, as sequences of one.
+
+
+def rows_of(x: Any) -> Sequence[Any]:
+    """Rows one by one: those of an array ``[n, dx]``, a data frame, or a sequence of dicts or sequences.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    if hasattr(x, "to_dict") and hasattr(x, "columns"):  # a data frame, whoever's
+        return x.to_dict("records")
+    if isinstance(x, str | bytes | Mapping) or not (isinstance(x, Sequence) or hasattr(x, "__array__")):
+        raise ValueError(
+            f"got {type(x).__name__}; expected several rows: an array [n, dx] or a list of rows."
+        )
+    if isinstance(x, Sequence):
+        return x
+    values = np.asarray(x)
+    if values.ndim != 2:
+        raise ValueError(
+            f"got an array of shape {values.shape}; expected rows [n, dx]: x.reshape(1, -1) is one row."
+        )
+    return list(values)
+
+
+def targets_of(y: Any) -> Sequence[Any]:
+    """Targets one by one.
+
+    Raises:
+        ValueError: if ``y`` has no length.
+    """
+    if isinstance(y, str | bytes | Mapping) or not (hasattr(y, "__len__") or hasattr(y, "__array__")):
+        raise ValueError(f"got y of type {type(y).__name__}; expected one target per row.")
+    if isinstance(y, list | tuple):
+        return y
+    values = np.asarray(y)
+    if values.ndim == 0:
+        raise ValueError("got a single number as y; expected one target per row.")
+    return list(values)
