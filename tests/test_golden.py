@@ -6,7 +6,10 @@ The files, and what 0.1 made of them, are in ``golden``; `golden/make_golden.py`
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +19,28 @@ import pytest
 import mole
 import mole.readout
 from golden import steps
+from helpers import bits
+from mole import checkpoint
+from mole.cli import main
+from mole.control.records import EpisodeRecord
 
 # What differs between 0.1 and later versions is in these functions alone.
 
 
-def load(path: Path) -> Any:
+def load(path: Path, kind: str) -> Any:
     """The prior in a file, of any kind: `mole.load_prior` alone, in versions after 0.1."""
     kinds: dict[str, Callable[[Path], Any]] = {
         "control": mole.load_prior,
         "readout": mole.readout.load_readout_prior,
         "stream": mole.load_stream_prior,
     }
-    return kinds[path.stem.split("-")[0]](path)[0]
+    return kinds[kind](path)[0]
+
+
+def written_here(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Say that the libraries are those that wrote a file: what runs is begun again with others, by intention."""
+    found = checkpoint.read_header(path).libraries
+    monkeypatch.setattr(checkpoint, "libraries", lambda: found)
 
 
 def counts(model: Any) -> np.ndarray:
@@ -85,7 +98,8 @@ def assert_same(name: str, got: dict[str, np.ndarray], expected: dict[str, np.nd
 @pytest.mark.parametrize("name", MODELS)
 def test_priors_estimators_and_fleets_go_on(name: str, expected: dict[str, np.ndarray]) -> None:
     want, kind = of(expected, name), name.split("-")[0]
-    loaded = LOADERS.get(kind, load)(HERE / "models" / f"{name}.mole")
+    path = HERE / "models" / f"{name}.mole"
+    loaded = LOADERS[kind](path) if kind in LOADERS else load(path, kind)
     if "counts" in want:
         assert_same(name, {"counts": counts(loaded)}, {"counts": want.pop("counts")})
     if name in ROWS:
@@ -98,3 +112,171 @@ def test_priors_estimators_and_fleets_go_on(name: str, expected: dict[str, np.nd
 def test_there_is_a_file_of_every_kind(expected: dict[str, np.ndarray]) -> None:
     assert len(MODELS) >= 20
     assert set(MODELS) == {key.split("/")[0] for key in expected}
+
+
+# Folders of commands: `command.json` in each is the command that wrote it.
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], list[str]]:
+    """Take a folder over, under the name that its command has for it, and give the command back."""
+    monkeypatch.chdir(tmp_path)
+
+    def take(name: str, place: str = ".") -> list[str]:
+        shutil.copytree(HERE / name, tmp_path / place, dirs_exist_ok=True)
+        command = tmp_path / place / "command.json"
+        args = json.loads(command.read_text())
+        command.unlink()
+        return args
+
+    return take
+
+
+@contextmanager
+def restarts_allowed() -> Iterator[None]:
+    """With other libraries than those of the file, what was stopped is begun again, and that is told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def assert_same_arrays(got: Path, expected: Path) -> None:
+    """Two files of arrays are alike, number by number."""
+    with np.load(got) as one, np.load(expected) as other:
+        assert set(one) == set(other)
+        for key in other:
+            np.testing.assert_array_equal(one[key], other[key], f"{expected.name}: {key}")
+
+
+@pytest.mark.parametrize("kind", ["regression", "classification", "prior"])
+def test_a_stopped_stream_goes_on(
+    begun: Callable[..., list[str]], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = begun(f"stream-{kind}")
+    assert main([*args, "--resume"]) == 0
+    assert "going on after row 200" in capsys.readouterr().out
+    out = Path(args[args.index("--out") + 1])
+    got, whole = out.read_text(), Path(f"whole{out.suffix}").read_text()
+    if SAME_MACHINE:
+        assert got == whole
+    assert len(got.splitlines()) == len(whole.splitlines())
+    assert got.splitlines()[:200] == whole.splitlines()[:200]
+
+
+@pytest.mark.parametrize("same_libraries", [True, False])
+def test_a_stopped_fit_of_a_prior_goes_on(
+    begun: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, same_libraries: bool
+) -> None:
+    args = begun("fit-prior")
+    if same_libraries:
+        written_here(monkeypatch, Path("prior.mole.part"))
+        assert main(args) == 0
+    else:
+        with restarts_allowed():
+            assert main(args) == 0
+    got, whole = (load(Path(name), "stream") for name in ("prior.mole", "whole.mole"))
+    assert (got.kind, got.labels, got.schema) == (whole.kind, whole.labels, whole.schema)
+    if SAME_MACHINE:
+        assert bits(got.prior) == bits(whole.prior)
+
+
+@pytest.mark.parametrize(
+    ("stage", "same_libraries"),
+    [("control", True), ("meta", True), ("twin", True), ("control", False), ("whole", True)],
+)
+def test_a_stopped_training_goes_on(
+    begun: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, stage: str, same_libraries: bool
+) -> None:
+    args, whole = begun(f"train-{stage}", "train"), HERE / "train-whole"
+    if same_libraries:
+        for path in Path("train").glob("*.part"):
+            written_here(monkeypatch, path)
+        assert main(args) == 0
+    else:
+        with restarts_allowed():
+            assert main(args) == 0
+    names = {path.name for path in whole.iterdir()} - {"command.json"}
+    assert {path.name for path in Path("train").iterdir()} - {".lock"} == names
+    for path in whole.glob("*.mole"):
+        got, expected = load(Path("train") / path.name, "control"), load(path, "control")
+        if SAME_MACHINE:
+            assert bits(got) == bits(expected), path.name
+    for path in whole.glob("*.npz"):
+        if SAME_MACHINE:
+            assert_same_arrays(Path("train") / path.name, path)
+    if SAME_MACHINE:
+        assert events(Path("train/log.jsonl")) == events(whole / "log.jsonl")
+
+
+def events(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log, without their times."""
+    times = ("wall_seconds", "processor_seconds", "seconds", "ms_per_step")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in times} for line in lines]
+
+
+def assert_same_records(got: Path, expected: Path) -> None:
+    """Two records hold the same, but for the seconds that it took and who made them."""
+    one, other = EpisodeRecord.load(got), EpisodeRecord.load(expected)
+    for key in vars(other).keys() - {"seconds", "meta"}:
+        np.testing.assert_array_equal(getattr(one, key), getattr(other, key), f"{expected.name}: {key}")
+    for key in other.meta.keys() - {"versions", "machine"}:
+        assert one.meta[key] == other.meta[key], f"{expected.name}: {key}"
+
+
+def evaluated(begun: Callable[..., list[str]], name: str) -> list[str]:
+    """A folder of an evaluation, with its priors."""
+    for prior in ("prior.mole", "supervised.mole"):
+        shutil.copy(HERE / "train-whole" / prior, prior)
+    return begun(name, "eval")
+
+
+def test_a_stopped_evaluation_goes_on(begun: Callable[..., list[str]]) -> None:
+    args, whole = evaluated(begun, "eval-killed"), HERE / "eval-whole"
+    done = [path for path in Path("eval").glob("*.npz") if path.name.startswith(("kshot", "mole-paper"))]
+    kept = {path.name: path.read_bytes() for path in done}
+    assert len(kept) == 4
+    assert main(args) == 0
+    assert all((Path("eval") / name).read_bytes() == content for name, content in kept.items())
+    assert not list(Path("eval").glob("*.mole*"))
+    for path in whole.glob("*.npz"):
+        if SAME_MACHINE:
+            same = assert_same_arrays if path.name.endswith(".actions.npz") else assert_same_records
+            same(Path("eval") / path.name, path)
+        elif not path.name.endswith(".actions.npz"):
+            assert EpisodeRecord.load(Path("eval") / path.name).meta["complete"]
+
+
+def test_a_finished_evaluation_is_only_read(begun: Callable[..., list[str]]) -> None:
+    args = evaluated(begun, "eval-whole")
+    before = {path.name: path.read_bytes() for path in Path("eval").glob("*.npz")}
+    Path("eval/runs.csv").unlink()
+    assert main(args) == 0
+    assert before == {path.name: path.read_bytes() for path in Path("eval").glob("*.npz")}
+    assert_same(
+        "runs.csv", steps.table_of(Path("eval/runs.csv")), steps.table_of(HERE / "eval-whole/runs.csv")
+    )
+    assert main(["report", "eval", "--out", "page.html", "--no-videos"]) == 0
+    page = Path("page.html").read_text()
+    assert all(method in page for method in ("mole", "mole-paper", "kshot", "continuous"))
+
+
+def test_parquet_records_are_read() -> None:
+    pytest.importorskip("pyarrow")
+    found = list((HERE / "eval-whole").glob("*.parquet"))
+    assert len(found) == 4
+    for path in found:
+        assert_same_records(path, path.with_suffix(".npz"))
+
+
+def test_a_finished_suite_is_only_read(
+    begun: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = begun("suite")
+    before = {path: path.read_bytes() for path in Path("suite").rglob("*.npz")}
+    assert main(args) == 0
+    assert "6 runs, 6 of them done" in capsys.readouterr().out
+    assert before == {path: path.read_bytes() for path in Path("suite").rglob("*.npz")}
+    for path in (HERE / "suite" / "suite").rglob("runs.csv"):
+        got = Path("suite") / path.parent.name / path.name
+        assert_same("runs.csv", steps.table_of(got), steps.table_of(path))

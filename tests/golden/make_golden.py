@@ -16,8 +16,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,14 @@ import numpy as np
 
 import mole
 from golden import steps
+from mole import checkpoint
+from mole.cli import main
+from mole.control.episode_file import EpisodeFile
+from mole.experiment.cell import run_cell
+from mole.experiment.config import EvalConfig, PlannerConfig
+from mole.experiment.families import FAMILIES
+from mole.experiment.worlds import world_spec
+from mole.generations import Periodic
 from mole.streams.encoding import RowEncoder
 
 if mole.__version__ != "0.1.0":
@@ -279,10 +290,245 @@ def models(kept: Kept) -> None:
     fleet("paper", network, 3, steps.PAPER, 70, 1)
 
 
-PARTS: dict[str, Callable[[Kept], None]] = {"models": models}
+# Folders of commands, whole and killed.
+
+
+@contextmanager
+def at(folder: Path) -> Iterator[Path]:
+    """Work in an empty folder, so that no path of this machine is in any file."""
+    before = Path.cwd()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.chdir(folder)
+    try:
+        yield folder
+    finally:
+        os.chdir(before)
+
+
+def run(*args: str) -> None:
+    """A command that succeeds."""
+    assert main(list(args)) == 0, args
+
+
+@contextmanager
+def killed_after(name: str, number: int) -> Iterator[None]:
+    """Kill what runs inside after the ``number``-th checkpoint with that file's name was written."""
+    real, left = checkpoint.save, number
+
+    def save(path: Any, *args: Any, **settings: Any) -> None:
+        nonlocal left
+        real(path, *args, **settings)
+        left -= Path(path).name == name
+        if not left:
+            raise Killed
+
+    checkpoint.save = save
+    try:
+        yield
+    except Killed:
+        return
+    finally:
+        checkpoint.save = real
+    raise AssertionError(f"{name} was not written {number} times")
+
+
+@contextmanager
+def killed_at_row(number: int) -> Iterator[None]:
+    """Kill a stream when it learns its ``number``-th row."""
+    real, learned = {}, 0
+
+    def dying(kind: Any) -> Any:
+        def learn_one(self: Any, x: Any, y: Any) -> Any:
+            nonlocal learned
+            learned += 1
+            if learned == number:
+                raise Killed
+            return real[kind](self, x, y)
+
+        return learn_one
+
+    for kind in (mole.OnlineRegressor, mole.OnlineClassifier):
+        real[kind] = kind.learn_one
+        kind.learn_one = dying(kind)
+    try:
+        yield
+    except Killed:
+        return
+    finally:
+        for kind, learn_one in real.items():
+            kind.learn_one = learn_one
+    raise AssertionError(f"no {number} rows were learned")
+
+
+def keep(source: Path, target: Path, args: tuple[str, ...]) -> None:
+    """Take a folder over, without locks, pages and what compares files of a moment; and the command beside it."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*", "*.html"))
+    (target / "command.json").write_text(json.dumps(args) + "\n")
+
+
+def write_csv(path: str, rows: list[dict[str, Any]], targets: list[Any]) -> None:
+    """A table with a column y, with some bad rows."""
+    lines = [",".join([*rows[0], "y"])]
+    for number, (row, target) in enumerate(zip(rows, targets, strict=True)):
+        cells = ["" if value is None else str(value).replace("True", "true") for value in row.values()]
+        lines.append(",".join([*cells, "?" if number % 41 == 40 else str(target)]))
+    Path(path).write_text("\n".join(lines) + "\n")
+
+
+def streams(_: Kept) -> None:
+    """`mole stream` and `mole fit-prior`, stopped in the middle."""
+    with tempfile.TemporaryDirectory() as name:
+        temporary = Path(name)
+        rows, targets = table(31, 420)
+        history = ("fit-prior", "history.csv", "--target", "y", "--out", "prior.mole", "--width", "4")
+        with at(temporary / "fit"):
+            write_csv("history.csv", rows[300:], targets[300:])
+            run(*history)
+            shutil.copy("prior.mole", temporary / "prior.mole")
+        with at(temporary / "fit-killed") as folder, killed_after("prior.mole.part", 27):
+            write_csv("history.csv", rows[300:], targets[300:])
+            main([*history, "--every-seconds", "1e-9"])
+        keep(folder, HERE / "fit-prior", history)
+        shutil.copy(temporary / "prior.mole", HERE / "fit-prior" / "whole.mole")
+        for kind, values, more in (
+            ("regression", targets, ("--seed", "2", "--level", "0.8", "--features", "a,b,colour")),
+            ("classification", words_of(targets), ("--features", "b,a")),
+            ("prior", targets, ("--prior", "prior.mole")),
+        ):
+            out = "p.jsonl" if kind == "classification" else "p.csv"
+            args = (
+                "stream",
+                "data.csv",
+                "--target",
+                "y",
+                "--out",
+                out,
+                "--checkpoint",
+                "c.mole",
+                "--keep",
+                "1",
+            )
+            args = (*args, "--every", "100", "--every-seconds", "1e9", *more)
+            whole, killed = temporary / kind, temporary / f"{kind}-killed"
+            for folder in (whole, killed):
+                with at(folder):
+                    write_csv("data.csv", rows[:300], values[:300])
+                    shutil.copy(temporary / "prior.mole", "prior.mole")
+                    if kind != "prior":
+                        Path("prior.mole").unlink()
+                    if folder == whole:
+                        run(*args)
+                        continue
+                    with killed_at_row(230):
+                        main(list(args))
+            keep(killed, HERE / f"stream-{kind}", args)
+            shutil.copy(whole / out, HERE / f"stream-{kind}" / f"whole{Path(out).suffix}")
+
+
+WORLD = ("Pendulum-v1", "--parameter", "gravity")
+TRAIN = (
+    "train", *WORLD, "--tasks", "uniform:4,15", "--switch-every", "20", "--seed", "3", "--out", "train",
+    "--workers", "0", "--every-seconds", "1e-9", "--random-rollouts", "4", "--random-steps", "40", "--rounds", "1",
+    "--episodes", "2", "--episode-steps", "40", "--width", "6", "--depth", "1", "--horizon", "3", "--samples", "12",
+    "--iterations", "1", "--round-iterations", "250", "--meta.window", "4", "--meta.iterations", "130",
+    "--meta.batch", "4", "--meta.evaluate-every", "50", "--meta.held-out", "0.25",
+)  # fmt: skip
+METHODS = ("mole", "mole-paper", "kshot", "continuous")
+SCHEDULE = "alternate:9.81,3.7:15"
+EVAL = (
+    "eval", *WORLD, "--prior", "prior.mole", "--methods", *METHODS, "--schedule", SCHEDULE, "--seeds", "1",
+    "--steps", "60", "--probe-steps", "20", "--keep-actions", "--out", "eval", "--workers", "1",
+    "--planner.samples", "12", "--planner.horizon", "3", "--planner.iterations", "1",
+)  # fmt: skip
+
+
+def control(_: Kept) -> None:
+    """`mole train`, stopped in three stages; `mole eval`, with runs that are done, stopped and missing; and a suite."""
+    with tempfile.TemporaryDirectory() as name:
+        temporary = Path(name)
+        with at(temporary / "whole") as whole:
+            run(*TRAIN)
+        keep(whole / "train", HERE / "train-whole", TRAIN)
+        for stage, file, number in (
+            ("control", "data-01-01.part", 25),
+            ("meta", "prior-01.part", 3),
+            ("twin", "supervised.part", 2),
+        ):
+            with at(temporary / stage) as folder, killed_after(file, number):
+                main(list(TRAIN))
+            keep(folder / "train", HERE / f"train-{stage}", TRAIN)
+
+        priors = [HERE / "train-whole" / f"{kind}.mole" for kind in ("prior", "supervised")]
+        with at(temporary / "eval") as folder:
+            for prior in priors:
+                shutil.copy(prior, prior.name)
+            run(*EVAL, "--format", "parquet")
+            keep(folder / "eval", HERE / "eval-whole", EVAL)
+            config = EvalConfig(
+                "Pendulum-v1[gravity]",
+                Path("prior.mole"),
+                Path("supervised.mole"),
+                METHODS,
+                (SCHEDULE,),
+                (0,),
+                60,
+                20,
+                True,
+                planner=PlannerConfig(samples=12, horizon=3, iterations=1),
+                tuned={"mole": {"step_scale": 0.2}, "kshot": {}},
+                names={SCHEDULE: ""},
+            )
+            cells = {cell.method: cell for cell in config.cells()}
+            for path in Path("eval").glob("*"):
+                if not path.name.startswith(("kshot", "mole-paper", "eval")):
+                    path.unlink()
+            file = EpisodeFile(Path("eval") / f"{cells['mole'].name}.mole", Periodic(10))
+
+            def die(recorder: Any) -> None:
+                if len(recorder) == 35:
+                    raise Killed
+
+            try:
+                run_cell(config, cells["mole"], Path("eval"), die, file)
+            except Killed:
+                keep(folder / "eval", HERE / "eval-killed", EVAL)
+
+        families = ("motors", "terrain", "crawler")
+        suite = ("eval", "--suite", "quick", "--methods", "mole", "kshot", "--seeds", "1", "--steps", "12")
+        suite = (
+            *suite,
+            "--out",
+            "suite",
+            "--workers",
+            "2",
+            "--prior",
+            *(f"{f}={f}/prior.mole" for f in families),
+        )
+        with at(temporary / "suite") as folder:
+            for family in families:
+                Path(family).mkdir()
+                spec = world_spec(FAMILIES[family].env)
+                model = mole.MLP(spec.feature_dim, spec.delta_dim, width=4, depth=1, key=jax.random.key(0))
+                prior = mole.MetaPrior(
+                    model,
+                    inner_rate=mole.ScalarRate(0.01),
+                    window=4,
+                    x_norm=mole.Normalizer.identity(spec.feature_dim),
+                    y_norm=mole.Normalizer.identity(spec.delta_dim),
+                )
+                for kind in ("prior", "supervised"):
+                    mole.save_prior(Path(family) / f"{kind}.mole", prior, {"command": "golden"})
+            run(*suite)
+            keep(folder, HERE / "suite", suite)
+
+
+PARTS: dict[str, Callable[[Kept], None]] = {"models": models, "streams": streams, "control": control}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:
         kept = Kept()
         PARTS[part](kept)
         kept.write()
+        print(part, "written")

@@ -152,13 +152,14 @@ def _at_once(model: Any, name: str) -> Found:
         "tasks": np.asarray(model.tasks_),
         "responsibilities": np.asarray(model.responsibilities_),
         "faults": np.asarray([f"{fault}: {count}" for fault, count in faults], np.str_),
-        **{f"history/{key}": np.asarray(value) for key, value in model.history_.items()},
     }
+    if name == "end":  # with what the file had of it
+        values |= {f"history/{key}": np.asarray(value) for key, value in model.history_.items()}
     return {f"{name}/{key}": value for key, value in values.items()}
 
 
-def predictions_of(path: Path) -> Found:
-    """A CSV file of predictions, by its columns: numbers as numbers, all else as text."""
+def table_of(path: Path) -> Found:
+    """A CSV file by its columns: numbers as numbers, all else as text."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     found: Found = {"rows": np.asarray(len(rows))}
