@@ -11,9 +11,9 @@ import pytest
 from helpers import tiny_prior
 from mole.experiment.ablations import ABLATED, KNOBS, SUITE, SWITCHES, Ablation, ablated, ablation, base_of
 from mole.experiment.methods import METHODS, SIMULATOR, TUNED, Priors, check_method, learner_for, settings_for
-from mole.experiment.planners import PLANNERS, PlannerConfig, planner_for
 from mole.online import Mixture
 from mole.planning import CEM, MPPI, RandomShooting
+from mole.planning.config import PLANNERS, PlannerConfig, planner_for
 
 PRIORS = Priors(*(tiny_prior(jax.random.key(seed), window=16) for seed in range(3)))
 
@@ -44,7 +44,7 @@ def test_a_switch_changes_its_part_and_keeps_what_is_tuned() -> None:
         "crp": {"task_prior"},
         "no-mixture": {"max_tasks"},
         "no-meta": set(),
-        "same-data": {"held_out"},
+        "same-data": {"judge"},
         "first-order": set(),
     }
     assert set(expected) == set(SWITCHES)

@@ -97,8 +97,8 @@ def test_every_method_has_its_learner_and_its_prior(priors: Priors) -> None:
     ours, paper = learner_for("mole", priors), learner_for("mole-paper", priors)
     assert isinstance(ours, Mixture)
     assert isinstance(paper, Mixture)
-    assert (ours.own_memory, ours.hard, ours.score) == (True, True, "log_prob")
-    assert (paper.own_memory, paper.hard, paper.score) == (False, False, "loss")
+    assert (ours.memory, ours.assignment, ours.score) == ("own", "hard", "log_prob")
+    assert (paper.memory, paper.assignment, paper.score) == ("shared", "soft", "loss")
 
 
 def test_settings_are_used_instead_of_the_tuned_ones(priors: Priors) -> None:

@@ -14,10 +14,10 @@ from helpers import tiny_prior
 from mole.control.agent import Agent
 from mole.envs.cheetah.motors import DYNAMICS
 from mole.experiment.gap import GapConfig, judge, measure_gap, scaled
-from mole.experiment.planners import PlannerConfig, planner_for
 from mole.experiment.probe import Errors, open_loop, probe_run
 from mole.experiment.worlds import KnownTask, make_world
 from mole.online import Oracle
+from mole.planning.config import PlannerConfig, planner_for
 from mole.priors.file import save_prior
 
 ENV = "mole/HalfCheetahMotors-v0"

@@ -16,9 +16,9 @@ from mole.commands.common import (
     write_results,
 )
 from mole.experiment.commandline import parse_pairs, parse_shard
-from mole.experiment.planners import Precision
 from mole.experiment.suite import claim_parts, parts_of, records_of, suite_jobs, suite_named
 from mole.files.generations import folder_lock
+from mole.planning.config import PlannerPrecision as Precision
 from mole.priors.shipped import shipped_priors
 from mole.report.suite import write_suite_report
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from mole._expect import did_you_mean
-from mole.experiment.planners import PLANNERS
+from mole.planning.config import PLANNERS
 
 __all__ = ["ABLATED", "KNOBS", "SUITE", "SWITCHES", "Ablation", "ablated", "ablation", "base_of"]
 

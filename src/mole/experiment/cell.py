@@ -22,12 +22,12 @@ from mole.envs import spec_for
 from mole.experiment.ablations import ablation
 from mole.experiment.config import Cell, EvalConfig
 from mole.experiment.methods import SIMULATOR, Priors, learner_for
-from mole.experiment.planners import planner_for
 from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world
 from mole.files.atomic import remove_leftovers
 from mole.files.generations import set_aside
 from mole.online import OnlineLearner
+from mole.planning.config import planner_for
 from mole.priors.file import load_prior
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import Any
 
 from mole.experiment.ablations import ablation, base_of
 from mole.experiment.methods import METHODS, SIMULATOR, check_method, settings_for
-from mole.experiment.planners import PlannerConfig
+from mole.planning.config import PlannerConfig
 
 __all__ = ["Cell", "EvalConfig", "PlannerConfig"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from mole._expect import did_you_mean
 from mole.control.training import TrainingConfig
-from mole.experiment.planners import PlannerConfig
 from mole.experiment.worlds import KnownTask, make_world, world_settings
+from mole.planning.config import PlannerConfig
 
 __all__ = ["FAMILIES", "Family", "family_named", "family_of", "has_tasks", "world_of"]
 

@@ -21,11 +21,11 @@ from mole.control.episode import Episode, Stretch, run_episode
 from mole.envs import spec_for
 from mole.experiment.cell import load_priors
 from mole.experiment.methods import learner_for
-from mole.experiment.planners import PlannerConfig, planner_for
 from mole.experiment.probe import Errors, Probe, open_loop, probe_run
 from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world
 from mole.online import OnlineLearner
+from mole.planning.config import PlannerConfig, planner_for
 
 __all__ = ["BUDGETS", "GapConfig", "judge", "measure_gap", "scaled"]
 

@@ -16,7 +16,7 @@ from mole.experiment.config import EvalConfig
 from mole.experiment.evaluate import Job, read_records
 from mole.experiment.families import Family, family_named, has_tasks
 from mole.experiment.methods import METHODS, SIMULATOR
-from mole.experiment.planners import Precision
+from mole.planning.config import PlannerPrecision as Precision
 
 __all__ = ["SUITES", "Part", "Suite", "claim_parts", "parts_of", "records_of", "suite_jobs", "suite_named"]
 
