@@ -141,7 +141,7 @@ class OwnGaussian(Gaussian):
         (
             lambda p: p.model,
             eqx.nn.MLP(3, 2, 4, 1, key=KEY),
-            r"model equinox\.nn\S*\.MLP; expected one of mole\.models\.MLP",
+            r"model equinox\.nn\S*\.MLP; expected one of mole\.learning\.models\.MLP",
         ),
         (
             lambda p: p.model,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mole
 from mole import OnlineRegressor
 from mole.datasets.sinusoid import sinusoid_stream
 from mole.estimators import load_stream_prior
@@ -18,7 +19,7 @@ def test_every_prior_of_the_zoo_is_there_and_says_how_it_was_made() -> None:
     for name in zoo.names():
         prior = zoo.load(name)
         assert prior.kind == "regression"
-        path = Path(zoo.__file__).parent / "assets" / "zoo" / f"{name}.mole"
+        path = Path(mole.__file__).parent / "assets" / "zoo" / f"{name}.mole"
         _, provenance = load_stream_prior(path)
         assert provenance["pairs"] == 80_000
         assert provenance["seed"] == 0

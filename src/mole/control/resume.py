@@ -20,6 +20,7 @@ from mole.control.records import Recorder
 from mole.files import checkpoint
 from mole.files.atomic import remove_generations, remove_leftovers
 from mole.files.generations import KEPT, Periodic, RecoveryWarning, newest
+from mole.online.stack import UPGRADES
 
 __all__ = ["EpisodeFile", "RunningEpisode"]
 
@@ -100,7 +101,7 @@ class EpisodeFile:
         if header.libraries != checkpoint.libraries():
             return self._refuse(f"was written with {header.libraries}, now {checkpoint.libraries()}")
         like = {name: checkpoint.placeholder(*stored) for name, stored in header.config["arrays"].items()}
-        state, arrays = checkpoint.load(found, (run.pilot.state, like), kind=_KIND)
+        state, arrays = checkpoint.load(found, (run.pilot.state, like), kind=_KIND, upgrades=UPGRADES)
         try:
             self._repeat(run, arrays, header.config["lengths"])
         except _AnotherWayError as error:

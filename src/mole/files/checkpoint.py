@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -50,6 +50,8 @@ __all__ = [
 _ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 
 T = TypeVar("T")
+Upgrades = Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]] | None]
+"""What an older version wrote otherwise; see `load`."""
 
 
 def save(
@@ -90,7 +92,7 @@ def save(
             file.write(array.data)
 
 
-def load(path: str | os.PathLike[str], like: T, *, kind: str) -> T:
+def load(path: str | os.PathLike[str], like: T, *, kind: str, upgrades: Upgrades | None = None) -> T:
     """Read a checkpoint into the structure of ``like``.
 
     Args:
@@ -99,6 +101,10 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str) -> T:
             ``jax.ShapeDtypeStruct`` (from ``equinox.filter_eval_shape``). Only its structure, static fields
             and functions are kept.
         kind: the kind that the file must have.
+        upgrades: leaves that an older version wrote otherwise, by the end of their path. A leaf of ``like`` with that
+            end that the file lacks is read from the path with the old end and converted (shape and dtype stay);
+            None in place of the old end and the conversion: a leaf of the file with that end, for which ``like`` has
+            no place, is left out.
 
     Returns:
         A tree like ``like`` with the values of the file. NumPy leaves stay NumPy, all others become (strongly
@@ -115,19 +121,26 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str) -> T:
                 f"{path} holds a {header.kind!r}, expected a {kind!r}; load it as {header.kind!r}"
             )
         expected = {leaf.path: (leaf, value) for leaf, value in _flatten(like)}
+        stored = [leaf.path for leaf in header.leaves]
+        places, convert = _places(stored, expected.keys(), upgrades or {})
         _compare(
-            path, {leaf.path: leaf for leaf in header.leaves}, {p: leaf for p, (leaf, _) in expected.items()}
+            path,
+            {places[leaf.path]: leaf for leaf in header.leaves if leaf.path in places},
+            {p: leaf for p, (leaf, _) in expected.items()},
         )
         digest, values = hashlib.sha256(), {}
         for leaf in header.leaves:
-            if leaf.type not in ("array", "key"):
-                values[leaf.path] = float(leaf.value) if leaf.type == "float" else leaf.value
-                continue
+            place = places.get(leaf.path)
             raw = file.read(leaf.nbytes)
-            digest.update(raw)
+            digest.update(raw)  # of leaves that are left out too: the checksum is of all
             if len(raw) != leaf.nbytes:
                 raise DamagedError(f"{path} is truncated inside {leaf.path}; copy or save it again")
-            values[leaf.path] = _from_bytes(raw, leaf, expected[leaf.path][1], path)
+            if place is None:
+                continue
+            if leaf.type in ("array", "key"):
+                values[place] = _from_bytes(raw, leaf, expected[place][1], path, convert.get(place))
+            else:
+                values[place] = float(leaf.value) if leaf.type == "float" else leaf.value
     if digest.hexdigest() != header.arrays_sha256:
         raise _altered(path)
     return jax.tree_util.tree_map_with_path(lambda at, old: values.get(jax.tree_util.keystr(at), old), like)
@@ -201,6 +214,23 @@ def _describe(path: str, leaf: Any) -> Leaf | None:
     )
 
 
+def _places(
+    stored: Sequence[str], expected: Collection[str], upgrades: Upgrades
+) -> tuple[dict[str, str], dict[str, Callable[[np.ndarray], np.ndarray]]]:
+    """Path in the file → path in ``like`` of all leaves that are wanted, and the conversions by path in ``like``."""
+    places, convert, left_out = {}, {}, set()
+    for end, old in upgrades.items():
+        if old is None:
+            left_out |= {path for path in stored if path.endswith(end) and path not in expected}
+            continue
+        for path in expected:
+            before = path.removesuffix(end) + old[0]
+            # a file that has the leaf is of this version, and one that has both is of none
+            if path.endswith(end) and path not in stored and before in stored and before not in expected:
+                places[before], convert[path] = path, old[1]
+    return {path: places.get(path, path) for path in stored if path not in left_out}, convert
+
+
 def _compare(path: Any, stored: dict[str, Leaf], expected: dict[str, Leaf]) -> None:
     problems = [f"leaf {p} is missing in the file" for p in expected if p not in stored]
     problems += [f"leaf {p} of the file has no place in `like`" for p in stored if p not in expected]
@@ -228,7 +258,9 @@ def _to_bytes(value: Any, leaf: Leaf) -> np.ndarray:
     return native.view(wire.newbyteorder("=")).astype(wire, copy=False).view(np.uint8)
 
 
-def _from_bytes(raw: bytes, leaf: Leaf, like: Any, path: Any) -> Any:
+def _from_bytes(
+    raw: bytes, leaf: Leaf, like: Any, path: Any, convert: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Any:
     if leaf.type == "key":
         data = np.frombuffer(raw, "<u4").astype(np.uint32)
         shape = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(like.shape, like.dtype)).shape
@@ -247,6 +279,8 @@ def _from_bytes(raw: bytes, leaf: Leaf, like: Any, path: Any) -> Any:
     native = wire.astype(wire.dtype.newbyteorder("="))
     dtype = jnp.dtype(leaf.dtype)
     array = (native.astype(bool) if leaf.dtype == "bool" else native.view(dtype)).reshape(leaf.shape)
+    if convert is not None:
+        array = np.asarray(convert(array), dtype)
     if isinstance(like, np.generic):
         return array[()]
     if isinstance(like, np.ndarray):

@@ -28,7 +28,7 @@ __all__ = [
     "stack_models",
 ]
 
-UPGRADES = {".log_counts": (".counts", np.log)}
+UPGRADES = {".log_counts": (".counts", np.errstate(divide="ignore")(np.log))}  # log 0: an unused slot
 """Leaves of a `MixtureState` that version 0.1 wrote otherwise: end of path → that in the file, and the conversion."""
 
 
