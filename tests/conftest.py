@@ -12,7 +12,8 @@ from pathlib import Path
 # MuJoCo reads this once, when it is imported. Without EGL it must not look for a display.
 os.environ.setdefault("MUJOCO_GL", "egl" if ctypes.util.find_library("EGL") else "disabled")
 # Most of the suite's time was XLA compiling small programs: it compiles them to slower ones in a third of the time, and
-# all workers, commands and later runs share what was compiled (`make clean` removes it). `XLA_FLAGS= make test` tests what users' machines run.
+# all workers, commands and later runs share what was compiled (`make clean` removes it).
+# `XLA_FLAGS= make test` tests what users' machines run.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "programs")
