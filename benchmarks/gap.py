@@ -18,7 +18,7 @@ from rich.table import Table
 
 from mole.experiment.families import FAMILIES
 from mole.experiment.gap import BUDGETS, GapConfig, measure_gap
-from mole.experiment.methods import settings_for
+from mole.experiment.learners import settings_for
 from mole.priors.shipped import shipped_priors
 
 

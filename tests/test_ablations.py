@@ -9,8 +9,21 @@ import jax
 import pytest
 
 from helpers import tiny_prior
-from mole.experiment.ablations import ABLATED, KNOBS, SUITE, SWITCHES, Ablation, ablated, ablation, base_of
-from mole.experiment.methods import METHODS, SIMULATOR, TUNED, Priors, check_method, learner_for, settings_for
+from mole.experiment.learners import (
+    ABLATED,
+    KNOBS,
+    SUITE,
+    SWITCHES,
+    Ablation,
+    Priors,
+    ablated,
+    ablation,
+    base_of,
+    check_method,
+    learner_for,
+    settings_for,
+)
+from mole.experiment.methods import METHODS, SIMULATOR, TUNED
 from mole.online import Mixture
 from mole.planning import CEM, MPPI, RandomShooting
 from mole.planning.config import PLANNERS, PlannerConfig, planner_for

@@ -17,7 +17,7 @@ from mole.commands import common, suite
 from mole.commands import report as reporting
 from mole.control.records import EpisodeRecord
 from mole.envs.cheetah.motors import DYNAMICS
-from mole.experiment.commandline import train_command
+from mole.experiment.config import train_command
 from mole.experiment.evaluate import Job
 from mole.experiment.families import FAMILIES
 from mole.experiment.methods import METHODS, UNTUNED

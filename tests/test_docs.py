@@ -22,7 +22,8 @@ from mole.cli import main
 from mole.control.records import EpisodeRecord
 from mole.envs import parse_schedule
 from mole.envs.cheetah.motors import DYNAMICS, SCHEDULES
-from mole.experiment.methods import METHODS, Priors, learner_for
+from mole.experiment.learners import Priors, learner_for
+from mole.experiment.methods import METHODS
 from mole.meta.tasks import as_groups
 from mole.priors.file import PriorHeader
 

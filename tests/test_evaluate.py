@@ -23,7 +23,8 @@ from mole.experiment import tune as tuning
 from mole.experiment.cell import failed_cell, load_priors, run_cell
 from mole.experiment.config import Cell, EvalConfig, PlannerConfig
 from mole.experiment.evaluate import Done, Job, Tick, evaluate, run_jobs
-from mole.experiment.methods import METHODS, SIMULATOR, TUNED, Priors, learner_for
+from mole.experiment.learners import Priors, learner_for
+from mole.experiment.methods import METHODS, SIMULATOR, TUNED
 from mole.experiment.tune import TRIALS, trials_of, tune
 from mole.experiment.worlds import make_world
 from mole.files.generations import InUseError, Periodic, RecoveryWarning, folder_lock

@@ -13,7 +13,8 @@ from helpers import tiny_prior
 from mole.envs.cheetah.motors import DYNAMICS
 from mole.experiment.evaluate import Job
 from mole.experiment.families import FAMILIES, Family, family_named, family_of, has_tasks, world_of
-from mole.experiment.methods import METHODS, SIMULATOR, check_method
+from mole.experiment.learners import check_method
+from mole.experiment.methods import METHODS, SIMULATOR
 from mole.experiment.suite import (
     SUITES,
     Part,

@@ -24,17 +24,18 @@ from mole.commands.common import (
 from mole.commands.suite import run_suite
 from mole.control.records import EpisodeRecord
 from mole.control.stages import claim_folder
-from mole.experiment.ablations import ablated
-from mole.experiment.commandline import parse_settings
-from mole.experiment.config import EvalConfig, PlannerConfig
+from mole.experiment.config import EvalConfig, PlannerConfig, parse_settings
 from mole.experiment.evaluate import Job, read_records
 from mole.experiment.families import Family, family_of, has_tasks
-from mole.experiment.methods import METHODS, UNTUNED
+from mole.experiment.learners import ablated
+from mole.experiment.methods import METHODS, TABLE, UNTUNED
 from mole.experiment.worlds import world_settings
 from mole.files.generations import SECONDS, folder_lock
 from mole.report.html import write_report
 
 __all__ = ["eval_with", "run_evaluation", "write_page"]
+
+_METHODS = f"which of {', '.join(method.name for method in TABLE)}."
 
 
 def eval_with(family: Family | None) -> Callable[..., None]:
@@ -44,7 +45,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
     def evaluate(
         env: Annotated[str | None, tyro.conf.Positional] = None,
         suite: str | None = None,
-        methods: tuple[str, ...] = (),
+        methods: Annotated[tuple[str, ...], tyro.conf.arg(help=_METHODS)] = (),
         ablation: tuple[str, ...] = (),
         schedule: tuple[str, ...] = (),
         settings: tuple[str, ...] = (),
@@ -56,6 +57,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         prior: tuple[str, ...] = (),
         supervised: Path | None = None,
         first_order: Path | None = None,
+        readout_prior: Path | None = None,
         setting: tuple[str, ...] = (),
         probe_steps: int | None = None,
         keep_actions: bool = False,
@@ -71,7 +73,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         Args:
             env: Gymnasium id, or a family (`mole envs` lists both); first, since it decides the defaults.
             suite: paper, motors, terrain, crawler, quick or ablations, instead of an environment.
-            methods: which of mole, mole-paper, kshot, continuous, supervised, supervised-sgd, oracle, simulator.
+            methods: see `mole.experiment.methods.TABLE`.
             ablation: parts to take away from mole (or mole-paper, if it alone is given): no-crp, crp, no-mixture,
                 no-meta, same-data, first-order, window=8, likelihood-window=4, step-scale=1, temperature=10,
                 capacity=2, margin=10, candidate-window=4, planner=shooting, planner=mppi.
@@ -85,6 +87,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             prior: meta-trained prior; the one that comes with the package if not given. In a suite, FAMILY=PATH.
             supervised: its supervised twin; supervised.mole beside the prior if not given.
             first_order: the prior of the ablation first-order.
+            readout_prior: the prior of the method mole-readout.
             setting: NAME=VALUE pairs instead of the tuned settings, for one method.
             probe_steps: steps with random actions, to measure the error off policy too; 0 for none.
             keep_actions: keep the actions too, so that runs can be rendered (a suite does).
@@ -99,7 +102,8 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             need_parquet()
         if suite is not None:
             misplaced = {"ENV": env, "--schedule": schedule, "--setting": setting, "--parameter": parameter,
-                         "--ablation": ablation, "--supervised": supervised, "--first-seed": first_seed,
+                         "--ablation": ablation, "--readout-prior": readout_prior, "--supervised": supervised,
+                         "--first-seed": first_seed,
                          "--keep-actions": keep_actions,
                          "--planner": dataclasses.replace(planner, precision=default.precision) != default}  # fmt: skip
             _refuse(
@@ -139,6 +143,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             names=schedules,
             truthless=tuple(text for text in schedules if not has_tasks(world, text)),
             first_order=first_order,
+            readout_prior=readout_prior,
         )
         folder = out or Path("runs/eval")
         records = run_evaluation(config, folder, workers, every_seconds)

@@ -15,7 +15,7 @@ from mole.commands.common import (
     write_parquet,
     write_results,
 )
-from mole.experiment.commandline import parse_pairs, parse_shard
+from mole.experiment.config import parse_pairs, parse_shard
 from mole.experiment.suite import claim_parts, parts_of, records_of, suite_jobs, suite_named
 from mole.files.generations import folder_lock
 from mole.planning.config import PlannerPrecision as Precision

@@ -11,7 +11,7 @@ import tyro
 
 from mole.commands.common import console, same_defaults, world_for
 from mole.control.training import TrainingConfig, train_priors
-from mole.experiment.commandline import train_command
+from mole.experiment.config import train_command
 from mole.experiment.families import Family
 from mole.experiment.worlds import training_world, world_spec
 from mole.files.generations import SECONDS

@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import platform
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,16 @@ from mole.control.records import EpisodeRecord, Recorder
 from mole.control.resume import EpisodeFile
 from mole.control.stages import random_rollout, save_stretches, to_trajectories
 from mole.envs import spec_for
-from mole.experiment.ablations import ablation
 from mole.experiment.config import Cell, EvalConfig
-from mole.experiment.methods import SIMULATOR, Priors, learner_for
+from mole.experiment.learners import Priors, ablation, learner_for
+from mole.experiment.methods import SIMULATOR
 from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world
 from mole.files.atomic import remove_leftovers
 from mole.files.generations import set_aside
 from mole.online import OnlineLearner
 from mole.planning.config import planner_for
-from mole.priors.file import load_prior
+from mole.priors.file import load_prior, load_readout_prior
 
 __all__ = [
     "actions_file",
@@ -42,9 +43,12 @@ __all__ = [
 
 
 @functools.cache
-def load_priors(meta: Path, supervised: Path, first_order: Path | None = None) -> Priors:
-    """The priors, read once per process."""
-    return Priors(*(path and load_prior(path)[0] for path in (meta, supervised, first_order)))  # pyright: ignore
+def load_priors(
+    meta: Path, supervised: Path, first_order: Path | None = None, readout: Path | None = None
+) -> Priors:
+    """The priors, read once per process; a worker runs many cells."""
+    networks = (path and load_prior(path)[0] for path in (meta, supervised, first_order))
+    return Priors(*networks, readout=readout and load_readout_prior(readout)[0])  # pyright: ignore
 
 
 def run_cell(
@@ -70,32 +74,32 @@ def run_cell(
         return EpisodeRecord.load(path)
     remove_leftovers(folder, path.name)
     remove_leftovers(folder, actions_file(path).name)
-    env = make_world(config.env, schedule=cell.schedule)
-    priors = load_priors(config.prior, config.supervised, config.first_order)
+    priors = load_priors(*config.prior_files)
     change = ablation(cell.method)
-    planner = planner_for(config.planner, env.action_space, "cem" if change is None else change.planner)
-    common: dict[str, Any] = {
-        "steps": config.steps_of(cell.method),
-        "seed": cell.seed,
-        "key": jax.random.key(cell.seed),
-        "truth": KnownTask(env),
-        "record_to": path,
-        "on_step": on_step,
-        "checkpoint": checkpoint,
-    }
-    if cell.method == SIMULATOR:
-        meta = cell_meta(config, cell, env)
-        episode = run_simulated_episode(env, planner, priors.meta.y_norm, meta=meta, **common)
-    else:
-        learner = learner_for(cell.method, priors, config.settings_of(cell.method))
-        probe = random_action_error(config, cell, learner) if config.probe_steps else None
-        agent = Agent(learner, planner, spec_for(env), config.planner.precision)
-        episode = run_episode(env, agent, meta=cell_meta(config, cell, env, probe), **common)
+    with closing(make_world(config.env, schedule=cell.schedule)) as env:
+        planner = planner_for(config.planner, env.action_space, "cem" if change is None else change.planner)
+        common: dict[str, Any] = {
+            "steps": config.steps_of(cell.method),
+            "seed": cell.seed,
+            "key": jax.random.key(cell.seed),
+            "truth": KnownTask(env),
+            "record_to": path,
+            "on_step": on_step,
+            "checkpoint": checkpoint,
+        }
+        if cell.method == SIMULATOR:
+            meta = cell_meta(config, cell, env)
+            episode = run_simulated_episode(env, planner, priors.meta.y_norm, meta=meta, **common)
+        else:
+            learner = learner_for(cell.method, priors, config.settings_of(cell.method))
+            probe = random_action_error(config, cell, learner) if config.probe_steps else None
+            agent = Agent(learner, planner, spec_for(env), config.planner.precision)
+            episode = run_episode(env, agent, meta=cell_meta(config, cell, env, probe), **common)
     if keeps:
         save_stretches(actions_file(path), episode.stretches)
+    # Last: until the actions are there, the checkpoint is all that a killed run can go on from.
     if checkpoint is not None:
         checkpoint.remove()
-    env.close()
     return episode.record
 
 
@@ -140,25 +144,25 @@ def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) 
     Beside the error under the planner's actions it tells whether the model knows the system, or only what it does.
     None if the learner diverges.
     """
-    env = make_world(config.env, schedule=cell.schedule)
-    truth, tasks = KnownTask(env), []
+    tasks: list[int] = []
+    with closing(make_world(config.env, schedule=cell.schedule)) as env:
+        truth = KnownTask(env)
 
-    class Watched:
-        """The environment, noting the task of each transition."""
+        class Watched:
+            """The environment, noting the task of each transition."""
 
-        action_space = env.action_space
-        reset = staticmethod(env.reset)
+            action_space = env.action_space
+            reset = staticmethod(env.reset)
 
-        @staticmethod
-        def step(action: np.ndarray) -> Any:
-            result = env.step(action)
-            tasks.append(truth.governing(result[4]))
-            return result
+            @staticmethod
+            def step(action: np.ndarray) -> Any:
+                result = env.step(action)
+                tasks.append(truth.governing(result[4]))
+                return result
 
-    stretches = random_rollout(Watched, config.probe_steps, np.random.default_rng([cell.seed, 1]))
-    trajectories = to_trajectories(stretches, spec_for(env))
+        segments = random_rollout(Watched, config.probe_steps, np.random.default_rng([cell.seed, 1]))
+        trajectories = to_trajectories(segments, spec_for(env))
     x, y = (np.concatenate([t[i] for t in trajectories]) for i in (0, 1))
-    env.close()
     error = float(np.mean(_stream_losses(learner, x, y, np.asarray(tasks, np.int32))))
     return error if np.isfinite(error) else None
 

@@ -1,20 +1,32 @@
-"""What an evaluation is: plain data, saved beside its results."""
+"""What an evaluation is: plain data, saved beside its results, and how it is written on a command line."""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mole.experiment.ablations import ablation, base_of
-from mole.experiment.methods import METHODS, SIMULATOR, check_method, settings_for
+from mole.experiment.learners import ablation, base_of, check_method, prior_kind, settings_for
+from mole.experiment.methods import METHODS, SIMULATOR, PriorKind, method_of
 from mole.planning.config import PlannerConfig
 
-__all__ = ["Cell", "EvalConfig", "PlannerConfig"]
+if TYPE_CHECKING:
+    from mole.control.training import TrainingConfig
+
+__all__ = [
+    "Cell",
+    "EvalConfig",
+    "PlannerConfig",
+    "parse_pairs",
+    "parse_settings",
+    "parse_shard",
+    "train_command",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +49,19 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """An evaluation: every method on every schedule with every seed."""
+    """An evaluation: every method on every schedule with every seed.
+
+    Raises:
+        ValueError: for an unknown method or ablation, or a number that is too small.
+        FileNotFoundError: if the file of a prior that a method starts from is missing.
+    """
 
     env: str
     """Gymnasium id."""
     prior: Path
     """Meta-trained prior."""
     supervised: Path
-    """Its supervised twin."""
+    """The prior of the supervised baseline."""
     methods: tuple[str, ...] = METHODS
     """Methods to compare."""
     schedules: tuple[str, ...] = ("alternate:A,B:100",)
@@ -77,6 +94,8 @@ class EvalConfig:
     """How many of the seeds it runs; all if None."""
     first_order: Path | None = None
     """Prior that was meta-trained without second derivatives, for the ablation of that name."""
+    readout_prior: Path | None = None
+    """Prior of Bayesian readouts, for the methods that start from one."""
 
     def __post_init__(self) -> None:
         """Check names and numbers."""
@@ -95,22 +114,33 @@ class EvalConfig:
         for path in (self.prior, self.supervised):
             if not Path(path).is_file():
                 raise FileNotFoundError(f"no prior at {path}; `mole train {self.env}` makes one.")
-        if self._needs_first_order() and not (self.first_order and Path(self.first_order).is_file()):
+        needed = {prior_kind(method): method for method in self.methods}
+        if "first-order" in needed and not _is_file(self.first_order):
             raise FileNotFoundError(
                 f"the ablation first-order got no prior ({self.first_order}); `mole train {self.env} "
                 "--meta.first-order` makes one: pass its prior.mole as --first-order."
             )
+        if "readout" in needed and not _is_file(self.readout_prior):
+            raise FileNotFoundError(
+                f"the method {needed['readout']} got no prior of readouts ({self.readout_prior}); train one with "
+                "mole.train_readout_prior, save it, and pass the file as --readout-prior."
+            )
+
+    @property
+    def prior_files(self) -> tuple[Path, Path, Path | None, Path | None]:
+        """Files of `mole.experiment.learners.Priors`, in its order."""
+        return self.prior, self.supervised, self.first_order, self.readout_prior
 
     def cells(self) -> list[Cell]:
         """All runs, those of one method and schedule next to each other.
 
-        An oracle needs a task to be told, so it has none where there is no discrete one.
+        A method that is told the true task has no run where there is no discrete one.
         """
         cells = (
             Cell(m, s, seed, self.family, self.names.get(s, ""))
             for m in self.methods
             for s in self.schedules
-            if not (m == "oracle" and s in self.truthless)
+            if not (method_of(base_of(m)).knows == "task" and s in self.truthless)
             for seed in (self.seeds[: self.simulator_seeds] if m == SIMULATOR else self.seeds)
         )
         return list(dict.fromkeys(cells))
@@ -144,13 +174,16 @@ class EvalConfig:
         made = {"settings": self.settings_of(cell.method), "steps": self.steps_of(cell.method)}
         if change is not None:
             made["planner"] = {**dataclasses.asdict(self.planner), "kind": change.planner}
-        if change is not None and change.prior == "first-order" and self.first_order is not None:
-            made["prior"] = _fingerprint(self.first_order)
+        # Most methods start from the priors that all of an evaluation share, and that `described` names.
+        own: dict[PriorKind, Path | None] = {"first-order": self.first_order, "readout": self.readout_prior}
+        path = own.get(prior_kind(cell.method))
+        if path is not None:
+            made["prior"] = _fingerprint(path)
         return json.loads(json.dumps({**self.described(), **made}))
 
-    def _needs_first_order(self) -> bool:
-        changes = (ablation(method) for method in self.methods)
-        return any(change is not None and change.prior == "first-order" for change in changes)
+
+def _is_file(path: Path | None) -> bool:
+    return path is not None and Path(path).is_file()
 
 
 def _fingerprint(path: Path) -> str:
@@ -166,3 +199,100 @@ def _digest(path: Path, changed: int, size: int) -> str:
 
 def _safe(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-+." else "_" for c in text)
+
+
+def parse_settings(pairs: tuple[str, ...], methods: tuple[str, ...]) -> dict[str, Any] | None:
+    """Settings from NAME=VALUE texts; None if there are none.
+
+    A value is read as JSON or Python writes it: a number, none, true, false, or a list of them. Anything else stays
+    text, since some settings are words (``assignment=soft``).
+
+    Raises:
+        ValueError: for a text of another form, or several methods (their settings differ).
+    """
+    if not pairs:
+        return None
+    if len(methods) != 1:
+        raise ValueError(f"--setting got {len(methods)} methods; expected one, since their settings differ.")
+    texts = parse_pairs("--setting", pairs, "step_scale=0.1")
+    return {name.replace("-", "_"): _value(text) for name, text in texts.items()}
+
+
+def _value(text: str) -> Any:
+    """What a setting's text means, as JSON, Python or a plain word for nothing or yes or no; else the text itself."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            continue
+    return {"none": None, "null": None, "true": True, "false": False}.get(text.lower(), text)
+
+
+def parse_pairs(option: str, pairs: Sequence[str], example: str) -> dict[str, str]:
+    """NAME=VALUE texts as a dictionary.
+
+    Raises:
+        ValueError: for a text of another form.
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{option} got {pair!r}; expected NAME=VALUE, for example {example}.")
+        if name in found:
+            raise ValueError(f"{option} got {name!r} twice; expected each name once.")
+        found[name] = value
+    return found
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``2/3`` as (2, 3).
+
+    Raises:
+        ValueError: for a text of another form.
+    """
+    number, _, shards = text.partition("/")
+    if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
+        raise ValueError(f"--shard got {text!r}; expected I/N with I from 1 to N, for example 1/2.")
+    return int(number), int(shards)
+
+
+def train_command(
+    env: str,
+    seed: int,
+    config: TrainingConfig,
+    default: TrainingConfig,
+    **options: tuple[Any, Any],
+) -> str:
+    """The command that repeats a training, with the options that differ from their defaults, in a fixed order.
+
+    Args:
+        env: as given.
+        seed: as given.
+        config: amounts.
+        default: amounts if none are given.
+        options: (value, default) of every other option.
+    """
+    pairs = {name.replace("_", "-"): pair for name, pair in options.items()}
+    usual = _options(default)
+    pairs |= {name: (value, usual[name]) for name, value in _options(config).items()}
+    extra = [_written(name, value) for name, (value, usual) in pairs.items() if value != usual]
+    return " ".join(["mole train", env, *extra, f"--seed {seed}"])
+
+
+def _written(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        head, _, tail = name.rpartition(".")
+        return f"--{name}" if value else f"--{head}.no-{tail}" if head else f"--no-{tail}"
+    return f"--{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+def _options(config: Any, prefix: str = "") -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        name, value = prefix + field.name.replace("_", "-"), getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            options |= _options(value, f"{name}.")
+        else:
+            options[name] = value
+    return options

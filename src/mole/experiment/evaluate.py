@@ -153,7 +153,7 @@ def run_jobs(
             missing.append(job)
     if not missing:
         return
-    for files in {(job.config.prior, job.config.supervised, job.config.first_order) for job in missing}:
+    for files in {job.config.prior_files for job in missing}:
         load_priors(*files)  # a damaged file is wrong input, not the failure of every run
     ticks = SPAWN.Queue()
     with worker_pool(min(workers, len(missing)), _begin, ticks, every_seconds) as pool:

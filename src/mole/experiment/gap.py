@@ -20,7 +20,7 @@ from mole.control.agent import Agent
 from mole.control.episode import Episode, Stretch, run_episode
 from mole.envs import spec_for
 from mole.experiment.cell import load_priors
-from mole.experiment.methods import learner_for
+from mole.experiment.learners import learner_for
 from mole.experiment.probe import Errors, Probe, open_loop, probe_run
 from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world

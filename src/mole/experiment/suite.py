@@ -10,12 +10,10 @@ from typing import NamedTuple
 from mole._expect import did_you_mean
 from mole.control.records import EpisodeRecord
 from mole.control.stages import claim_folder
-from mole.experiment.ablations import ABLATED
-from mole.experiment.ablations import SUITE as ABLATIONS
 from mole.experiment.config import EvalConfig
 from mole.experiment.evaluate import Job, read_records
 from mole.experiment.families import Family, family_named, has_tasks
-from mole.experiment.methods import METHODS, SIMULATOR
+from mole.experiment.methods import METHODS, SIMULATOR, TABLE
 from mole.planning.config import PlannerPrecision as Precision
 
 __all__ = ["SUITES", "Part", "Suite", "claim_parts", "parts_of", "records_of", "suite_jobs", "suite_named"]
@@ -52,12 +50,6 @@ class Suite:
     simulator_seeds: int = 5
 
 
-def _all_ablations() -> tuple[str, ...]:
-    return tuple(
-        name for method in ABLATED for name in (method, *(f"{method}/{a}" for a in ABLATIONS[method]))
-    )
-
-
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
@@ -79,7 +71,12 @@ SUITES: dict[str, Suite] = {
             "ablations",
             "the mixtures with one part taken away at a time",
             ("motors",),
-            methods=_all_ablations(),
+            methods=tuple(
+                name
+                for method in TABLE
+                if method.ablations
+                for name in (method.name, *(f"{method.name}/{ablation}" for ablation in method.ablations))
+            ),
             only_returning=True,
             probe_steps=0,
             kept_seeds=0,

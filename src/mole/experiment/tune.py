@@ -14,6 +14,7 @@ from mole.control.records import EpisodeRecord
 from mole.control.stages import claim_folder
 from mole.experiment.config import EvalConfig
 from mole.experiment.evaluate import Done, Job, read_records, run_jobs
+from mole.experiment.methods import TABLE
 from mole.experiment.metrics import return_per
 from mole.files.atomic import atomic_text
 from mole.files.generations import folder_lock
@@ -24,51 +25,8 @@ __all__ = ["TRIALS", "VALIDATION_SEEDS", "VALIDATION_STEPS", "Trial", "trials_of
 VALIDATION_SEEDS = (1000, 1001)
 VALIDATION_STEPS = 1500
 
-TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
-    "mole": (
-        {"step_scale": 0.1, "margin": 40.0},
-        {"step_scale": 0.05, "margin": 40.0},
-        {"step_scale": 0.2, "margin": 40.0},
-        {"step_scale": 0.1, "margin": 25.0},
-        {"step_scale": 0.1, "margin": 60.0},
-        {"step_scale": 0.2, "margin": 60.0},
-        {"step_scale": 0.1, "margin": 20.0},
-        {"step_scale": 0.1, "margin": 10.0},
-    ),
-    "mole-paper": (
-        {"step_scale": 0.1, "temperature": 0.02},
-        {"step_scale": 0.03, "temperature": 0.02},
-        {"step_scale": 0.3, "temperature": 0.02},
-        {"step_scale": 1.0, "temperature": 0.02},
-        {"step_scale": 0.1, "temperature": 0.1},
-        {"step_scale": 0.1, "temperature": 0.005},
-        {"step_scale": 0.03, "temperature": 0.1},
-        {"step_scale": 0.3, "temperature": 0.1},
-    ),
-    "kshot": (
-        {"window": 32},
-        {"window": 16},
-        {"window": 8},
-        {"window": 24},
-        {"window": 32, "steps": 2, "step_scale": 0.5},
-        {"window": 16, "steps": 2, "step_scale": 0.5},
-        {"window": 12},
-        {"window": 8, "step_scale": 0.5},
-    ),
-    "continuous": (
-        {"step_scale": 0.1},
-        {"step_scale": 0.03},
-        {"step_scale": 0.3},
-        {"step_scale": 1.0},
-        {"step_scale": 0.1, "window": 32},
-        {"step_scale": 0.3, "window": 32},
-        {"step_scale": 0.3, "window": 8},
-        {"step_scale": 0.6},
-    ),
-    "supervised-sgd": tuple({"step_scale": scale} for scale in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 0.01, 0.2)),
-    "oracle": tuple({"step_scale": scale} for scale in (0.1, 0.03, 0.05, 0.2, 0.3, 0.5, 0.01, 1.0)),
-}
-"""Eight trials for every method that has settings; the margins are those for the 18 dimensions of the half-cheetah."""
+TRIALS = {method.name: method.trials for method in TABLE if method.trials}
+"""Eight trials for every method that has settings."""
 
 
 def trials_of(method: str, dimensions: int) -> tuple[dict[str, Any], ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -80,7 +80,7 @@ def world_name(env_id: str, parameter: str | None = None) -> str:
 
 def world_spec(world: str) -> DynamicsSpec:
     """The `DynamicsSpec` of a world. Errors as `make_world`."""
-    env = agent_env(_made(_parts(world)[0], {}))
+    env = _wrapped(_made(_parts(world)[0], {}), agent_env)
     env.close()
     return spec_for(env)
 
@@ -109,7 +109,7 @@ def make_world(world: str, *, schedule: Any = None, **settings: Any) -> gymnasiu
     env_id, parameter = _parts(world)
     if parameter is not None:
         text = "original" if schedule is None else schedule
-        return agent_env(switching_by_name(_made(env_id, settings), parameter, text, through_resets=True))
+        return _wrapped(_made(env_id, settings), _following(parameter, text), agent_env)
     if _own(_entry(env_id)):
         return _made(env_id, settings if schedule is None else {"schedule": schedule, **settings})
     if schedule not in (None, UNCHANGED):
@@ -117,7 +117,7 @@ def make_world(world: str, *, schedule: Any = None, **settings: Any) -> gymnasiu
             f"{env_id} got schedule={schedule!r}, but nothing in it is switched; expected {UNCHANGED!r}, or a "
             "parameter that the schedule changes (--parameter gravity)."
         )
-    return agent_env(_made(env_id, settings))
+    return _wrapped(_made(env_id, settings), agent_env)
 
 
 def training_world(world: str, phase: str, tasks: str | None, switch_every: int) -> gymnasium.Env[Any, Any]:
@@ -145,14 +145,14 @@ def training_world(world: str, phase: str, tasks: str | None, switch_every: int)
                 f"got tasks={tasks!r} for {env_id}, which has no hidden tasks of its own. Leave them out to train on "
                 "it as it is, or say what changes: --parameter gravity --tasks uniform:4,15."
             )
-        return agent_env(_made(env_id, {}))
+        return _wrapped(_made(env_id, {}), agent_env)
     if tasks is None or not _UNIFORM.fullmatch(tasks):
         raise ValueError(
             f"got tasks={tasks!r} for {parameter} of {env_id}; expected the range to train on, uniform:LOW,HIGH, for "
             "example --tasks uniform:4,15."
         )
     schedule = tasks if phase == "explore" else f"{tasks}:{switch_every}"
-    return agent_env(switching_by_name(_made(env_id, {}), parameter, schedule, through_resets=True))
+    return _wrapped(_made(env_id, {}), _following(parameter, schedule), agent_env)
 
 
 class KnownTask:
@@ -220,6 +220,23 @@ def _made(env_id: str, settings: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
         return gymnasium.make(env_id, disable_env_checker=True, **limit, **settings)
     except (TypeError, GymnasiumError) as error:
         raise ValueError(f"{env_id} cannot be made with {dict(settings)}: {error}") from error
+
+
+def _following(parameter: str, schedule: str) -> Callable[[Any], Any]:
+    """Makes a parameter of an environment follow a schedule, through its resets too."""
+    return lambda env: switching_by_name(env, parameter, schedule, through_resets=True)
+
+
+def _wrapped(env: Any, *wrappers: Callable[[Any], Any]) -> gymnasium.Env[Any, Any]:
+    """An environment in its wrappers, the first innermost; it is closed if one of them refuses it."""
+    made = env
+    try:
+        for wrapper in wrappers:
+            made = wrapper(made)
+    except BaseException:
+        env.close()
+        raise
+    return made
 
 
 def _constants(entry: Any) -> Any:
