@@ -18,10 +18,10 @@ from rich.console import Console
 from mole.control.records import EpisodeRecord
 from mole.experiment.config import Cell
 from mole.experiment.evaluate import Tick
-from mole.priors.shipped import shipped_priors
-from mole.report import demo
+from mole.priors.shipped import control_files
+from mole.report import footage
 from mole.report.console import LiveRuns, results_table, runs_csv, summary
-from mole.report.demo import demo_video
+from mole.report.footage import demo_video
 from mole.report.tables import rows_of
 
 SCHEDULE = "alternate:A,B:50"
@@ -137,12 +137,12 @@ def test_the_live_table_shows_the_latest_of_each_run() -> None:
 def test_without_rendering_the_demo_has_no_video_and_says_why_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(demo, "rendering_available", lambda: (False, "no video: MuJoCo cannot render"))
+    monkeypatch.setattr(footage, "rendering_available", lambda: (False, "no video: MuJoCo cannot render"))
     assert demo_video(RUNS, tmp_path) == ({}, "MuJoCo cannot render")
 
 
 def test_runs_that_are_too_short_have_no_video(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(demo, "rendering_available", lambda: (True, ""))
+    monkeypatch.setattr(footage, "rendering_available", lambda: (True, ""))
     for steps in (30, 200):
         videos, reason = demo_video([run("mole", 0, steps=steps), run("kshot", 0, steps=300)], tmp_path)
         assert not videos
@@ -162,8 +162,8 @@ def test_the_video_shows_the_runs_that_it_is_given_whatever_else_the_folder_hold
         colours = np.random.default_rng(len(shown)).integers(0, 255, (len(steps), 3), np.uint8)
         return (np.broadcast_to(colour, (60, 90, 3)) for colour in colours)
 
-    monkeypatch.setattr(demo, "rendering_available", lambda: (True, ""))
-    monkeypatch.setattr(demo, "replay_frames", frames)
+    monkeypatch.setattr(footage, "rendering_available", lambda: (True, ""))
+    monkeypatch.setattr(footage, "replay_frames", frames)
     runs = [run("mole", 1, steps=240), run("continuous", 1, steps=240), run("kshot", 1, steps=300)]
     videos, reason = demo_video(runs, tmp_path)
     assert reason == ""
@@ -181,9 +181,9 @@ def test_the_video_shows_the_runs_that_it_is_given_whatever_else_the_folder_hold
 
 
 def test_shipped_priors_are_named_by_environment() -> None:
-    meta, supervised = shipped_priors("mole/HalfCheetahMotors-v0")
+    meta, supervised = control_files("mole/HalfCheetahMotors-v0")
     assert (meta.name, supervised.name) == ("half_cheetah_motors.mole", "half_cheetah_motors_supervised.mole")
     assert meta.parent == supervised.parent
     assert meta.parent.parts[-2:] == ("mole", "assets")
     with pytest.raises(FileNotFoundError, match=r"no prior for Ant-v5 comes .*\)\. Make one: mole train Ant"):
-        shipped_priors("Ant-v5")
+        control_files("Ant-v5")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
@@ -16,21 +17,24 @@ import pytest
 from helpers import tiny_prior
 from mole.control.records import EpisodeRecord, Recorder
 from mole.control.resume import EpisodeFile
-from mole.control.stages import claim_folder, load_stretches
+from mole.control.stages import claim_folder, load_segments
 from mole.envs.cheetah.motors import DYNAMICS
+from mole.experiment import cell as cells
 from mole.experiment import evaluate as evaluating
 from mole.experiment import tune as tuning
 from mole.experiment.cell import failed_cell, load_priors, run_cell
-from mole.experiment.config import Cell, EvalConfig, PlannerConfig
+from mole.experiment.config import Cell, EvalConfig, PlannerConfig, parse_settings
 from mole.experiment.evaluate import Done, Job, Tick, evaluate, run_jobs
-from mole.experiment.learners import Priors, learner_for
-from mole.experiment.methods import METHODS, SIMULATOR, TUNED
+from mole.experiment.learners import KNOBS, SWITCHES, Priors, learner_for
+from mole.experiment.methods import BY_NAME, METHODS, PRIVILEGED, SIMULATOR, TABLE, TUNED
 from mole.experiment.tune import TRIALS, trials_of, tune
 from mole.experiment.worlds import make_world
 from mole.files.generations import InUseError, Periodic, RecoveryWarning, folder_lock
+from mole.learning.models import Normalizer
 from mole.online import Continuous, KShot, Mixture, Oracle, Static
 from mole.priors.file import save_prior
-from mole.report.replay import replay_frames
+from mole.readout import ReadoutMixture, ReadoutPrior
+from mole.report.footage import replay_frames
 from mole.report.video import rendering_available
 
 ENV = "mole/HalfCheetahMotors-v0"
@@ -66,8 +70,18 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> EvalConfig:
 
 
 @pytest.fixture(scope="module")
-def priors(config: EvalConfig) -> Priors:
-    return load_priors(config.prior, config.supervised)
+def readout_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained prior of readouts: Bayesian linear regression."""
+    x_norm, y_norm = (Normalizer.identity(size) for size in (DYNAMICS.feature_dim, DYNAMICS.delta_dim))
+    prior = ReadoutPrior.untrained(width=4, x_norm=x_norm, y_norm=y_norm, key=jax.random.key(0))
+    path = tmp_path_factory.mktemp("readout") / "readout.mole"
+    save_prior(path, prior, {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def priors(config: EvalConfig, readout_prior: Path) -> Priors:
+    return load_priors(config.prior, config.supervised, None, readout_prior)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +103,10 @@ def test_every_method_has_its_learner_and_its_prior(priors: Priors) -> None:
         "supervised": (Static, priors.supervised),
         "supervised-sgd": (Continuous, priors.supervised),
         "oracle": (Oracle, priors.meta),
+        "mole-readout": (ReadoutMixture, priors.readout),
     }
-    assert tuple(kinds) == METHODS == tuple(TUNED)
+    assert tuple(kinds)[:-1] == METHODS == tuple(TUNED)
+    assert {*kinds, SIMULATOR} == set(BY_NAME)
     for method, (kind, prior) in kinds.items():
         learner = learner_for(method, priors)
         assert type(learner) is kind
@@ -100,6 +116,19 @@ def test_every_method_has_its_learner_and_its_prior(priors: Priors) -> None:
     assert isinstance(paper, Mixture)
     assert (ours.memory, ours.assignment, ours.score) == ("own", "hard", "log_prob")
     assert (paper.memory, paper.assignment, paper.score) == ("shared", "soft", "loss")
+
+
+def test_a_record_holds_what_commands_and_reports_need() -> None:
+    assert len(BY_NAME) == len(TABLE)
+    assert sorted(method.order for method in TABLE) == list(range(len(TABLE)))
+    colours = [method.colour for method in TABLE if method.colour is not None]
+    assert len(set(colours)) == len(colours) == len(TABLE) - 1, "the simulator alone has a spare colour"
+    assert PRIVILEGED == ("oracle", SIMULATOR)
+    assert [method.name for method in TABLE if method.adapts] == ["mole", "mole-paper", "kshot", "continuous"]
+    for method in TABLE:
+        assert method.text
+        assert (method.learner is None) == (method.knows == "system")
+        assert {name.partition("=")[0] for name in method.ablations} <= {*SWITCHES, *KNOBS}
 
 
 def test_settings_are_used_instead_of_the_tuned_ones(priors: Priors) -> None:
@@ -115,6 +144,62 @@ def test_unknown_methods_and_settings_are_refused(priors: Priors) -> None:
         learner_for("mol", priors)
     with pytest.raises(TypeError, match="margin"):
         learner_for("kshot", priors, {"margin": 3.0})
+    with pytest.raises(
+        ValueError, match=r"^mole-readout got no prior of Bayesian readouts; .* --readout-prior PATH\.$"
+    ):
+        learner_for("mole-readout", dataclasses.replace(priors, readout=None))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("None", None),
+        ("none", None),
+        ("null", None),
+        ("true", True),
+        ("True", True),
+        ("FALSE", False),
+        ("20", 20),
+        ("-1e-3", -0.001),
+        (".5", 0.5),
+        ("[1e-6, 0.003]", [1e-6, 0.003]),
+        ("(1, None)", (1, None)),
+        ("soft", "soft"),
+        ("'20'", "20"),
+        ("a=b", "a=b"),
+        ("best_scoring", "best_scoring"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_a_setting_given_as_text_is_what_it_says(text: str, value: Any) -> None:
+    settings = parse_settings((f"some-name={text}",), ("mole",))
+    assert settings == {"some_name": value}
+    assert type(settings["some_name"]) is type(value)
+
+
+def test_settings_given_as_text_make_the_learner_that_they_say(priors: Priors) -> None:
+    texts = ("refresh=None", "candidate_window=none", "assignment=soft", "step-scale=.5", "max_tasks=3")
+    learner = learner_for("mole", priors, parse_settings(texts, ("mole",)))
+    assert isinstance(learner, Mixture)
+    assert learner.refresh is None
+    assert learner.candidate_window is None
+    assert (learner.assignment, float(learner.step_scale), learner.max_tasks) == ("soft", 0.5, 3)
+    readout = learner_for("mole-readout", priors, parse_settings(("drift=[0, 0.01]",), ("mole-readout",)))
+    assert isinstance(readout, ReadoutMixture)
+    assert readout.drift.tolist() == pytest.approx([0.0, 0.01])
+
+
+def test_settings_that_are_not_understood_are_refused() -> None:
+    assert parse_settings((), ("mole", "kshot")) is None
+    with pytest.raises(
+        ValueError, match="--setting got 2 methods; expected one, since their settings differ"
+    ):
+        parse_settings(("window=8",), ("mole", "kshot"))
+    for pair in ("window", "=8", "window="):
+        with pytest.raises(ValueError, match=rf"--setting got '{pair}'; expected NAME=VALUE, for example "):
+            parse_settings((pair,), ("mole",))
+    with pytest.raises(ValueError, match="--setting got 'window' twice; expected each name once"):
+        parse_settings(("window=8", "window=16"), ("mole",))
 
 
 def test_every_method_with_settings_gets_the_same_number_of_trials_and_takes_them(priors: Priors) -> None:
@@ -304,8 +389,8 @@ def test_a_run_is_recorded_whole_with_all_that_made_it(
     assert meta["configuration"] == {**config.described(), "settings": TUNED["mole"]}
     assert meta["versions"]["jax"] == jax.__version__
     assert 0.0 < meta["random_action_error"] < np.inf
-    (stretch,) = load_stretches(folder / "mole--alternate_A_B_10--0.actions.npz")
-    assert stretch.actions.shape == (STEPS, 6)
+    (segment,) = load_segments(folder / "mole--alternate_A_B_10--0.actions.npz")
+    assert segment.actions.shape == (STEPS, 6)
 
 
 def test_a_complete_run_is_read_and_not_made_again(
@@ -415,6 +500,65 @@ def test_the_oracle_is_told_the_true_task_from_the_first_step(config: EvalConfig
     np.testing.assert_array_equal(record.responsibilities.argmax(1), true_task)
     assert record.n_tasks.tolist() == [1] * 7 + [2] * (STEPS - 7)
     assert 0.0 < record.meta["random_action_error"] < np.inf
+
+
+def test_any_learner_of_the_protocol_can_be_evaluated(
+    config: EvalConfig, readout_prior: Path, tmp_path: Path
+) -> None:
+    """A mixture of readouts has another prior, another state and more slots than one of networks."""
+    cell = Cell("mole-readout", SCHEDULE, 0)
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"method mole-readout got no prior of readouts \(None\); .* --readout-prior\.$",
+    ):
+        dataclasses.replace(config, methods=("mole", "mole-readout"))
+    config = dataclasses.replace(config, methods=("mole-readout",), readout_prior=readout_prior)
+    assert config.described_cell(cell)["prior"].startswith("readout.mole sha256:")
+    record = run_cell(config, cell, tmp_path)
+    assert (len(record), record.meta["complete"], record.meta["error"]) == (STEPS, True, None)
+    assert record.responsibilities.shape == (STEPS, 8 + 6)
+    np.testing.assert_allclose(record.responsibilities.sum(1), 1.0, atol=0.01)
+    assert np.isfinite(record.loss).all()
+    assert 0.0 < record.meta["random_action_error"] < np.inf
+    assert Job(config, cell, tmp_path).complete
+
+
+class Reset(BaseException):
+    """Raised where an environment would be reset."""
+
+
+@pytest.mark.parametrize("method", ["mole", SIMULATOR])
+@pytest.mark.parametrize("probe_steps", [0, 40])
+def test_an_environment_is_closed_whatever_fails(
+    config: EvalConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, probe_steps: int
+) -> None:
+    closed: list[bool] = []
+
+    class Broken(gymnasium.Wrapper[Any, Any, Any, Any]):
+        def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+            super().__init__(env)
+            self.place = len(closed)
+            closed.append(False)
+
+        def reset(self, **_: Any) -> Any:
+            raise Reset
+
+        def close(self) -> None:
+            closed[self.place] = True
+            super().close()
+
+    monkeypatch.setattr(cells, "make_world", lambda *args, **kwargs: Broken(make_world(*args, **kwargs)))
+    config = dataclasses.replace(config, probe_steps=probe_steps)
+    with pytest.raises(Reset):
+        run_cell(config, Cell(method, SCHEDULE, 0), tmp_path)
+    assert closed == [True] * (1 + (method == "mole" and probe_steps > 0))
+    with pytest.raises(ValueError, match="elites"):
+        run_cell(
+            dataclasses.replace(config, planner=PlannerConfig(samples=4, elites=9)),
+            Cell(method, SCHEDULE, 1),
+            tmp_path,
+        )
+    assert all(closed)
 
 
 def test_pictures_of_a_run_follow_its_record(mole_run: tuple[EpisodeRecord, Path]) -> None:

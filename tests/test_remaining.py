@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from mole.commands.common import duration
+from mole.commands.runs import duration
 from mole.experiment.config import Cell
 from mole.experiment.evaluate import Job, Tick
-from mole.experiment.remaining import RemainingTime
+from mole.report.console import RemainingTime
 
 
 def jobs(*methods: str, steps: int = 100) -> list[Job]:

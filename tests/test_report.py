@@ -14,9 +14,8 @@ from PIL import Image
 from fake_runs import METHODS, altered, fake
 from mole.control.records import EpisodeRecord
 from mole.report import figures, render_webp, side_by_side, style, tables, video, write_report
-from mole.report.bands import slot_colours
-from mole.report.drawing import NARROW, WIDE, binned, new_figure, spread
-from mole.report.svg import inline_svg
+from mole.report.drawing import NARROW, WIDE, binned, new_figure, slot_colours, spread
+from mole.report.page import inline_svg
 
 
 def study(

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from fake_runs import altered, fake
-from mole.control.episode import Stretch
+from mole.control.episode import Segment
 from mole.control.records import EpisodeRecord
-from mole.control.stages import save_stretches
+from mole.control.stages import save_segments
 from mole.experiment import stats
 from mole.experiment.metrics import summarise
 from mole.report import footage, write_suite_report
 from mole.report.claims import CLAIMS, judge
 from mole.report.digest import BEFORE, digest_of, find_records
 from mole.report.groups import Group, group_runs
+from mole.report.page import _path
 from mole.report.style import method_colours
 from mole.report.suite_figures import profiles
-from mole.report.suite_tables import ablation_table, recall_table
-from mole.report.svg import _path
+from mole.report.table_html import ablation_table, recall_table
 
 CONFIGURATION = {"prior": "prior.mole sha256:aa", "planner": {"samples": 100}, "steps": 300}
 
@@ -347,8 +347,8 @@ def filmed(folder: Path, methods=("mole", "kshot"), **meta) -> Group:
     for method in methods:
         record = run(method, **meta)
         path = record.save(folder / f"{method}.npz")
-        stretch = Stretch(np.zeros((301, 18), np.float32), np.zeros((300, 6), np.float32))
-        save_stretches(folder / f"{method}.actions.npz", [stretch])
+        segment = Segment(np.zeros((301, 18), np.float32), np.zeros((300, 6), np.float32))
+        save_segments(folder / f"{method}.actions.npz", [segment])
         found.append(digest_of(record, path))
     return Group("motors", found, (folder,))
 

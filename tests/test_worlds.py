@@ -11,9 +11,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from mole.control.stages import load_stretches
+from mole.control.config import TrainingConfig
+from mole.control.stages import load_segments
 from mole.control.training import train_priors
-from mole.control.training_config import TrainingConfig
 from mole.envs import spec_for
 from mole.envs.cheetah.motors import DYNAMICS, ENV_ID
 from mole.experiment.worlds import (
@@ -202,10 +202,34 @@ def test_a_world_in_which_episodes_end_trains_from_nothing(tmp_path: Any) -> Non
         provenance={"env": world},
         progress=False,
     )
-    stretches = load_stretches(tmp_path / "data-random.npz")
-    assert len(stretches) > config.random_rollouts  # some ended
-    assert {float(s.obs[-1, -1]) for s in stretches} == {0.0, 1.0}
-    assert all((s.obs[:-1, -1] == 0).all() for s in stretches)
+    segments = load_segments(tmp_path / "data-random.npz")
+    assert len(segments) > config.random_rollouts  # some ended
+    assert {float(s.obs[-1, -1]) for s in segments} == {0.0, 1.0}
+    assert all((s.obs[:-1, -1] == 0).all() for s in segments)
     reward = prior.y_norm.mean[-2], prior.y_norm.std[-2]
     assert np.isfinite(reward).all()
     assert (np.asarray(prior.residual_scale) > 0).all()
+
+
+def test_a_world_that_is_refused_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    made = gymnasium.make
+
+    def watched(env_id: str, **settings: Any) -> Any:
+        env = made(env_id, **settings)
+        monkeypatch.setattr(env.unwrapped, "close", lambda: closed.append(env_id))
+        return env
+
+    monkeypatch.setattr(gymnasium, "make", watched)
+    for make, arguments, message in (
+        (make_world, ("CartPole-v1",), "CartPole"),
+        (world_spec, ("CartPole-v1",), "CartPole"),
+        (make_world, (GRAVITY,), "schedule"),
+        (training_world, ("CartPole-v1", "explore", None, 50), "CartPole"),
+        (training_world, ("CartPole-v1[gravity]", "explore", "uniform:4,15", 50), "CartPole"),
+    ):
+        closed.clear()
+        settings = {"schedule": "backwards"} if arguments == (GRAVITY,) else {}
+        with pytest.raises(ValueError, match=message):
+            make(*arguments, **settings)
+        assert closed, arguments

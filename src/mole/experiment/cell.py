@@ -18,7 +18,8 @@ from mole.control.agent import Agent
 from mole.control.episode import EpisodeError, run_episode
 from mole.control.records import EpisodeRecord, Recorder
 from mole.control.resume import EpisodeFile
-from mole.control.stages import random_rollout, save_stretches, to_trajectories
+from mole.control.stages import save_segments
+from mole.datasets.transitions import random_rollout, to_trajectories
 from mole.envs import spec_for
 from mole.experiment.config import Cell, EvalConfig
 from mole.experiment.learners import Priors, ablation, learner_for
@@ -27,9 +28,11 @@ from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world
 from mole.files.atomic import remove_leftovers
 from mole.files.generations import set_aside
+from mole.learning.prior import MetaPrior
 from mole.online import OnlineLearner
 from mole.planning.config import planner_for
-from mole.priors.file import load_prior, load_readout_prior
+from mole.priors.file import load_prior
+from mole.readout import ReadoutPrior
 
 __all__ = [
     "actions_file",
@@ -47,8 +50,12 @@ def load_priors(
     meta: Path, supervised: Path, first_order: Path | None = None, readout: Path | None = None
 ) -> Priors:
     """The priors, read once per process; a worker runs many cells."""
-    networks = (path and load_prior(path)[0] for path in (meta, supervised, first_order))
-    return Priors(*networks, readout=readout and load_readout_prior(readout)[0])  # pyright: ignore
+    return Priors(
+        load_prior(meta, MetaPrior),
+        load_prior(supervised, MetaPrior),
+        None if first_order is None else load_prior(first_order, MetaPrior),
+        None if readout is None else load_prior(readout, ReadoutPrior),
+    )
 
 
 def run_cell(
@@ -96,7 +103,7 @@ def run_cell(
             agent = Agent(learner, planner, spec_for(env), config.planner.precision)
             episode = run_episode(env, agent, meta=cell_meta(config, cell, env, probe), **common)
     if keeps:
-        save_stretches(actions_file(path), episode.stretches)
+        save_segments(actions_file(path), episode.segments)
     # Last: until the actions are there, the checkpoint is all that a killed run can go on from.
     if checkpoint is not None:
         checkpoint.remove()

@@ -16,7 +16,7 @@ from mole.experiment.methods import METHODS, SIMULATOR, PriorKind, method_of
 from mole.planning.config import PlannerConfig
 
 if TYPE_CHECKING:
-    from mole.control.training import TrainingConfig
+    from mole.control.config import TrainingConfig
 
 __all__ = [
     "Cell",

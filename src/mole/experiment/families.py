@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mole._expect import did_you_mean
-from mole.control.training import TrainingConfig
+from mole.control.config import TrainingConfig
 from mole.experiment.worlds import KnownTask, make_world, world_settings
 from mole.planning.config import PlannerConfig
+from mole.priors.shipped import CONTROL
 
 __all__ = ["FAMILIES", "Family", "family_named", "family_of", "has_tasks", "world_of"]
 
@@ -23,10 +24,8 @@ class Family:
     """What belongs to one kind of broken world.
 
     Attributes:
-        name: in commands, folders and records.
-        env: Gymnasium id.
+        name: in commands, folders and records, and of the priors that ship with the package.
         title: for tables and the report.
-        prior: stem of the files of its priors.
         tasks: distribution of hidden tasks in training; the environment's first if None.
         switch_every: steps between untold changes while the agent controls, in training.
         training: amounts of data and training.
@@ -39,9 +38,7 @@ class Family:
     """
 
     name: str
-    env: str
     title: str
-    prior: str
     returning: tuple[str, ...]
     validation: tuple[str, ...]
     tasks: str | None = None
@@ -51,6 +48,11 @@ class Family:
     tuned: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     chosen: tuple[str, ...] | None = None
     steps: int = 2000
+
+    @property
+    def env(self) -> str:
+        """Gymnasium id."""
+        return CONTROL[self.name].env
 
     @property
     def settings(self) -> dict[str, str]:
@@ -75,17 +77,13 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family(
             name="motors",
-            env="mole/HalfCheetahMotors-v0",
             title="Half-cheetah, failing motors",
-            prior="half_cheetah_motors",
             returning=("alternate",),
             validation=_MOTORS_VALIDATION,
         ),
         Family(
             name="motors-few",
-            env="mole/HalfCheetahMotors-v0",
             title="Half-cheetah, trained on at most one reversed motor",
-            prior="half_cheetah_motors_few",
             tasks="few-signs",
             chosen=("negative",),
             returning=(),
@@ -93,9 +91,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             name="terrain",
-            env="mole/HalfCheetahTerrain-v0",
             title="Half-cheetah, hills and valleys",
-            prior="half_cheetah_terrain",
             returning=("course",),
             validation=("alternate:0.12,-0.15,0.05:45",),
             planner=PlannerConfig(init_std=0.4),
@@ -113,9 +109,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             name="crawler",
-            env="mole/CrawlerLegs-v0",
             title="Six-legged crawler, failing legs",
-            prior="crawler_legs",
             returning=("returning",),
             validation=("alternate:healthy,down-3,invert-4,down-1:110",),
             planner=PlannerConfig(horizon=12, init_std=0.35, noise_correlation=0.6),

@@ -1,6 +1,6 @@
 """Figures of one run, computed from its record with NumPy alone. What is undefined is NaN, never a guess.
 
-Conventions. A *visit* is a stretch of steps under one true task, a *switch* is the first step of a visit
+Conventions. A *visit* is a segment of steps under one true task, a *switch* is the first step of a visit
 other than the first; steps with unknown true task (-1) belong to no visit. The first steps of a run, where
 nothing has been seen yet, are neither "after a switch" nor "the rest": they have their own figure,
 `error_start`.

@@ -15,7 +15,7 @@ from jaxtyping import ArrayLike
 
 from mole._types import Array, Float, Key
 from mole.control.agent import Measured, measured
-from mole.control.episode import Episode, Truth, drive
+from mole.control.episode import Episode, Truth, run_controller
 from mole.control.records import Recorder
 from mole.control.resume import EpisodeFile
 from mole.envs.simulation import Simulation
@@ -68,9 +68,9 @@ def run_simulated_episode(
         raise ValueError(f"run_simulated_episode got steps={steps}; expected at least 1.")
     simulation = Simulation(env, discount=planner.discount)
     try:
-        return drive(
+        return run_controller(
             env,
-            _SimulatorPilot(planner, simulation, y_norm, key),
+            _SimulatorController(planner, simulation, y_norm, key),
             steps=steps,
             seed=seed,
             meta=meta,
@@ -83,7 +83,7 @@ def run_simulated_episode(
         simulation.close()
 
 
-class _SimulatorPilot:
+class _SimulatorController:
     """Plans with the simulator; there is nothing to learn."""
 
     def __init__(self, planner: Planner, simulation: Simulation, y_norm: Normalizer, key: Key) -> None:

@@ -18,6 +18,7 @@ from mole.experiment.methods import TABLE
 from mole.experiment.metrics import return_per
 from mole.files.atomic import atomic_text
 from mole.files.generations import folder_lock
+from mole.learning.prior import MetaPrior
 from mole.priors.file import load_prior
 
 __all__ = ["TRIALS", "VALIDATION_SEEDS", "VALIDATION_STEPS", "Trial", "trials_of", "tune"]
@@ -74,7 +75,7 @@ def tune(
         ValueError: if a trial's folder holds results of another configuration, or another process is at work there.
     """
     jobs: list[Job] = []
-    dimensions = load_prior(config.prior)[0].target_size
+    dimensions = load_prior(config.prior, MetaPrior).target_size
     with folder_lock(folder):
         for method in config.methods:
             for number, settings in enumerate(trials_of(method, dimensions)):

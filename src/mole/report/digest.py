@@ -34,8 +34,8 @@ class Digest:
         has_mixture: whether its learner had several slots.
         after_switch: [2, 55] sums and counts of the one-step error at −5 to 49 steps from a switch.
         after_return: the same, at switches back to a task seen before.
-        over_run: [150 or fewer] mean one-step error over equal stretches of the run.
-        stretch: steps in each of them.
+        over_run: [150 or fewer] mean one-step error over equal segments of the run.
+        segment: steps in each of them.
         longest_visit: the longest stay under one true task, as a fraction of the run; NaN if the task is unknown.
         true_tasks: different true tasks seen, 0 if unknown.
         source: the file of the record.
@@ -49,7 +49,7 @@ class Digest:
     after_switch: np.ndarray
     after_return: np.ndarray
     over_run: np.ndarray
-    stretch: int
+    segment: int
     longest_visit: float
     true_tasks: int
     source: Path | None = field(default=None)
@@ -94,7 +94,7 @@ def digest_of(record: EpisodeRecord, source: Path | None = None) -> Digest:
         after_switch=around(record, at.tolist()),
         after_return=around(record, [int(step) for step in found.step if step in set(at.tolist())]),
         over_run=over,
-        stretch=size,
+        segment=size,
         longest_visit=float(visits.max() / len(record)) if tasks else float("nan"),
         true_tasks=tasks,
         source=source,

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 
 from mole.control.records import EpisodeRecord
 from mole.experiment.metrics import switches
-from mole.report.bands import draw_band
 from mole.report.digest import AFTER, BEFORE, around
 from mole.report.drawing import (
     BREAK,
@@ -30,6 +29,7 @@ from mole.report.drawing import (
     by_method,
     clean,
     common_switches,
+    draw_band,
     end_labels,
     log_axis,
     mark_interval,

@@ -1,21 +1,120 @@
-"""The video of a group: mole beside a baseline at the same moments, around the return of a task."""
+"""Videos: runs drawn again from their actions, two of them side by side at the same moments.
+
+A record holds no pictures: the same seed and actions give the same trajectory, so that pictures are made afterwards.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
+
 from mole.control.records import EpisodeRecord
+from mole.control.stages import load_segments
+from mole.experiment.config import Cell
 from mole.experiment.metrics import recall, switches
+from mole.experiment.worlds import make_world
 from mole.report.digest import Digest
 from mole.report.groups import Group
 from mole.report.page import video_cards
-from mole.report.replay import replay_frames
 from mole.report.video import render_webp, rendering_available, side_by_side
 
-__all__ = ["film"]
+__all__ = ["demo_video", "film", "replay_frames"]
+
+
+def replay_frames(
+    record: EpisodeRecord, actions: Path, *, steps: range, width: int = 480, height: int = 270
+) -> Iterator[np.ndarray]:
+    """Frames ``[height, width, 3]`` uint8 of the given steps of a run.
+
+    Args:
+        record: the run; its header names environment, schedule and seed.
+        actions: its actions (`mole.control.stages.save_segments`).
+        steps: which steps to show.
+        width: pixels.
+        height: pixels.
+
+    Raises:
+        ValueError: if the record names a module that is not imported, the replay does not follow the record (another
+            version of the simulator, say), or there are
+            fewer actions than steps.
+    """
+    meta = record.meta
+    module = str(meta["env"]).rpartition(":")[0]
+    if module and module not in sys.modules:
+        raise ValueError(
+            f"the record names an environment of the module {module!r:.80}, which is not imported; expected one "
+            "that is: no file may name code to run. Import it first."
+        )
+    env = make_world(
+        meta["env"],
+        schedule=meta["schedule"],
+        render_mode="rgb_array",
+        width=width,
+        height=height,
+    )
+    try:
+        commands = np.concatenate([segment.actions for segment in load_segments(actions)])
+        if len(commands) < steps.stop:
+            raise ValueError(
+                f"{actions.name} has {len(commands)} actions, expected at least {steps.stop}: show earlier steps"
+            )
+        env.reset(seed=int(meta["seed"]))
+        ended = False
+        for step in range(steps.stop):
+            if ended:
+                env.reset()
+            _, reward, terminated, truncated, _ = env.step(commands[step])
+            ended = terminated or truncated
+            if abs(float(reward) - record.reward[step]) > 1e-6 * max(1.0, abs(record.reward[step])):
+                raise ValueError(
+                    f"the replay left the record at step {step}: reward {float(reward)}, recorded "
+                    f"{record.reward[step]}. Replay with the versions in the record's header."
+                )
+            if step in steps:
+                frame = env.render()
+                assert isinstance(frame, np.ndarray)
+                yield frame
+    finally:
+        env.close()
+
+
+_DEMO = range(180, 420)
+"""Steps: two switches, both back to tasks seen before."""
+
+
+def demo_video(
+    records: Sequence[EpisodeRecord], folder: Path, methods: tuple[str, str] = ("mole", "kshot")
+) -> tuple[dict[str, Path], str]:
+    """Render two runs side by side.
+
+    Args:
+        records: runs of the demo; their actions are beside them in ``folder``.
+        folder: of the demo.
+        methods: left and right.
+
+    Returns:
+        The video by its caption and an empty reason, or no video and the reason.
+    """
+    able, reason = rendering_available()
+    if not able:
+        return {}, reason.removeprefix("no video: ")
+    runs = {record.meta["method"]: record for record in records}
+    shown = range(_DEMO.start, min(_DEMO.stop, *(len(runs[m]) for m in methods)))
+    if len(shown) < 40:
+        return {}, f"the runs are too short ({shown.stop} steps) to show a return of a task"
+    frames = []
+    for method in methods:
+        cell = Cell(method, runs[method].meta["schedule"], runs[method].meta["seed"])
+        frames.append(replay_frames(runs[method], folder / f"{cell.name}.actions.npz", steps=shown))
+    path = render_webp(side_by_side(frames[0], frames[1], methods), folder / "video.webp", fps=20)
+    caption = f"{methods[0]} beside {methods[1]}, steps {shown.start} to {shown.stop}; broken motors are red"
+    return {caption: path}, ""
+
 
 _BASELINES = ("kshot", "continuous", "supervised")
 _BEFORE, _AFTER = 40, 120  # steps shown around the moment

@@ -1,13 +1,15 @@
 """One look for figures and page: the same colour for the same method everywhere, in light and in dark.
 
-Figures are drawn with the light colours below. Inside the page every such colour becomes a CSS variable, so
-that the same inline SVG also reads on a dark page. Method colours differ in lightness too, for people with a
-colour-vision deficiency, and every line is also labelled directly.
+Figures are drawn with the light colours. Inside the page every such colour becomes a CSS variable, so that the same
+inline SVG also reads on a dark page. The colours of methods are in their records (`mole.experiment.methods`); they
+differ in lightness too, for people with a colour-vision deficiency, and every line is also labelled directly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+
+from mole.experiment.methods import BY_NAME, TABLE
 
 __all__ = [
     "GRID",
@@ -31,19 +33,15 @@ _PAGE = {
     "surface": (SURFACE, "#171d27"),
 }
 
-METHODS: dict[str, tuple[str, str]] = {
-    "oracle": ("#333d4b", "#e2e8f0"),
-    "mole": ("#0a5fb4", "#5eaeff"),
-    "mole-paper": ("#0b9aa8", "#1fb8c6"),
-    "kshot": ("#c97a06", "#f5b04a"),
-    "continuous": ("#b0307a", "#f284bd"),
-    "supervised-sgd": ("#7d4f2e", "#d9a87f"),
-    "supervised": ("#8d8a86", "#827e7a"),
+METHODS = {
+    method.name: method.colour
+    for method in sorted(TABLE, key=lambda one: one.order)
+    if method.colour is not None
 }
-"""Known methods in the order in which they are listed, with their light and dark colour."""
+"""Methods with a colour of their own, in the order in which they are listed: name → colour on light, on dark."""
 
 _SPARE = [("#5a48b0", "#a99df5"), ("#3e7b2c", "#8fcc78"), ("#b4501b", "#f2935f"), ("#2c6d8c", "#7cbcdb")]
-_DASHES = {"oracle": (1.0, 1.6), "supervised-sgd": (4.0, 1.8), "mole-paper": (7.0, 1.6)}
+"""For all other names: ablations, the simulator, and methods of other versions."""
 
 TASKS = ["#6f9fd8", "#e9a36b", "#7fc09a", "#c39bd3", "#dcc661", "#8fa9b8", "#d98b8b", "#a3b86c"]
 """Colours of tasks and slots: mid-tones that read on white and on dark, none of them a method's."""
@@ -55,20 +53,17 @@ def ordered(methods: Iterable[str]) -> list[str]:
     return [name for name in METHODS if name in names] + sorted(names - set(METHODS))
 
 
-def _pairs(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
-    others = [name for name in ordered(methods) if name not in METHODS]
-    return METHODS | {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(others)}
-
-
 def method_colours(methods: Iterable[str]) -> dict[str, str]:
     """The light colour of every method; pass all methods of a report, so that its figures agree."""
     names = list(methods)
-    return {name: _pairs(names)[name][0] for name in names}
+    others = [name for name in ordered(names) if name not in METHODS]
+    pairs = METHODS | {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(others)}
+    return {name: pairs[name][0] for name in names}
 
 
 def dashes(method: str) -> tuple[float, tuple[float, float] | None]:
     """Matplotlib line style: solid but for the few methods that a dash sets apart."""
-    return (0.0, _DASHES.get(method))
+    return (0.0, BY_NAME[method].dash if method in BY_NAME else None)
 
 
 def css_variables() -> tuple[dict[str, str], str, str]:

@@ -88,12 +88,12 @@ def _aligned(row: Row[Digest], name: str) -> tuple[np.ndarray, Band]:
 
 
 def _over_run(row: Row[Digest]) -> tuple[np.ndarray, Band]:
-    """Over the steps that all runs reach, in the shortest one's stretches."""
+    """Over the steps that all runs reach, in the shortest one's segments."""
     shortest = min(row.runs, key=len)
-    at = (np.arange(len(shortest.over_run)) + 0.5) * shortest.stretch
+    at = (np.arange(len(shortest.over_run)) + 0.5) * shortest.segment
     finite = [np.where(np.isfinite(run.over_run), run.over_run, np.nan) for run in row.runs]
     curves = [
-        curve[np.minimum((at / run.stretch).astype(int), len(curve) - 1)]
+        curve[np.minimum((at / run.segment).astype(int), len(curve) - 1)]
         for run, curve in zip(row.runs, finite, strict=True)
     ]
     return at, curve_band(np.array(curves), rng=np.random.default_rng(0))
