@@ -43,6 +43,12 @@ def log(value):
     return math.log(value) if value > 0 else -math.inf
 
 
+def log_normalised(log_weights):
+    """Logarithms of `normalised`, also of those that are zero in float64: e^-745 is, and one bad pair gives e^-800."""
+    most = max(log_weights)
+    return np.array(log_weights) - most - math.log(sum(math.exp(w - most) for w in log_weights))
+
+
 class PaperMixture:
     """One EM iteration per pair, once 2k pairs have been seen."""
 
@@ -50,7 +56,7 @@ class PaperMixture:
         self.theta, self.rate, self.k, self.scored = theta, rate, k, scored
         self.tau, self.alpha, self.restart, self.capacity, self.scale = tau, alpha, restart, capacity, scale
         self.tasks, self.P = [theta], np.array([1.0])
-        self.n, self.m = [0.0], 0
+        self.log_n, self.m = [-math.inf], 0
         self.pairs = []
         self.spawned = self.refused = False
 
@@ -67,28 +73,28 @@ class PaperMixture:
         scored = self.pairs[-self.scored :]
 
         if self.restart is not None and self.m >= self.restart:
-            self.n, self.m = [0.0] * len(self.tasks), 0
+            self.log_n, self.m = [-math.inf] * len(self.tasks), 0
         if self.m == 0:
-            prior, prior_new = [1.0] * len(self.tasks), 1.0 if self.alpha > 0 else 0.0
+            log_prior, log_prior_new = [0.0] * len(self.tasks), 0.0 if self.alpha > 0 else -math.inf
         else:
-            prior = [n / (self.m + self.alpha) for n in self.n]
-            prior_new = self.alpha / (self.m + self.alpha)
+            total = math.log(self.m + self.alpha)
+            log_prior, log_prior_new = [n - total for n in self.log_n], log(self.alpha) - total
 
-        joint = [-t.loss(scored) / self.tau + log(p) for t, p in zip(self.tasks, prior, strict=True)]
+        joint = [-t.loss(scored) / self.tau + p for t, p in zip(self.tasks, log_prior, strict=True)]
         candidate = self.theta.step(old, self.rate)
-        joint_new = -candidate.loss(scored) / self.tau + log(prior_new)
+        joint_new = -candidate.loss(scored) / self.tau + log_prior_new
         wins = joint_new > max(joint)
         self.refused = wins and len(self.tasks) == self.capacity
         self.spawned = wins and not self.refused
         if self.spawned:
             self.tasks = [*self.tasks, candidate]
-            self.n = [*self.n, 0.0]
+            self.log_n = [*self.log_n, -math.inf]
             joint = [*joint, joint_new]
         self.P = normalised(joint)
         self.tasks = [
             t.step(new, self.scale * self.rate * p) for t, p in zip(self.tasks, self.P, strict=True)
         ]
-        self.n = [n + p for n, p in zip(self.n, self.P, strict=True)]
+        self.log_n = list(np.logaddexp(self.log_n, log_normalised(joint)))
         self.m += 1
 
 

@@ -128,7 +128,7 @@ def test_a_full_mixture_merges_twins_keeps_the_others_and_evicts_where_none_are_
     np.testing.assert_allclose(state.models.weight[0], 0.5 * (SLOPES[0] + SLOPES[1]), atol=0.3)
     np.testing.assert_allclose(state.models.weight[2], SLOPES[2], atol=1.0)
     different = mixture_of(-SLOPES[0], SLOPES[0], SLOPES[2])
-    kept, _, slot = make_room(PRIOR, different, different.counts, jnp.asarray(True), merging=True)
+    kept, _, slot = make_room(PRIOR, different, different.log_counts, jnp.asarray(True), merging=True)
     assert int(slot) == 0 and bits(kept) == bits(different)
 
 

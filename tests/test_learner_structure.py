@@ -24,8 +24,8 @@ def test_a_mixture_wants_a_prior():
         Mixture(3)  # type: ignore[arg-type]
 
 
-SETTINGS = ("window", "likelihood_window", "score", "task_prior", "refresh", "hard", "own_memory", "candidate_window",
-            "held_out", "max_tasks", "when_full", "predict_with", "reach")  # fmt: skip
+SETTINGS = ("window", "likelihood_window", "score", "task_prior", "refresh", "assignment", "memory", "candidate_window",
+            "judge", "max_tasks", "at_capacity", "predict_with", "reach")  # fmt: skip
 NUMBERS = ("temperature", "stay", "alpha", "margin", "step_scale")
 
 
@@ -39,14 +39,14 @@ def numbers_of(mixture):
 
 def test_the_pointwise_rule_by_default():
     mixture = Mixture(PRIOR)
-    assert settings_of(mixture) == (K, 1, "log_prob", "sticky", None, True, True, 8, True, 5, "evict",
+    assert settings_of(mixture) == (K, 1, "log_prob", "sticky", None, "hard", "own", 8, "held_out", 5, "evict",
                                     "most_probable", REACH)  # fmt: skip
     assert numbers_of(mixture) == (1.0, 0.99, 1.0, 5.0 + 2.0 * DY, 0.1)
 
 
 def test_the_papers_rule_with_the_authors_values():
     mixture = Mixture.paper(PRIOR)
-    assert settings_of(mixture) == (K, K, "loss", "crp", 20, False, False, None, True, 5, "refuse",
+    assert settings_of(mixture) == (K, K, "loss", "crp", 20, "soft", "shared", None, "held_out", 5, "refuse",
                                     "most_probable", REACH)  # fmt: skip
     assert numbers_of(mixture) == (0.02, 0.99, 1.0, 0.0, 1.0)
 
@@ -54,7 +54,7 @@ def test_the_papers_rule_with_the_authors_values():
 def test_what_is_given_counts():
     given = Mixture(PRIOR, window=7, margin=3.0, assignment="soft", memory="shared", judge="fitted")
     assert (given.window, float(given.margin)) == (7, 3.0)
-    assert not (given.hard or given.own_memory or given.held_out)
+    assert (given.assignment, given.memory, given.judge) == ("soft", "shared", "fitted")
     assert Mixture.paper(PRIOR, window=7).likelihood_window == 7
     assert Mixture.paper(PRIOR, likelihood_window=2).likelihood_window == 2
     with pytest.raises(ValueError, match="likelihood_window"):
@@ -72,7 +72,7 @@ def test_as_many_pairs_are_kept_as_a_step_needs(window, candidate, recent):
 def test_what_is_told_of_a_step():
     mixture = Mixture(PRIOR)
     state = mixture.init()
-    told = mixture.report(state, eqx.tree_at(lambda s: s.task, state, jnp.int32(3)))
+    told = mixture.report(eqx.tree_at(lambda s: s.task, state, jnp.int32(3)))
     assert set(told) == {"responsibilities", "task", "n_tasks", "spawned", "at_capacity", "fault"}
     assert told["task"] == 3
 

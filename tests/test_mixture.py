@@ -322,7 +322,7 @@ def test_without_a_prior_over_tasks_is_the_crp_that_restarts_at_every_step():
 
 
 def test_a_new_task_is_judged_on_held_out_pairs_or_by_choice_on_those_it_was_fitted_to():
-    recent = Pairs.empty(PRIOR, 2 * K)
+    recent = Pairs.empty(DX, DY, 2 * K)
     for t in range(2 * K):
         recent = recent.push(jnp.full(DX, float(t)), jnp.full(DY, float(t)))
     for held_out, ours, papers in ((True, [2, 4, 6], [0, 1, 2, 3]), (False, [3, 5, 7], [4, 5, 6, 7])):

@@ -12,10 +12,12 @@ from helpers import tiny_prior
 from mole.learning.likelihoods import Categorical
 from mole.learning.prior import MetaPrior
 from mole.online import Continuous, KShot, Mixture, Oracle, Static
+from mole.readout import ReadoutMixture, ReadoutPrior
 
 DX, DY, K = 3, 2, 4
 PRIOR = tiny_prior(jax.random.key(0), DX, DY, window=K, rate="rank1", normalised=True, residual_scale=0.1)
 CLASSES = tiny_prior(jax.random.key(1), DX, DY, window=K, likelihood=Categorical())
+READOUTS = ReadoutPrior.untrained(width=4, x_norm=PRIOR.x_norm, y_norm=PRIOR.y_norm, key=jax.random.key(2))
 SMALL = {"candidate_window": 4, "margin": 1.0, "max_tasks": 3}
 LEARNERS = {
     "mole": Mixture(PRIOR, **SMALL),
@@ -29,6 +31,10 @@ LEARNERS = {
     "continuous": Continuous(PRIOR),
     "static": Static(PRIOR),
     "oracle": Oracle(PRIOR, 3),
+    "readout": ReadoutMixture(READOUTS, max_tasks=3, candidates=3, switch_every=12.0, found_after=3.0),
+    "readout, merge": ReadoutMixture(
+        READOUTS, max_tasks=2, candidates=2, at_capacity="merge", found_after=3.0
+    ),
 }
 every_learner = pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
 
@@ -167,16 +173,27 @@ def test_predict_before_you_learn(learner):
 
 @every_learner
 def test_infos_are_probabilities_and_slots_in_use(learner):
-    _, infos = run(learner, *stream(learner, 40))
-    assert any(info.spawned for info in infos) == isinstance(
-        learner, Mixture
-    )  # so that the table tests new tasks
+    states, infos = run(learner, *stream(learner, 40))
+    discovers = isinstance(learner, Mixture | ReadoutMixture)
+    assert any(info.spawned for info in infos) == discovers  # so that the table tests new tasks
     n_before = 1
-    for info in infos:
-        p = np.asarray(info.responsibilities)
+    for state, info in zip(states[1:], infos, strict=True):
+        p, numbers = np.asarray(info.responsibilities), np.asarray(learner.task_numbers(state))
         assert np.all(p >= 0) and p.sum() == pytest.approx(1.0, abs=1e-6)
+        assert same(learner.responsibilities(state), info.responsibilities)
+        known = numbers[numbers >= 0].tolist()
+        assert (
+            len(set(known)) == len(known)
+            and len(known) in (info.n_tasks, info.n_tasks - 1)
+            and info.n_tasks >= 1
+        )
+        if isinstance(learner, ReadoutMixture):  # a candidate that leads has the number that it would get
+            assert info.task in (*known, state.next_task)
+            n_before = int(info.n_tasks)
+            continue
         assert 0 <= info.task < info.n_tasks <= len(p)
-        assert not p[int(info.n_tasks) :].any()
+        assert int(info.task) in known and not p[numbers < 0].any()
+        assert same(learner.model_in(state, int(info.task)), learner.model(state))
         if not isinstance(learner, Oracle):
             assert info.n_tasks == n_before + (info.spawned and not info.at_capacity)
         n_before = int(info.n_tasks)
@@ -214,16 +231,18 @@ def test_wrong_shapes_are_refused(learner):
 @every_learner
 def test_before_enough_pairs_every_learner_predicts_with_the_prior(learner):
     """The paper waits for 2k pairs, k-shot and continuous for their window; our rule and the oracle start at once."""
-    at_once = (isinstance(learner, Mixture) and learner.own_memory) or isinstance(learner, Oracle)
+    own = isinstance(learner, Mixture) and learner.memory == "own"
+    at_once = own or isinstance(learner, Oracle | ReadoutMixture)
     waits = 0 if at_once else 2 * K if isinstance(learner, Mixture) else getattr(learner, "window", 10**9)
     x, y = stream(learner, 3 * K)
     states, infos = run(learner, x, y)
-    theta = eqx.filter(learner.prior.model, eqx.is_array)
+    theta = eqx.filter(learner.model(learner.init()), eqx.is_array)
     for seen, state in enumerate(states):
         unchanged = same(eqx.filter(learner.model(state), eqx.is_array), theta)
         assert unchanged == (seen < max(waits, 1)), f"after {seen} pairs"
-    for info in infos[: K - 1]:
-        assert info.n_tasks == 1 or learner.own_memory
+    if not isinstance(learner, ReadoutMixture):
+        assert same(theta, eqx.filter(learner.prior.model, eqx.is_array))
+        assert all(info.n_tasks == 1 or own for info in infos[: K - 1])
 
 
 def test_the_model_may_be_any_module():

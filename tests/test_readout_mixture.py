@@ -303,10 +303,10 @@ WRONG = [
     ({"candidates": 2}, r"candidates=2; expected a whole number from 3 on"),
     ({"alpha": 0.0}, r"alpha=0\.0; expected a number above 0"),
     ({"found_after": -1.0}, r"found_after=-1\.0; expected a number above 0"),
-    ({"switch_every": 1.0}, r"switch_every=1\.0; expected more than 1 pair"),
-    ({"drift_memory": 0.5}, r"drift_memory=0\.5; expected more than 1 pair"),
-    ({"drift": ()}, r"drift=\(\); expected one or more shares"),
-    ({"drift": (0.1, 1.0)}, r"drift=\(0\.1, 1\.0\); expected one or more shares from 0 to below 1"),
+    ({"switch_every": 1.0}, r"switch_every=1\.0; expected a number above 1"),
+    ({"drift_memory": 0.5}, r"drift_memory=0\.5; expected a number above 1"),
+    ({"drift": ()}, r"drift=\(\); expected one or more numbers. They are shares"),
+    ({"drift": (0.1, 1.0)}, r"drift=1\.0; expected a number of at least 0 and below 1"),
     ({"alpha": float("nan")}, r"alpha=nan"),
 ]
 
