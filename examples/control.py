@@ -10,11 +10,10 @@ from mole.envs import spec_for
 from mole.experiment.metrics import summarise
 from mole.experiment.worlds import KnownTask
 from mole.planning import CEM
-from mole.priors.shipped import shipped_priors
 
 ENV, SCHEDULE, STEPS = "mole/HalfCheetahMotors-v0", "alternate:A,B:100", 1000
 env = gymnasium.make(ENV, schedule=SCHEDULE, episode_steps=None)
-prior, _ = load_prior(shipped_priors(ENV)[0])
+prior = load_prior(ENV)
 agent = Agent(Mixture(prior), CEM(env.action_space.low, env.action_space.high), spec_for(env))
 meta = {"env": ENV, "method": "mole", "schedule": SCHEDULE, "seed": 0, "step_seconds": 0.05}
 # `truth` is for the record alone: the agent never sees the task.

@@ -17,7 +17,6 @@ from mole.envs.wrappers.ns_gym import PlainNSGym
 from mole.experiment.metrics import summarise
 from mole.experiment.worlds import KnownTask
 from mole.planning import CEM
-from mole.priors.shipped import shipped_priors
 
 STEPS = 1000
 # The same body, observations and reward as ours; what changes is NS-Gym's: the torso's mass, every 100 steps.
@@ -30,7 +29,7 @@ cheetah = gymnasium.make(
 heavy = CyclicUpdate(PeriodicScheduler(100), [6.25, 25.0])
 env = PlainNSGym(MujocoWrapper(cheetah, {"torso_mass": heavy}))
 
-prior, _ = load_prior(shipped_priors(ENV_ID)[0])
+prior = load_prior(ENV_ID)
 agent = Agent(Mixture(prior), CEM(env.action_space.low, env.action_space.high), DYNAMICS)
 meta = {"env": "HalfCheetah-v5", "method": "mole", "schedule": "ns_gym", "seed": 0, "step_seconds": 0.05}
 episode = run_episode(env, agent, steps=STEPS, seed=0, key=jax.random.key(0), meta=meta, truth=KnownTask(env))

@@ -24,7 +24,7 @@ save_prior("prior.mole", prior, {"made by": "examples/train_own.py"})
 
 parts = [record(100, phase) for phase in (0.0, 2.0, 0.0, 2.0, 0.0)]
 x, y = (jnp.asarray(np.concatenate(field), jnp.float32) for field in zip(*parts, strict=True))
-learner = Mixture(load_prior("prior.mole")[0])
+learner = Mixture(load_prior("prior.mole"))
 _, info = jax.jit(
     lambda: jax.lax.scan(lambda state, pair: learner.update(state, *pair), learner.init(), (x, y))
 )()

@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole import MLP, MetaPrior, Normalizer, ScalarRate
-from mole.control.episode import Stretch
+from mole.control.episode import Segment
 from mole.control.records import Recorder
-from mole.control.stages import save_stretches
-from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor, StreamPrior, save_stream_prior
+from mole.control.stages import save_segments
+from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor
 from mole.files.checkpoint import save
 from mole.pipeline.run_file import SavedRun, save_run
 from mole.pipeline.runner import StreamRun, StreamSettings
 from mole.pipeline.sources import Row
-from mole.priors.file import save_prior, save_readout_prior
+from mole.priors import StreamPrior, save_prior
 from mole.readout import ReadoutPrior
 from mole.rows.encoding import RowEncoder
 
@@ -102,12 +102,12 @@ def _run(path: Path) -> None:
     save_run(path, SavedRun(run, {"line": 4, "bytes": 30, "checksum": 1}, None, 0))
 
 
-def _stretches(path: Path) -> None:
+def _segments(path: Path) -> None:
     rng = np.random.default_rng(0)
     made = [
-        Stretch(rng.normal(size=(n + 1, 3)).astype(np.float32), np.zeros((n, 2), np.float32)) for n in (3, 4)
+        Segment(rng.normal(size=(n + 1, 3)).astype(np.float32), np.zeros((n, 2), np.float32)) for n in (3, 4)
     ]
-    save_stretches(path, made)
+    save_segments(path, made)
 
 
 _MAKERS: dict[str, Any] = {
@@ -115,13 +115,13 @@ _MAKERS: dict[str, Any] = {
     "checkpoint": lambda p: save(p, like_of_checkpoint(), kind="tree", config={"a": [1, "x"]}),
     "estimator-young": lambda p: _taught(OnlineRegressor(width=4)).save(p),
     "record": lambda p: _record().save(p),
-    "stretches": _stretches,
+    "stretches": _segments,
     "csv": lambda p: p.write_bytes(_CSV),
     "jsonl": lambda p: p.write_bytes(_JSONL),
     "claim": lambda p: p.write_text(json.dumps({"env": "x", "steps": 3})),
     "prior": lambda p: save_prior(p, _meta_prior(), {"command": "x"}),
-    "readout-prior": lambda p: save_readout_prior(p, _readout(), {"command": "x"}),
-    "stream-prior": lambda p: save_stream_prior(p, _stream_prior(), {"command": "x"}),
+    "readout-prior": lambda p: save_prior(p, _readout(), {"command": "x"}),
+    "stream-prior": lambda p: save_prior(p, _stream_prior(), {"command": "x"}),
     "regressor": lambda p: _taught(OnlineRegressor(_stream_prior(), mixture=_FEW)).save(p),
     "classifier": lambda p: _taught(OnlineClassifier(width=4), labels=True).save(p),
     "fleet": lambda p: Fleet(_readout(), 3, mixture=_FEW).save(p),

@@ -12,12 +12,12 @@ import numpy as np
 from fuzz.mutations import Mutator, mutate_archive, mutate_bytes, mutate_checkpoint, mutate_text
 from fuzz.seeds import SETTINGS, like_of_checkpoint
 from mole.control.records import EpisodeRecord
-from mole.control.stages import claim_folder, load_stretches
-from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor, load_stream_prior
+from mole.control.stages import claim_folder, load_segments
+from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor
 from mole.files.checkpoint import CheckpointError, load, read_header
 from mole.pipeline.run_file import load_run
 from mole.pipeline.sources import SourceError, open_source
-from mole.priors.file import load_prior, load_readout_prior
+from mole.priors.file import load_prior
 from mole.report.digest import digest_of
 from mole.rows.checks import RowChecks
 
@@ -64,14 +64,14 @@ TARGETS: dict[str, Target] = {
     ),
     "estimator-young": Target(OnlineRegressor.load, mutate_checkpoint, ".mole", 0.03),
     "record": Target(lambda p: digest_of(EpisodeRecord.load(p)), mutate_archive, ".npz", 0.08, (ValueError,)),
-    "stretches": Target(load_stretches, mutate_archive, ".npz", 0.08, (ValueError,)),
+    "stretches": Target(load_segments, mutate_archive, ".npz", 0.08, (ValueError,)),
     "csv": Target(_rows, mutate_text, ".csv", 0.18, (SourceError,)),
     "jsonl": Target(_rows, mutate_text, ".jsonl", 0.18, (SourceError,)),
     "claim": Target(_claim, mutate_text, ".json", 0.08, (ValueError,)),
     # these build the structure of a learner before they read arrays
     "prior": Target(load_prior, mutate_checkpoint, ".mole", 0.0005),
-    "readout-prior": Target(load_readout_prior, mutate_checkpoint, ".mole", 0.0005),
-    "stream-prior": Target(load_stream_prior, mutate_checkpoint, ".mole", 0.0005),
+    "readout-prior": Target(load_prior, mutate_checkpoint, ".mole", 0.0005),
+    "stream-prior": Target(load_prior, mutate_checkpoint, ".mole", 0.0005),
     "regressor": Target(OnlineRegressor.load, mutate_checkpoint, ".mole", 0.0005),
     "classifier": Target(OnlineClassifier.load, mutate_checkpoint, ".mole", 0.0005),
     "fleet": Target(Fleet.load, mutate_checkpoint, ".mole", 0.0005),

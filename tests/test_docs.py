@@ -26,6 +26,7 @@ from mole.experiment.learners import Priors, learner_for
 from mole.experiment.methods import METHODS
 from mole.meta.tasks import as_groups
 from mole.priors.file import PriorHeader
+from mole.priors.shipped import shipped_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
@@ -66,7 +67,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_prior("prior.mole", prior, {"made by": "a test"})
     for place in ("mole.meta_train", "mole.control.training.meta_train"):
         monkeypatch.setattr(place, untrained)
-    monkeypatch.setattr("mole.control.twin.supervised_train", untrained)
+    monkeypatch.setattr("mole.control.jobs.supervised_train", untrained)
     return tmp_path
 
 
@@ -111,8 +112,9 @@ EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name
 def test_an_example_runs(
     path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    priors = (workplace / "prior.mole",) * 2
-    monkeypatch.setattr("mole.priors.shipped.shipped_priors", lambda env_id: priors)
+    monkeypatch.setattr(
+        "mole.priors.file.shipped_file", lambda name: shipped_file(name) and workplace / "prior.mole"
+    )
     code = path.read_text()
     for old, new in SHORTER[path.name].items():
         assert old in code, f"{path.name} no longer has {old!r}: shorten it in another way"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,8 +16,11 @@ from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError, read_header
 from mole.learning.inner import InnerRate
 from mole.learning.likelihoods import Categorical, Gaussian
-from mole.learning.models import MLP
-from mole.priors.file import load_prior, save_prior
+from mole.learning.models import MLP, Normalizer
+from mole.learning.prior import MetaPrior
+from mole.priors.file import describe_prior, load_prior, parse_header, read_provenance, save_prior
+from mole.priors.stream import StreamPrior
+from mole.readout import ReadoutPrior
 
 KEY = jax.random.key(0)
 LIKELIHOODS = {
@@ -37,15 +42,16 @@ def uneven_prior(kind="rank1", likelihood=LIKELIHOODS["gaussian"], **options):
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_round_trip_keeps_every_bit(tmp_path, kind, name):
     prior = uneven_prior(kind, LIKELIHOODS[name])
-    header = save_prior(tmp_path / "prior", prior, PROVENANCE)
-    loaded, read = load_prior(tmp_path / "prior")
+    save_prior(tmp_path / "prior", prior, PROVENANCE)
+    loaded, header = load_prior(tmp_path / "prior"), describe_prior(prior, PROVENANCE)
+    read = parse_header(read_header(tmp_path / "prior").config, "prior")
     assert bits(loaded) == bits(prior)
     assert jax.tree.structure(loaded) == jax.tree.structure(prior)
     assert (
         (header.rate, header.likelihood, header.window) == (kind, name, 5) == (read.rate, read.likelihood, 5)
     )
     assert read == header
-    assert read.provenance == PROVENANCE
+    assert read.provenance == PROVENANCE == read_provenance(tmp_path / "prior")
     x = jnp.array([0.3, -0.5, 1.0])
     for one, other in zip(prior.predict(prior.model, x), loaded.predict(loaded.model, x), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -57,8 +63,8 @@ def test_depth_and_activation_come_back(tmp_path, name):
     prior = uneven_prior()
     model = MLP(3, 2, width=4, depth=3, activation=activation, key=KEY)
     prior = eqx.tree_at(lambda p: (p.model, p.inner_rate), prior, (model, uneven_rate("layer", model, KEY)))
-    header = save_prior(tmp_path / "prior", prior, {})
-    loaded, _ = load_prior(tmp_path / "prior")
+    save_prior(tmp_path / "prior", prior, {})
+    loaded, header = load_prior(tmp_path / "prior"), describe_prior(prior, {})
     assert (header.activation, header.width, header.depth) == (name, 4, 3)
     assert loaded.model.activation is activation
     assert bits(loaded) == bits(prior)
@@ -126,6 +132,58 @@ def test_a_file_that_is_no_prior_is_refused(tmp_path):
         load_prior(tmp_path / "missing")
 
 
+def test_one_door_reads_every_kind_and_insists_on_one_if_asked(tmp_path):
+    norm = Normalizer.identity(3)
+    readout = ReadoutPrior.untrained(width=4, depth=1, x_norm=norm, y_norm=norm, key=KEY)
+    stream = StreamPrior(readout)
+    for prior, others in (
+        (uneven_prior(), (ReadoutPrior, StreamPrior)),
+        (readout, (MetaPrior, StreamPrior)),
+        (stream, (MetaPrior, ReadoutPrior)),
+    ):
+        path = tmp_path / type(prior).__name__
+        save_prior(path, prior, PROVENANCE)
+        for loaded in (load_prior(path), load_prior(str(path)), load_prior(path, type(prior))):
+            assert type(loaded) is type(prior)
+            assert bits(getattr(loaded, "prior", loaded)) == bits(getattr(prior, "prior", prior))
+        assert read_provenance(path) == PROVENANCE
+        for other in others:
+            kind = {MetaPrior: "prior", ReadoutPrior: "readout-prior", StreamPrior: "stream-prior"}[other]
+            command = "train" if other is MetaPrior else "fit-prior"
+            with pytest.raises(
+                CheckpointError, match=rf"holds a '\S+', expected a '{kind}'; `mole {command}` writes one"
+            ):
+                load_prior(path, other)
+    with pytest.raises(ValueError, match="load_prior got expected='dict'; expected one of 'MetaPrior'"):
+        load_prior(path, dict)
+    with pytest.raises(TypeError, match=r"save_prior got prior=3 \(int\); expected mole\.MetaPrior or "):
+        save_prior(tmp_path / "no", 3, {})
+
+
+def test_a_prior_is_the_pair_that_version_0_1_gave_with_a_warning(tmp_path):
+    path = tmp_path / "prior"
+    save_prior(path, uneven_prior(), PROVENANCE)
+    with pytest.warns(DeprecationWarning, match="load_prior returns the prior alone now"):
+        prior, header = load_prior(path)
+    assert (header.width, header.provenance) == (uneven_prior().model.layers[0].weight.shape[1], PROVENANCE)
+    for index, part in ((0, prior), (1, header)):
+        with pytest.warns(DeprecationWarning, match=r"Write prior = load_prior\(path\)"):
+            got = load_prior(path)[index]
+        assert got == part if index else bits(got) == bits(part)
+
+
+def test_the_pair_is_in_nobodys_way(tmp_path):
+    save_prior(tmp_path / "prior", uneven_prior(), PROVENANCE)
+    loaded, made = load_prior(tmp_path / "prior"), uneven_prior()
+    assert jax.tree.structure(loaded) == jax.tree.structure(made)
+    assert not isinstance(loaded, Iterable)
+    assert repr(loaded) == repr(made)
+    assert bits(jax.jit(lambda prior: prior)(loaded)) == bits(made)
+    for other in (made, jax.tree.map(jnp.asarray, loaded)):
+        with pytest.raises(TypeError, match=r"a MetaPrior has no items; its model is `prior\.model`"):
+            other[0]
+
+
 class OwnRate(InnerRate):
     def factors(self, model):
         return [(jnp.ones(()), jnp.ones(()))] * len(jax.tree.leaves(model))
@@ -141,7 +199,7 @@ class OwnGaussian(Gaussian):
         (
             lambda p: p.model,
             eqx.nn.MLP(3, 2, 4, 1, key=KEY),
-            r"model equinox\.nn\S*\.MLP; expected one of mole\.learning\.models\.MLP",
+            r"model equinox\.nn\S*\.MLP; expected one of mole\.MLP",
         ),
         (
             lambda p: p.model,

@@ -19,7 +19,7 @@ from mole.files.checkpoint import CheckpointError
 from mole.files.generations import Periodic, RecoveryWarning
 from mole.learning.models import Normalizer
 from mole.meta.resume import TrainingFile
-from mole.priors.file import load_readout_prior, save_prior, save_readout_prior
+from mole.priors.file import load_prior, read_provenance, save_prior
 from mole.readout import (
     ReadoutConfig,
     ReadoutMixture,
@@ -208,8 +208,8 @@ def test_settings_out_of_range_are_refused(settings, message) -> None:
 def test_a_prior_comes_back_from_its_file_bit_for_bit(tmp_path) -> None:
     path = tmp_path / "prior.mole"
     prior, provenance = few(), {"rows": 120, "by": "a test"}
-    save_readout_prior(path, prior, provenance)
-    loaded, told = load_readout_prior(path)
+    save_prior(path, prior, provenance)
+    loaded, told = load_prior(path), read_provenance(path)
     assert bits(loaded) == bits(prior) and told == provenance
     assert jax.tree.structure(loaded) == jax.tree.structure(prior)
     x = jnp.asarray([0.3])
@@ -219,11 +219,11 @@ def test_a_prior_comes_back_from_its_file_bit_for_bit(tmp_path) -> None:
 def test_damaged_and_foreign_files_are_refused(tmp_path) -> None:
     path = tmp_path / "prior.mole"
     with pytest.raises(FileNotFoundError, match=r"prior\.mole"):
-        load_readout_prior(path)
+        load_prior(path, ReadoutPrior)
     save_prior(path, tiny_prior(jax.random.key(0)), {})
     with pytest.raises(CheckpointError, match=r"holds a 'prior', expected a 'readout-prior'"):
-        load_readout_prior(path)
-    save_readout_prior(path, few(), {})
+        load_prior(path, ReadoutPrior)
+    save_prior(path, few(), {})
     whole = path.read_bytes()
     for damaged, message in (
         (whole[:-10], "truncated"),
@@ -233,7 +233,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path) -> None:
     ):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=message):
-            load_readout_prior(path)
+            load_prior(path, ReadoutPrior)
 
 
 def test_a_header_that_asks_for_too_much_is_refused(tmp_path) -> None:
@@ -250,7 +250,7 @@ def test_a_header_that_asks_for_too_much_is_refused(tmp_path) -> None:
     ):
         checkpoint.save(path, prior, kind="readout-prior", config={"sizes": changed, "provenance": {}})
         with pytest.raises(CheckpointError, match=message):
-            load_readout_prior(path)
+            load_prior(path, ReadoutPrior)
     checkpoint.save(path, prior, kind="readout-prior", config={"sizes": sizes})
     with pytest.raises(CheckpointError, match="no sizes or provenance"):
-        load_readout_prior(path)
+        load_prior(path, ReadoutPrior)

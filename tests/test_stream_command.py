@@ -20,14 +20,15 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from mole import estimators
+from mole import estimators, priors
 from mole.cli import main
 from mole.commands.stream_view import StreamView, task_colour
+from mole.estimators.step import shares_of
 from mole.files import checkpoint
 from mole.pipeline.digest import BINS, RunDigest
 from mole.pipeline.predictions import CLASSIFICATION, REGRESSION
 from mole.pipeline.run_file import SavedRun, load_run, save_run
-from mole.pipeline.runner import Outcome, StreamRun, StreamSettings, guess_task, probabilities_of
+from mole.pipeline.runner import Outcome, StreamRun, StreamSettings, guess_kind
 from mole.pipeline.sources import Row
 from mole.rows.checks import RowChecks
 from stream_fakes import FakeClassifier, FakeRegressor
@@ -150,7 +151,7 @@ def test_numbers_can_be_labels_if_one_says_so(mole: Mole) -> None:
     ],
 )
 def test_the_first_target_decides(value: Any, task: str | None) -> None:
-    assert guess_task(value) == task
+    assert guess_kind(value) == task
 
 
 # --- bad rows
@@ -513,17 +514,10 @@ def test_what_was_only_suspected_is_no_regime() -> None:
 
 
 def test_probabilities_are_those_of_task_numbers() -> None:
-    class Slots(FakeRegressor):
-        tasks_ = np.array([3, -1, 0, -1])  # pyright: ignore
-        responsibilities_ = np.array([0.5, 0.25, 0.125, 0.125])  # pyright: ignore
-
-    model = Slots()
-    model.state["task"] = 3
-    assert probabilities_of(model) == {3: 0.5, 0: 0.125, -1: 0.375}
-    model.state["task"] = 4  # suspected: the next number
-    assert probabilities_of(model) == {3: 0.5, 0: 0.125, 4: 0.375}
-    model.responsibilities_ = np.array([np.nan] * 4)  # pyright: ignore
-    assert probabilities_of(model) == {}
+    shares, tasks = [0.5, 0.25, 0.125, 0.125], [3, -1, 0, -1]
+    assert shares_of(shares, tasks, 3) == {3: 0.5, 0: 0.125, -1: 0.375}
+    assert shares_of(shares, tasks, 4) == {3: 0.5, 0: 0.125, 4: 0.375}  # suspected: the next number
+    assert shares_of([np.nan] * 4, tasks, 3) == {}
 
 
 def test_the_band_has_the_colours_of_the_tasks() -> None:
@@ -552,8 +546,8 @@ def test_fit_prior_reads_every_file_as_one_trajectory(mole: Mole, monkeypatch: p
     def save_prior(path: Path, prior: Any, provenance: dict[str, Any]) -> None:
         path.write_text(json.dumps([prior, provenance]))
 
-    monkeypatch.setattr(estimators, "fit_prior", fit_prior)
-    monkeypatch.setattr(estimators, "save_stream_prior", save_prior)
+    monkeypatch.setattr(priors, "fit_prior", fit_prior)
+    monkeypatch.setattr(priors, "save_prior", save_prior)
     args = (
         "fit-prior",
         "one.csv",
@@ -593,11 +587,9 @@ def test_fit_prior_makes_labels_one_hot_in_the_order_of_their_appearance(
     Path("two.csv").write_text("a,y\n1,7\n2,u\n")
     got: list[Any] = []
     monkeypatch.setattr(
-        estimators, "fit_prior", lambda trajectories, **settings: got.extend([trajectories, settings])
+        priors, "fit_prior", lambda trajectories, **settings: got.extend([trajectories, settings])
     )
-    monkeypatch.setattr(
-        estimators, "save_stream_prior", lambda path, prior, provenance: got.append(provenance)
-    )
+    monkeypatch.setattr(priors, "save_prior", lambda path, prior, provenance: got.append(provenance))
     assert mole("fit-prior", "one.csv", "two.csv", "--target", "y")[0] == 0
     (first, second), settings, provenance = got
     assert (settings["kind"], settings["labels"]) == ("classification", ["u", "v", 7])

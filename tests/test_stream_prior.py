@@ -11,10 +11,10 @@ import pytest
 
 from helpers import bits, linear_tasks, tiny_prior
 from mole._types import Trajectory
-from mole.estimators import OnlineRegressor, StreamPrior, fit_prior, load_stream_prior, save_stream_prior
+from mole.estimators import OnlineRegressor, StreamPrior, fit_prior
 from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
-from mole.priors.file import save_prior
+from mole.priors.file import load_prior, read_provenance, save_prior
 from mole.readout import ReadoutConfig
 from mole.rows.encoding import RowEncoder, Schema
 
@@ -100,7 +100,7 @@ def test_bad_histories_are_refused() -> None:
         (
             [Trajectory(whole[0].x[:3], whole[0].y[:3])],
             {},
-            "stretches of at most 3 pairs; expected at least 4",
+            "segments of at most 3 pairs; expected at least 4",
         ),
         (whole, {"labels": ("a",)}, "got 1 labels for regression with 1 targets"),
         (one_hot(3), {"kind": "classification"}, "got 0 labels for classification with 3 targets"),
@@ -119,8 +119,8 @@ def test_a_prior_comes_back_from_its_file_bit_for_bit(prior: StreamPrior, tmp_pa
     path = tmp_path / "prior.mole"
     classes = fit_prior(one_hot(3), kind="classification", labels=("x", 7, True), width=4, config=FEW)
     for one in (prior, classes):
-        save_stream_prior(path, one, {"files": ["a.csv"], "rows": 72})
-        loaded, provenance = load_stream_prior(path)
+        save_prior(path, one, {"files": ["a.csv"], "rows": 72})
+        loaded, provenance = load_prior(path), read_provenance(path)
         assert provenance == {"files": ["a.csv"], "rows": 72}
         assert bits(loaded.prior) == bits(one.prior)
         assert (loaded.kind, loaded.schema, loaded.labels) == (one.kind, one.schema, one.labels)
@@ -130,23 +130,23 @@ def test_a_prior_comes_back_from_its_file_bit_for_bit(prior: StreamPrior, tmp_pa
 def test_damaged_and_foreign_files_are_refused(prior: StreamPrior, tmp_path: Path) -> None:
     path = tmp_path / "prior.mole"
     with pytest.raises(FileNotFoundError):
-        load_stream_prior(path)
+        load_prior(path, StreamPrior)
     save_prior(path, tiny_prior(jax.random.key(0)), {})
     with pytest.raises(
         CheckpointError, match=r"holds a 'prior', expected a 'stream-prior'; `mole fit-prior` writes"
     ):
-        load_stream_prior(path)
-    save_stream_prior(path, prior, {})
+        load_prior(path, StreamPrior)
+    save_prior(path, prior, {})
     whole = path.read_bytes()
     for damaged, message in ((whole[:-9], "truncated"), (whole[:-1] + bytes([whole[-1] ^ 1]), "altered")):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=message):
-            load_stream_prior(path)
+            load_prior(path, StreamPrior)
 
 
 def test_a_header_that_was_changed_by_hand_is_refused(prior: StreamPrior, tmp_path: Path) -> None:
     path = tmp_path / "prior.mole"
-    save_stream_prior(path, prior, {})
+    save_prior(path, prior, {})
     config = dict(checkpoint.read_header(path).config)
     for changed, message in (
         ({"provenance": None}, "no provenance"),
@@ -162,7 +162,7 @@ def test_a_header_that_was_changed_by_hand_is_refused(prior: StreamPrior, tmp_pa
     ):
         checkpoint.save(path, prior.prior, kind="stream-prior", config={**config, **changed})
         with pytest.raises(CheckpointError, match=message):
-            load_stream_prior(path)
+            load_prior(path, StreamPrior)
 
 
 def test_a_schema_that_does_not_fit_the_prior_is_refused() -> None:

@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from mole import OnlineRegressor, ReadoutConfig, StreamPrior, estimators, load_stream_prior, save_stream_prior
+from mole import OnlineRegressor, ReadoutConfig, StreamPrior, load_prior, priors, save_prior
 from mole.cli import main
-from mole.commands.compilation_cache import VARIABLE
+from mole.commands.common import VARIABLE
 from mole.pipeline.run_file import load_run
 from mole.pipeline.runner import StreamSettings
+from mole.priors import read_provenance
 
 ROWS, VISIT = 300, 60
 Mole = Callable[..., tuple[int, str, str]]
@@ -209,7 +210,7 @@ def test_labels_are_learned_with_their_probabilities(mole: Mole) -> None:
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training that is short: what it reaches with all its steps is tested elsewhere."""
     config = ReadoutConfig(iterations=400, window=16)
-    monkeypatch.setattr(estimators, "fit_prior", partial(estimators.fit_prior, config=config))
+    monkeypatch.setattr(priors, "fit_prior", partial(priors.fit_prior, config=config))
 
 
 def waves(seed: int, regimes: int, visit: int) -> str:
@@ -228,7 +229,7 @@ def test_a_prior_from_history_helps_right_after_a_switch(mole: Mole, brief: None
     status, out, _ = mole("fit-prior", "history.csv", "--target", "y", "--out", "w.mole")
     assert status == 0
     assert "history.csv: 3,000 rows" in out
-    prior, provenance = load_stream_prior("w.mole")
+    prior, provenance = load_prior("w.mole"), read_provenance("w.mole")
     assert prior.schema is not None
     assert (prior.kind, prior.labels, prior.schema.names) == ("regression", (), ("x",))
     assert (provenance["rows"], provenance["target"]) == (3000, "y")
@@ -267,7 +268,7 @@ def test_a_run_with_a_prior_is_resumed_with_it(mole: Mole, brief: None) -> None:
 def test_a_prior_for_labels_tells_labels_that_it_does_not_know(mole: Mole, brief: None) -> None:
     Path("history.csv").write_text(labelled(80))
     assert mole("fit-prior", "history.csv", "--target", "y", "--out", "w.mole")[0] == 0
-    assert load_stream_prior("w.mole")[0].labels == ("down", "up")
+    assert load_prior("w.mole").labels == ("down", "up")
     Path("data.csv").write_text(labelled(30) + "1,2,sideways\n0.5,-1,up\n")
     status, out, err = mole("stream", "data.csv", "--target", "y", "--prior", "w.mole")
     rows = read(out)
@@ -296,8 +297,8 @@ def test_a_prior_of_other_columns_is_told(mole: Mole, brief: None) -> None:
     assert "w.mole was trained without 'c': not used" in err
     assert "w.mole was trained to predict 'y', not 'z'" in err
     assert "trained with 'b'" in mole("stream", "data.jsonl", *use, "--features", "a,c")[2]
-    plain = load_stream_prior("w.mole")[0].prior
-    save_stream_prior("plain.mole", StreamPrior(plain), {})
+    plain = load_prior("w.mole").prior
+    save_prior("plain.mole", StreamPrior(plain), {})
     err = mole("stream", "data.jsonl", "--target", "z", "--prior", "plain.mole")[2]
     assert "plain.mole is a prior for plain vectors, without names of columns" in err
 

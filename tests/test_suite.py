@@ -27,7 +27,7 @@ from mole.experiment.suite import (
 )
 from mole.experiment.worlds import make_world
 from mole.priors.file import save_prior
-from mole.priors.shipped import ASSETS, shipped_priors
+from mole.priors.shipped import ASSETS, CONTROL, control_files
 
 
 @pytest.fixture(scope="module")
@@ -100,25 +100,26 @@ def test_what_drifts_has_no_task() -> None:
 def test_every_family_has_its_own_files_and_missing_ones_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert shipped_priors("motors") == shipped_priors("mole/HalfCheetahMotors-v0")
-    assert shipped_priors("motors")[0] == ASSETS / "half_cheetah_motors.mole"
+    assert control_files("motors") == control_files("mole/HalfCheetahMotors-v0")
+    assert control_files("motors")[0] == ASSETS / "half_cheetah_motors.mole"
     monkeypatch.setattr("mole.priors.shipped.ASSETS", tmp_path)
-    stems = {family.prior for family in FAMILIES.values()}
+    stems = {CONTROL[name].stem for name in FAMILIES}
+    assert [prior.env for prior in CONTROL.values()] == [family.env for family in FAMILIES.values()]
     assert len(stems) == len(FAMILIES)
     for stem in stems:
         for name in (f"{stem}.mole", f"{stem}_supervised.mole"):
             (tmp_path / name).touch()
-    found = {shipped_priors(name) for name in FAMILIES}
+    found = {control_files(name) for name in FAMILIES}
     assert found == {(tmp_path / f"{stem}.mole", tmp_path / f"{stem}_supervised.mole") for stem in stems}
     (tmp_path / "crawler_legs_supervised.mole").unlink()
     with pytest.raises(
         FileNotFoundError, match=r"crawler_legs_supervised\.mole for crawler is not in this .* train c"
     ):
-        shipped_priors("crawler")
+        control_files("crawler")
     with pytest.raises(
         FileNotFoundError, match=r"no prior for Pendulum-v1 comes .* motors, .*: mole train P"
     ):
-        shipped_priors("Pendulum-v1")
+        control_files("Pendulum-v1")
 
 
 # --- suites

@@ -39,7 +39,7 @@ def family_prior(problem: Problem, window: int, iterations: int = 10_000) -> mol
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         mole.save_prior(path, prior, {"tasks": make.__name__, "iterations": iterations})
-    return mole.load_prior(path)[0]
+    return mole.load_prior(path)
 
 
 def _trained(
@@ -171,8 +171,8 @@ def stream_prior(problem: Problem) -> mole.StreamPrior:
     if not path.exists():
         prior = mole.fit_prior(make(2000, 40, 0))
         path.parent.mkdir(parents=True, exist_ok=True)
-        mole.save_stream_prior(path, prior, {"tasks": make.__name__})
-    return mole.load_stream_prior(path)[0]
+        mole.save_prior(path, prior, {"tasks": make.__name__})
+    return mole.load_prior(path)
 
 
 class ToldReadout:

@@ -1,4 +1,4 @@
-"""Module paths that the documents of version 0.1 named: they work until 0.3, with a warning that says the new path."""
+"""Names that the documents of version 0.1 had: they work until 0.3, with a warning that says the new one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["MOVED", "install", "renamed"]
+__all__ = ["KEPT", "MOVED", "RENAMED", "install", "old_name", "renamed"]
 
 MOVED = {
     "mole.checkpoint": "mole.files.checkpoint",
@@ -40,7 +40,46 @@ MOVED = {
     "mole.streams.transitions": "mole.datasets.transitions",
     "mole.zoo": "mole.priors.shipped",
 }
-"""Old path → new path."""
+"""Old path of a module → new path."""
+
+RENAMED: dict[str, str] = {}
+"""Old name of a thing, with its module → the new one."""
+
+_COMPAT = "mole.priors.compat"
+KEPT = {
+    "mole.load_stream_prior": _COMPAT,
+    "mole.save_stream_prior": _COMPAT,
+    "mole.readout.load_readout_prior": _COMPAT,
+    "mole.readout.save_readout_prior": _COMPAT,
+    "mole.readout.file.load_readout_prior": _COMPAT,
+    "mole.readout.file.save_readout_prior": _COMPAT,
+    "mole.shipped.shipped_priors": _COMPAT,
+    "mole.zoo.load": _COMPAT,
+}
+"""Old name of a function that nothing replaces one to one → the module that keeps it; it warns when it is called."""
+
+
+def renamed(old: str, new: str) -> str:
+    """The warning about an old name."""
+    return f"{old} is {new} now; the old name goes in version 0.3. Change the name."
+
+
+def old_name(module: str, name: str) -> Any:
+    """What ``name`` meant in ``module``, for the ``__getattr__`` of a module.
+
+    Raises:
+        AttributeError: if it meant nothing.
+    """
+    old = f"{module}.{name}"
+    if old in KEPT:
+        return getattr(importlib.import_module(KEPT[old]), name)
+    if old in RENAMED:
+        warnings.warn(renamed(old, RENAMED[old]), DeprecationWarning, stacklevel=3)
+        place, _, new = RENAMED[old].rpartition(".")
+        return getattr(importlib.import_module(place), new)
+    if old in MOVED:
+        return importlib.import_module(old)
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -55,21 +94,28 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.util.spec_from_loader(fullname, self, is_package=is_package)
 
     def exec_module(self, module: ModuleType) -> None:
-        old = module.__name__
-        warnings.warn(renamed(old, MOVED[old]), DeprecationWarning, stacklevel=2)
-        new = importlib.import_module(MOVED[old])
+        old, new = module.__name__, MOVED[module.__name__]
+        target = importlib.import_module(new)
+        # a package is also imported on the way to one of its modules, which went elsewhere: it warns when it is used
+        warned = not hasattr(module, "__path__")
+        if warned:
+            warnings.warn(renamed(old, new), DeprecationWarning, stacklevel=2)
 
         def __getattr__(name: str) -> Any:
-            return getattr(new, name)
+            nonlocal warned
+            if f"{old}.{name}" in KEPT:
+                return old_name(old, name)
+            if (
+                name.startswith("__") and name != "__all__"
+            ):  # the import system asks for what a module may have
+                raise AttributeError(f"module {old!r} has no attribute {name!r}")
+            value = getattr(target, name)
+            if not warned:
+                warned = True
+                warnings.warn(renamed(old, new), DeprecationWarning, stacklevel=2)
+            return value
 
-        vars(module).update(__getattr__=__getattr__, __doc__=new.__doc__)
-        if hasattr(new, "__all__"):
-            vars(module)["__all__"] = new.__all__
-
-
-def renamed(old: str, new: str) -> str:
-    """The warning about an old name."""
-    return f"{old} is {new} now; the old name goes in version 0.3. Change the name."
+        vars(module).update(__getattr__=__getattr__)
 
 
 def install() -> None:

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from mole import estimators
+from mole import priors
 from mole._types import Trajectory
 from mole.commands.common import console, invocation
-from mole.commands.stream import check_columns, task_of
+from mole.commands.stream import check_columns, kind_of
 from mole.files.generations import SECONDS, Periodic, file_lock
 from mole.meta.resume import TrainingFile
 from mole.pipeline.sources import open_source
@@ -58,7 +58,7 @@ def fit_prior(
     if kind is None:
         with open_source(files[0]) as source:
             check_columns(source, target, chosen)
-            kind, _ = task_of(source, target)
+            kind, _ = kind_of(source, target)
     schema, counts = _observed(files, target, chosen, kind)
     # the same checks in the same order leave out the same rows
     checks = RowChecks(target, chosen, classify=kind == "classification")
@@ -85,10 +85,10 @@ def fit_prior(
         "rows": sum(good for good, _ in counts),
     }
     with file_lock(out), console.status("training"):
-        prior = estimators.fit_prior(
+        prior = priors.fit_prior(
             trajectories, kind=kind, width=width, seed=seed, schema=schema, labels=labels, checkpoint=running
         )
-        estimators.save_stream_prior(out, prior, provenance)
+        priors.save_prior(out, prior, provenance)
         running.remove()
     console.print(f"prior: {out}")
     console.print(f"try it: mole stream {files[-1]} --target {target} --prior {out}", soft_wrap=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mole.estimators import StreamPrior, load_stream_prior
 from mole.pipeline.sources import Row, Source
+from mole.priors import StreamPrior, load_prior, read_provenance
 from mole.rows.encoding import Schema
 
 __all__ = ["GivenPrior", "columns_of", "given_prior"]
@@ -75,7 +75,7 @@ def given_prior(path: Path) -> GivenPrior:
     """
     if not path.exists():
         raise FileNotFoundError(f"no prior at {path}: check the path, or make one with mole fit-prior")
-    prior, provenance = load_stream_prior(path)
+    prior, provenance = load_prior(path, StreamPrior), read_provenance(path)
     if prior.schema is None:
         raise ValueError(
             f"{path} is a prior for plain vectors, without names of columns; make one with mole fit-prior, or give "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax.core import Tracer
@@ -15,7 +18,30 @@ from mole.learning.models import Normalizer
 __all__ = ["MetaPrior"]
 
 
-class MetaPrior(eqx.Module):
+class _OncePair:
+    """Lets ``prior, header = load_prior(path)`` of version 0.1 work until 0.3.
+
+    The header is in a slot: what is in the ``__dict__`` of a module would change its structure as a pytree. There is no
+    ``__iter__``, with which a prior would pass for a list wherever one is expected.
+    """
+
+    __slots__ = ("_header",)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            part = (self, self._header)[index]
+        except AttributeError:  # it does not come from a file
+            raise TypeError("a MetaPrior has no items; its model is `prior.model`.") from None
+        warnings.warn(
+            "mole.load_prior returns the prior alone now; to take it for a pair goes in version 0.3. Write "
+            "prior = load_prior(path), and mole.priors.read_provenance(path) for how it was made.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return part
+
+
+class MetaPrior(eqx.Module, _OncePair):
     """A model θ* with the inner rates, window and scalings under which one gradient step adapts it.
 
     Args:

@@ -1,44 +1,154 @@
-"""A prior as one file: the arrays, and a header that says how it was made."""
+"""A prior as one file, of whichever kind: arrays, and a header that says how to rebuild it and how it was made.
+
+The kind in the header decides what is read: ``prior`` is a network with inner rates (`MetaPrior`), whose header is
+below; ``readout-prior`` and ``stream-prior`` are described in `mole.priors.stream`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar, overload
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
+from mole._expect import did_you_mean, expect_choice
 from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
 from mole.learning.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate
-from mole.learning.likelihoods import Categorical, Gaussian, Likelihood
+from mole.learning.likelihoods import Categorical, Gaussian
 from mole.learning.models import MLP, Normalizer
 from mole.learning.prior import MetaPrior
-from mole.readout.prior import ReadoutPrior
+from mole.priors.shipped import CONTROL, STREAMS, shipped_file
 
-__all__ = [
-    "PriorHeader",
-    "describe_prior",
-    "describe_readout_prior",
-    "load_prior",
-    "load_readout_prior",
-    "parse_header",
-    "readout_skeleton",
-    "save_prior",
-    "save_readout_prior",
-]
+__all__ = ["PriorHeader", "describe_prior", "load_prior", "parse_header", "read_provenance", "save_prior"]
 
-_KIND = "prior"
+P = TypeVar("P")
+
+# Kind of file → its type, by name: the types of streams come with an optimiser, which a controller does not need.
+_KINDS = {"prior": "MetaPrior", "readout-prior": "ReadoutPrior", "stream-prior": "StreamPrior"}
 _ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jax.numpy.tanh, "gelu": jax.nn.gelu, "silu": jax.nn.silu}
 _RATES: dict[str, type[InnerRate]] = {"scalar": ScalarRate, "layer": LayerRate, "rank1": Rank1Rate}
+_LIKELIHOODS = {
+    "gaussian": Gaussian,
+    "gaussian-learned": lambda: Gaussian(learned_scale=True),
+    "categorical": Categorical,
+}
+# The largest sizes that a header may ask for: far above any use, and below what would exhaust memory as a structure.
+_LIMITS = {"input_size": 10**6, "target_size": 10**6, "width": 10**5, "depth": 100, "window": 10**5}
+
+
+@overload
+def load_prior(name_or_path: str | os.PathLike[str]) -> Any: ...
+
+
+@overload
+def load_prior(name_or_path: str | os.PathLike[str], expected: type[P]) -> P: ...
+
+
+def load_prior(name_or_path: str | os.PathLike[str], expected: type[Any] | None = None) -> Any:
+    """Read a prior of any kind from a file, or one that ships with the package. Nothing in the file is executed.
+
+    Args:
+        name_or_path: a file that `save_prior`, `mole train` or `mole fit-prior` wrote; or a name, one of
+            `mole.priors.names`: ``"motors"``, its baseline ``"motors/supervised"``, ``"sinusoids"``. A string that is
+            such a name means the shipped prior, even if there is a file of that name; ``Path("motors")`` is the file.
+        expected: `MetaPrior`, `ReadoutPrior` or `StreamPrior`, if the file must hold that kind.
+
+    Returns:
+        The prior: a `MetaPrior` for control and for networks, a `ReadoutPrior`, or a `StreamPrior`.
+        `read_provenance` tells how it was made.
+
+    Raises:
+        FileNotFoundError: if there is neither such a file nor such a name.
+        mole.files.checkpoint.CheckpointError: if the file holds something else, or is truncated, altered or of a newer
+            format.
+
+    Example:
+        >>> learner = Mixture(load_prior("motors"))          # doctest: +SKIP
+    """
+    kind = None if expected is None else expected.__name__
+    if kind is not None:
+        expect_choice("load_prior", "expected", kind, _KINDS.values())
+    path, stored = _stored(name_or_path, kind)
+    if stored.kind != "prior":
+        from mole.priors.stream import read_stream_prior  # see `_KINDS`
+
+        return read_stream_prior(path, stored)
+    header = parse_header(stored.config, path)
+    prior = checkpoint.load(path, eqx.filter_eval_shape(header.skeleton), kind="prior")
+    object.__setattr__(
+        prior, "_header", header
+    )  # for `MetaPrior.__getitem__`; no field, so nothing else sees it
+    return prior
+
+
+def read_provenance(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """How a prior was made, as its header says: the command, seed, data and what else was given to `save_prior`.
+
+    Args:
+        name_or_path: as in `load_prior`; no array is read.
+
+    Raises:
+        FileNotFoundError: as `load_prior`.
+        mole.files.checkpoint.CheckpointError: as `load_prior`.
+    """
+    path, stored = _stored(name_or_path)
+    provenance = stored.config.get("provenance")
+    if not isinstance(provenance, dict):
+        raise CheckpointError(f"{path} has no provenance in its header; it is damaged.")
+    return provenance
+
+
+def save_prior(path: str | os.PathLike[str], prior: Any, provenance: Mapping[str, Any]) -> None:
+    """Write a prior to one file, atomically.
+
+    Args:
+        path: the file; its folder must exist.
+        prior: a `MetaPrior`, whose model must be a `mole.MLP` with a named activation, a `ReadoutPrior` or a
+            `StreamPrior`.
+        provenance: how it was made, plain JSON.
+
+    Raises:
+        TypeError: for something else, or a model, rate or likelihood that the header cannot name.
+        mole.files.checkpoint.CheckpointError: if the provenance is no plain JSON.
+    """
+    if isinstance(prior, MetaPrior):
+        kind, tree, config = "prior", prior, dataclasses.asdict(describe_prior(prior, provenance))
+    else:
+        from mole.priors.stream import describe_file  # see `_KINDS`
+
+        kind, tree, config = describe_file(prior, provenance)
+    checkpoint.save(path, tree, kind=kind, config=config)
+
+
+def _stored(name_or_path: Any, expected: str | None = None) -> tuple[Any, checkpoint.Header]:
+    """The file that is meant, and its header, of a kind that is a prior."""
+    path = name_or_path
+    if isinstance(path, str) and (shipped := shipped_file(path)) is not None:
+        path = shipped
+    elif isinstance(path, str) and not Path(path).exists():
+        known = [*CONTROL, *(prior.env for prior in CONTROL.values()), *STREAMS]
+        raise FileNotFoundError(
+            f"no prior {path!r}: there is no such file, and none of that name ships with the package; "
+            f"{did_you_mean(path, dict.fromkeys(known))} Check the path, or make one: mole train, mole fit-prior."
+        )
+    stored = checkpoint.read_header(path)
+    if stored.kind not in _KINDS or _KINDS[stored.kind] != (expected or _KINDS[stored.kind]):
+        want = next((repr(kind) for kind, name in _KINDS.items() if name == expected), "prior")
+        command = "mole train" if expected in (None, "MetaPrior") else "mole fit-prior"
+        raise CheckpointError(
+            f"{path} holds a {stored.kind!r:.80}, expected a {want}; `{command}` writes one."
+        )
+    return path, stored
 
 
 @dataclasses.dataclass(frozen=True)
 class PriorHeader:
-    """How to rebuild a prior, and where it came from.
+    """How to rebuild a `MetaPrior`, and where it came from.
 
     Attributes:
         input_size: features ``dx`` of one input.
@@ -84,11 +194,28 @@ class PriorHeader:
         )
 
 
-_LIKELIHOODS = {
-    "gaussian": Gaussian,
-    "gaussian-learned": lambda: Gaussian(learned_scale=True),
-    "categorical": Categorical,
-}
+def describe_prior(prior: MetaPrior, provenance: Mapping[str, Any]) -> PriorHeader:
+    """The header from which the structure of ``prior`` can be rebuilt.
+
+    Raises:
+        TypeError: for a model, rate or likelihood that the header cannot name.
+    """
+    model, likelihood = prior.model, prior.likelihood
+    if type(model) is not MLP:
+        _name_of(model, {"mole.MLP": MLP}, "model")
+    # the one likelihood whose name depends on more than its type
+    learned = type(likelihood) is Gaussian and likelihood.learned_scale
+    return PriorHeader(
+        input_size=prior.input_size,
+        target_size=prior.target_size,
+        width=model.layers[0].weight.shape[1],
+        depth=len(model.layers) - 1,
+        activation=_name_of(model.activation, _ACTIVATIONS, "activation"),
+        rate=_name_of(prior.inner_rate, _RATES, "inner rate"),
+        likelihood="gaussian-learned" if learned else _name_of(likelihood, _LIKELIHOODS, "likelihood"),
+        window=prior.window,
+        provenance=dict(provenance),
+    )
 
 
 def _name_of(value: Any, table: Mapping[str, Any], what: str) -> str:
@@ -100,67 +227,6 @@ def _name_of(value: Any, table: Mapping[str, Any], what: str) -> str:
         f"save_prior got the {what} {got}; expected one of {', '.join(table)}. Use mole.files.checkpoint.save "
         "with your own module as `like` for anything else."
     )
-
-
-def _likelihood_name(likelihood: Likelihood) -> str:
-    if type(likelihood) is Gaussian:
-        return "gaussian-learned" if likelihood.learned_scale else "gaussian"
-    return _name_of(likelihood, _LIKELIHOODS, "likelihood")
-
-
-def describe_prior(prior: MetaPrior, provenance: Mapping[str, Any]) -> PriorHeader:
-    """The header from which the structure of ``prior`` can be rebuilt.
-
-    Raises:
-        TypeError: for a model, rate or likelihood that the header cannot name.
-    """
-    model = prior.model
-    if type(model) is not MLP:
-        _name_of(model, {"mole.learning.models.MLP": MLP}, "model")
-    return PriorHeader(
-        input_size=prior.input_size,
-        target_size=prior.target_size,
-        width=model.layers[0].weight.shape[1],
-        depth=len(model.layers) - 1,
-        activation=_name_of(model.activation, _ACTIVATIONS, "activation"),
-        rate=_name_of(prior.inner_rate, _RATES, "inner rate"),
-        likelihood=_likelihood_name(prior.likelihood),
-        window=prior.window,
-        provenance=dict(provenance),
-    )
-
-
-def save_prior(path: str | os.PathLike[str], prior: MetaPrior, provenance: Mapping[str, Any]) -> PriorHeader:
-    """Write a prior of an MLP to one file, atomically.
-
-    Args:
-        path: the file.
-        prior: its model must be a `mole.learning.models.MLP` with a named activation.
-        provenance: how it was made, plain JSON.
-
-    Raises:
-        TypeError: for a model, rate or likelihood that the header cannot name.
-    """
-    header = describe_prior(prior, provenance)
-    checkpoint.save(path, prior, kind=_KIND, config=dataclasses.asdict(header))
-    return header
-
-
-def load_prior(path: str | os.PathLike[str]) -> tuple[MetaPrior, PriorHeader]:
-    """Read a prior written by `save_prior`; nothing in the file is executed.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        mole.files.checkpoint.CheckpointError: if it is not a prior, or truncated, altered or of a newer format.
-    """
-    stored = checkpoint.read_header(path)
-    if stored.kind != _KIND:
-        raise CheckpointError(
-            f"{path} holds a {stored.kind!r:.80}, expected a prior; `mole train` writes one."
-        )
-    header = parse_header(stored.config, path)
-    like = eqx.filter_eval_shape(header.skeleton)
-    return checkpoint.load(path, like, kind=_KIND), header
 
 
 def parse_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
@@ -175,13 +241,7 @@ def parse_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
         raise CheckpointError(
             f"{path} has a header that differs in {str(wrong)[:300]}; it was written by another version."
         )
-    for name, limit in (
-        ("input_size", 10**6),
-        ("target_size", 10**6),
-        ("width", 10**5),
-        ("depth", 100),
-        ("window", 10**5),
-    ):
+    for name, limit in _LIMITS.items():
         value = config[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
             raise CheckpointError(
@@ -197,82 +257,3 @@ def parse_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
             f"{path} has provenance={config['provenance']!r:.80}; expected names with values."
         )
     return PriorHeader(**config)
-
-
-# A prior over readouts as one file: arrays, and a header that says how it was made.
-
-
-KIND = "readout-prior"
-_SIZES = {"input_size": 10**5, "target_size": 10**4, "width": 10**4, "depth": 100, "kinds": 16}
-
-
-def describe_readout_prior(prior: ReadoutPrior) -> dict[str, int]:
-    """The sizes from which the structure of ``prior`` can be rebuilt."""
-    return {
-        "input_size": prior.input_size,
-        "target_size": prior.target_size,
-        "width": prior.features.width,
-        "depth": len(prior.features.layers),
-        "kinds": prior.kinds,
-    }
-
-
-def readout_skeleton(sizes: Mapping[str, Any], path: Any) -> ReadoutPrior:
-    """The structure of a prior with those sizes, without numbers.
-
-    Raises:
-        mole.files.checkpoint.CheckpointError: for missing or unknown sizes, or any out of range.
-    """
-    if set(sizes) != set(_SIZES):
-        raise CheckpointError(f"{path} has the sizes {str(sorted(sizes))[:300]}; expected {sorted(_SIZES)}.")
-    for name, most in _SIZES.items():
-        value = sizes[name]
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise CheckpointError(
-                f"{path} has {name}={value!r:.80}; expected a whole number from 1 to {most}."
-            )
-
-    def build() -> ReadoutPrior:
-        prior = ReadoutPrior.untrained(
-            width=sizes["width"],
-            depth=sizes["depth"],
-            x_norm=Normalizer.identity(sizes["input_size"]),
-            y_norm=Normalizer.identity(sizes["target_size"]),
-            key=jax.random.key(0),
-        )
-        many = jax.tree.map(lambda a: jnp.repeat(a, sizes["kinds"], axis=0), prior.beliefs)
-        return eqx.tree_at(lambda p: p.beliefs, prior, many)
-
-    return eqx.filter_eval_shape(build)
-
-
-def save_readout_prior(
-    path: str | os.PathLike[str], prior: ReadoutPrior, provenance: Mapping[str, Any]
-) -> None:
-    """Write a prior to one file, atomically.
-
-    Args:
-        path: the file.
-        prior: what to write.
-        provenance: how it was made, plain JSON.
-    """
-    config = {"sizes": describe_readout_prior(prior), "provenance": dict(provenance)}
-    checkpoint.save(path, prior, kind=KIND, config=config)
-
-
-def load_readout_prior(path: str | os.PathLike[str]) -> tuple[ReadoutPrior, dict[str, Any]]:
-    """Read a prior written by `save_readout_prior`, with its provenance; nothing in the file is executed.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        mole.files.checkpoint.CheckpointError: if it is not such a prior, or truncated, altered or of a newer format.
-    """
-    header = checkpoint.read_header(path)
-    if header.kind != KIND:
-        raise CheckpointError(
-            f"{path} holds a {header.kind!r:.80}, expected a {KIND!r}; `mole fit-prior` writes one."
-        )
-    sizes, provenance = header.config.get("sizes"), header.config.get("provenance")
-    if not isinstance(sizes, dict) or not isinstance(provenance, dict):
-        raise CheckpointError(f"{path} has no sizes or provenance in its header; it is damaged.")
-    return checkpoint.load(path, readout_skeleton(sizes, path), kind=KIND), provenance

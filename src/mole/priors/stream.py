@@ -1,41 +1,48 @@
-"""Priors for streams: meta-trained on recorded history, kept with the columns that they were trained on."""
+"""Priors for streams: readouts that are meta-trained on recorded history, and what their files say.
+
+A `StreamPrior` is a `ReadoutPrior` with the columns and labels that it was trained on.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from mole._expect import expect_type, expect_whole
+from mole._expect import expect_choice, expect_type, expect_whole
 from mole._types import Trajectory
 from mole.files import checkpoint
-from mole.files.checkpoint import CheckpointError
+from mole.files.checkpoint import CheckpointError, Header
+from mole.learning.models import Normalizer
 from mole.learning.prior import MetaPrior
 from mole.meta.resume import TrainingFile
 from mole.meta.tasks import as_groups
 from mole.online import Mixture
-from mole.priors.file import describe_readout_prior, readout_skeleton
 from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
 from mole.rows.encoding import Schema
 from mole.rows.scaling import class_normalizer, robust_normalizer
 
 __all__ = [
     "StreamPrior",
+    "describe_file",
+    "describe_readout_prior",
     "describe_stream_prior",
     "fit_prior",
     "learner_of",
-    "load_stream_prior",
     "prior_skeleton",
-    "save_stream_prior",
+    "read_stream_prior",
+    "readout_skeleton",
 ]
 
-_KIND = "stream-prior"
 Kind = Literal["regression", "classification"]
 _USUAL = ReadoutConfig()
+# What a header may ask for: far above any use, and below what would exhaust memory as a mere structure.
+_SIZES = {"input_size": 10**5, "target_size": 10**4, "width": 10**4, "depth": 100, "kinds": 16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +67,12 @@ class StreamPrior:
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
         expect_type("StreamPrior", "prior", self.prior, ReadoutPrior, "mole.fit_prior makes a whole one.")
-        _check_kind("StreamPrior", self.kind)
+        expect_choice("StreamPrior", "kind", self.kind, get_args(Kind))
         inputs, indicators = self.prior.input_size, self.prior.target_size
         if self.schema is not None and self.schema.size != inputs:
             raise ValueError(
-                f"StreamPrior got a schema of {self.schema.size} inputs for a prior of another size; expected {inputs}."
+                f"StreamPrior got a schema of {self.schema.size} inputs with a prior of {inputs}; expected {inputs}. "
+                "Give it the schema that the prior was trained with."
             )
         expected = indicators if self.kind == "classification" else 0
         if len(self.labels) != expected:
@@ -97,7 +105,7 @@ def fit_prior(
     """Meta-train a prior on windows of recorded history (`mole.readout.train_readout_prior`).
 
     Args:
-        trajectories: unbroken stretches of (x ``[time, dx]``, y ``[time, dy]``), x as ``schema`` encodes it, y in its
+        trajectories: unbroken segments of (x ``[time, dx]``, y ``[time, dy]``), x as ``schema`` encodes it, y in its
             natural unit or one-hot.
         kind: whether the targets are numbers or one-hot classes.
         width: hidden units of the features.
@@ -111,7 +119,7 @@ def fit_prior(
     Raises:
         ValueError: if there is no history, it is not finite, it is too short, or the labels do not fit the targets.
     """
-    _check_kind("fit_prior", kind)
+    expect_choice("fit_prior", "kind", kind, get_args(Kind))
     expect_type("fit_prior", "config", config, ReadoutConfig)
     expect_whole("fit_prior", "width", width)
     (items,) = as_groups(trajectories)
@@ -125,7 +133,7 @@ def fit_prior(
     y = np.concatenate([np.asarray(t.y) for t in items])
     longest = max(len(t.x) for t in items)
     if longest < 4:
-        raise ValueError(f"fit_prior got stretches of at most {longest} pairs; expected at least 4 in one.")
+        raise ValueError(f"fit_prior got segments of at most {longest} pairs; expected at least 4 in one.")
     config = dataclasses.replace(config, window=min(config.window, longest))
     prior = train_readout_prior(
         items,
@@ -140,37 +148,80 @@ def fit_prior(
     return StreamPrior(prior, kind, schema, tuple(labels))
 
 
-def _check_kind(owner: str, kind: Any) -> None:
-    if kind not in ("regression", "classification"):
-        raise ValueError(f"{owner} got kind={kind!r}; expected 'regression' or 'classification'.")
+# Files of the kinds ``readout-prior`` and ``stream-prior`` hold the same arrays; the second says what the inputs mean.
 
 
-def save_stream_prior(
-    path: str | os.PathLike[str], prior: StreamPrior, provenance: Mapping[str, Any]
-) -> None:
-    """Write a prior to one file, atomically, with ``provenance`` (plain JSON) in its header."""
-    config = {**describe_stream_prior(prior), "provenance": dict(provenance)}
-    checkpoint.save(path, prior.prior, kind=_KIND, config=config)
-
-
-def load_stream_prior(path: str | os.PathLike[str]) -> tuple[StreamPrior, dict[str, Any]]:
-    """Read a prior written by `save_stream_prior`, with its provenance; nothing in the file is executed.
+def describe_file(prior: Any, provenance: Mapping[str, Any]) -> tuple[str, ReadoutPrior, dict[str, Any]]:
+    """Kind, arrays and configuration of the file of a prior.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        mole.files.checkpoint.CheckpointError: if it is not such a prior, or truncated, altered or of a newer format.
+        TypeError: if it is no prior.
     """
-    header = checkpoint.read_header(path)
-    if header.kind != _KIND:
-        raise CheckpointError(
-            f"{path} holds a {header.kind!r:.80}, expected a {_KIND!r}; `mole fit-prior` writes one."
-        )
-    config = dict(header.config)
-    provenance = config.pop("provenance", None)
-    if not isinstance(provenance, dict):
+    expect_type(
+        "save_prior", "prior", prior, (MetaPrior, ReadoutPrior, StreamPrior), "mole.fit_prior makes one."
+    )
+    if isinstance(prior, ReadoutPrior):
+        config = {"sizes": describe_readout_prior(prior), "provenance": dict(provenance)}
+        return "readout-prior", prior, config
+    return "stream-prior", prior.prior, {**describe_stream_prior(prior), "provenance": dict(provenance)}
+
+
+def read_stream_prior(path: Any, stored: Header) -> ReadoutPrior | StreamPrior:
+    """Read a file of one of the two kinds, whose header was read before.
+
+    Raises:
+        mole.files.checkpoint.CheckpointError: if it is damaged.
+    """
+    config = dict(stored.config)
+    told = config.pop("provenance", None)
+    if stored.kind == "readout-prior":
+        if not isinstance(config.get("sizes"), dict) or not isinstance(told, dict):
+            raise CheckpointError(f"{path} has no sizes or provenance in its header; it is damaged.")
+        return checkpoint.load(path, readout_skeleton(config["sizes"], path), kind=stored.kind)
+    if not isinstance(told, dict):
         raise CheckpointError(f"{path} has no provenance in its header; it is damaged.")
     skeleton = prior_skeleton(config, path)
-    return dataclasses.replace(skeleton, prior=checkpoint.load(path, skeleton.prior, kind=_KIND)), provenance
+    return dataclasses.replace(skeleton, prior=checkpoint.load(path, skeleton.prior, kind=stored.kind))
+
+
+def describe_readout_prior(prior: ReadoutPrior) -> dict[str, int]:
+    """The sizes from which the structure of ``prior`` can be rebuilt."""
+    return {
+        "input_size": prior.input_size,
+        "target_size": prior.target_size,
+        "width": prior.features.width,
+        "depth": len(prior.features.layers),
+        "kinds": prior.kinds,
+    }
+
+
+def readout_skeleton(sizes: Mapping[str, Any], path: Any) -> ReadoutPrior:
+    """The structure of a prior with those sizes, without numbers.
+
+    Raises:
+        mole.files.checkpoint.CheckpointError: for missing or unknown sizes, or any out of range.
+    """
+    if set(sizes) != set(_SIZES):
+        raise CheckpointError(f"{path} has the sizes {str(sorted(sizes))[:300]}; expected {sorted(_SIZES)}.")
+    for name, most in _SIZES.items():
+        value = sizes[name]
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise CheckpointError(
+                f"{path} has {name}={value!r:.80}; expected a whole number from 1 to {most}."
+            )
+
+    def build() -> ReadoutPrior:
+        prior = ReadoutPrior.untrained(
+            width=sizes["width"],
+            depth=sizes["depth"],
+            x_norm=Normalizer.identity(sizes["input_size"]),
+            y_norm=Normalizer.identity(sizes["target_size"]),
+            key=jax.random.key(0),
+        )
+        many = jax.tree.map(lambda a: jnp.repeat(a, sizes["kinds"], axis=0), prior.beliefs)
+        return eqx.tree_at(lambda p: p.beliefs, prior, many)
+
+    return eqx.filter_eval_shape(build)
 
 
 def describe_stream_prior(prior: StreamPrior) -> dict[str, Any]:

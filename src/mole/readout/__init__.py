@@ -5,10 +5,15 @@ meta-trained so that a few points settle it, and adapting it is exact Bayesian l
 Sharma, Pavone 2018). A filter over tasks with a Chinese-restaurant prior finds new ones and recalls old ones.
 """
 
-from mole.readout.belief import Belief
-from mole.readout.mixture import ReadoutMixture, ReadoutState
-from mole.readout.prior import Features, Readout, ReadoutPrior
-from mole.readout.training import ReadoutConfig, train_readout_prior
+from typing import TYPE_CHECKING
+
+from mole._lazy import lazy
+
+if TYPE_CHECKING:
+    from mole.readout.belief import Belief
+    from mole.readout.mixture import ReadoutMixture, ReadoutState
+    from mole.readout.prior import Features, Readout, ReadoutPrior
+    from mole.readout.training import ReadoutConfig, train_readout_prior
 
 __all__ = [
     "Belief",
@@ -20,3 +25,13 @@ __all__ = [
     "ReadoutState",
     "train_readout_prior",
 ]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "belief": "Belief",
+        "mixture": "ReadoutMixture ReadoutState",
+        "prior": "Features Readout ReadoutPrior",
+        "training": "ReadoutConfig train_readout_prior",
+    },
+)
