@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from helpers import tiny_prior
-from mole.control import pilot as module
+from mole.control import episode as module
 from mole.control.agent import Agent
-from mole.control.episode import EpisodeError, Stretch, run_episode
+from mole.control.episode import EpisodeError, Segment, run_episode
 from mole.control.records import EpisodeRecord
-from mole.control.stages import load_stretches, random_rollout, save_stretches, to_trajectories
+from mole.control.stages import load_segments, save_segments
+from mole.datasets.transitions import random_rollout, to_trajectories
 from mole.online import Oracle, Static
 from point_mass import HIGH, LOW, META, SPEC, PointMass, PointTruth, make_agent
 
@@ -26,7 +27,7 @@ def run(env, agent=AGENT, **settings):
 
 def test_the_record_is_what_happened():
     env = PointMass(length=10)
-    record, stretches = run(env, truth=PointTruth(env))
+    record, segments = run(env, truth=PointTruth(env))
     assert len(record) == 25 and record.meta["complete"] and record.meta["error"] is None
     np.testing.assert_allclose(record.reward, [step["reward"] for step in env.log])
     np.testing.assert_allclose(record.position, [step["next"][0] for step in env.log], rtol=1e-6)
@@ -34,12 +35,12 @@ def test_the_record_is_what_happened():
     np.testing.assert_array_equal(record.true_task, [step["task"] for step in env.log])
     assert set(record.true_task) == {0, 1}
     assert np.all(record.seconds > 0) and not record.rejected.any()
-    assert [len(s.actions) for s in stretches] == [10, 10, 5] == [len(s.obs) - 1 for s in stretches]
+    assert [len(s.actions) for s in segments] == [10, 10, 5] == [len(s.obs) - 1 for s in segments]
     np.testing.assert_array_equal(
-        np.concatenate([s.actions for s in stretches]), [step["action"] for step in env.log]
+        np.concatenate([s.actions for s in segments]), [step["action"] for step in env.log]
     )
     for at, name in ((slice(None, -1), "obs"), (slice(1, None), "next")):
-        seen = np.concatenate([s.obs[at] for s in stretches])
+        seen = np.concatenate([s.obs[at] for s in segments])
         np.testing.assert_allclose(seen, [step[name] for step in env.log], rtol=1e-6)
     assert env.resets == [(0, 1), (10, None), (20, None)]
 
@@ -47,8 +48,8 @@ def test_the_record_is_what_happened():
 def test_the_agent_predicts_before_it_learns_and_keeps_what_it_learned_over_a_reset():
     """The recorded losses and tasks are those of the learner run alone over the recorded pairs, resets ignored."""
     env = PointMass(length=10)
-    record, stretches = run(env)
-    pairs = to_trajectories(stretches, SPEC)
+    record, segments = run(env)
+    pairs = to_trajectories(segments, SPEC)
     state, update = AGENT.learner.init(), jax.jit(lambda s, x, y: AGENT.learner.update(s, x, y))
     for t, (x, y) in enumerate(pair for p in pairs for pair in zip(p.x, p.y, strict=True)):
         state, info = update(state, x, y)
@@ -72,7 +73,7 @@ def test_the_same_seed_gives_the_same_run_another_key_another_one():
         run(PointMass(), action_noise=noise, key=key)
         for noise, key in ((0.3, KEY), (0.3, KEY), (0.3, jax.random.key(9)))
     ]
-    first, again, other = (episode.stretches[0] for episode in runs)
+    first, again, other = (episode.segments[0] for episode in runs)
     np.testing.assert_array_equal(first.obs, again.obs)
     np.testing.assert_array_equal(first.actions, again.actions)
     assert not np.array_equal(first.actions, other.actions)
@@ -130,7 +131,7 @@ def test_a_failing_environment(how, message, tmp_path):
     with pytest.raises(EpisodeError, match=f"episode stopped at {message}") as caught:
         run(PointMass(fail=7, how=how), record_to=path)
     partial = caught.value.episode
-    assert len(partial.record) == 7 and len(partial.stretches[0].actions) == 7
+    assert len(partial.record) == 7 and len(partial.segments[0].actions) == 7
     assert not partial.record.meta["complete"]
     saved = EpisodeRecord.load(path)
     np.testing.assert_array_equal(saved.reward, partial.record.reward)
@@ -157,7 +158,7 @@ def test_a_failing_planner(monkeypatch):
     monkeypatch.setattr(module, "jit_act", broken)
     with pytest.raises(EpisodeError, match="step 0 of 25: FloatingPointError: no plan") as caught:
         run(PointMass())
-    assert len(caught.value.episode.record) == 0 and caught.value.episode.stretches == []
+    assert len(caught.value.episode.record) == 0 and caught.value.episode.segments == []
 
 
 def test_on_step_is_called_after_every_step(tmp_path):
@@ -174,7 +175,7 @@ def test_an_environment_that_does_not_fit():
         ValueError, match=r"observations of shape \(3,\); the agent's spec expects \(2,\). Pass"
     ):
         run(Wrong())
-    with pytest.raises(ValueError, match=r"run_episode got steps=0; expected at least 1"):
+    with pytest.raises(ValueError, match=r"run_episode got steps=0; expected a whole number from 1 on"):
         run(PointMass(), steps=0)
 
 
@@ -182,13 +183,13 @@ def test_random_rollouts_cover_the_bounds_and_are_cut_at_resets():
     actions = []
     for seed in range(20):
         env = PointMass(length=20)
-        stretches = random_rollout(env, 50, np.random.default_rng(seed))
-        assert [len(s.actions) for s in stretches] == [20, 20, 10]
-        for stretch in stretches:
-            assert stretch.obs.shape == (len(stretch.actions) + 1, 2)
-            assert stretch.obs.dtype == stretch.actions.dtype == np.float32
-        np.testing.assert_allclose(stretches[1].obs[:-1], [step["obs"] for step in env.log[20:40]], rtol=1e-6)
-        actions.append(np.concatenate([s.actions for s in stretches]))
+        segments = random_rollout(env, 50, np.random.default_rng(seed))
+        assert [len(s.actions) for s in segments] == [20, 20, 10]
+        for segment in segments:
+            assert segment.obs.shape == (len(segment.actions) + 1, 2)
+            assert segment.obs.dtype == segment.actions.dtype == np.float32
+        np.testing.assert_allclose(segments[1].obs[:-1], [step["obs"] for step in env.log[20:40]], rtol=1e-6)
+        actions.append(np.concatenate([s.actions for s in segments]))
     every = np.stack(actions)
     assert np.all(every >= LOW) and np.all(every <= HIGH)
     assert every.min() < -0.9 and every.max() > 0.4
@@ -203,18 +204,18 @@ def test_random_rollouts_cover_the_bounds_and_are_cut_at_resets():
 
 def test_stretches_survive_a_file(tmp_path):
     rng = np.random.default_rng(0)
-    stretches = [
-        Stretch(rng.normal(size=(n + 1, 2)).astype(np.float32), rng.normal(size=(n, 1)).astype(np.float32))
+    segments = [
+        Segment(rng.normal(size=(n + 1, 2)).astype(np.float32), rng.normal(size=(n, 1)).astype(np.float32))
         for n in (5, 1, 3)
     ]
     path = tmp_path / "data.npz"
-    save_stretches(path, stretches)
-    loaded = load_stretches(path)
+    save_segments(path, segments)
+    loaded = load_segments(path)
     assert len(loaded) == 3
-    for a, b in zip(stretches, loaded, strict=True):
+    for a, b in zip(segments, loaded, strict=True):
         np.testing.assert_array_equal(a.obs, b.obs)
         np.testing.assert_array_equal(a.actions, b.actions)
     assert [p.name for p in tmp_path.iterdir()] == ["data.npz"]
-    for stretch, (x, y) in zip(stretches, to_trajectories(loaded, SPEC), strict=True):
-        np.testing.assert_allclose(x, np.concatenate([stretch.obs[:-1], stretch.actions], axis=1), rtol=1e-6)
-        np.testing.assert_allclose(y, stretch.obs[1:] - stretch.obs[:-1], rtol=1e-5, atol=1e-6)
+    for segment, (x, y) in zip(segments, to_trajectories(loaded, SPEC), strict=True):
+        np.testing.assert_allclose(x, np.concatenate([segment.obs[:-1], segment.actions], axis=1), rtol=1e-6)
+        np.testing.assert_allclose(y, segment.obs[1:] - segment.obs[:-1], rtol=1e-5, atol=1e-6)

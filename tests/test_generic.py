@@ -14,7 +14,7 @@ from gymnasium import spaces
 from helpers import tiny_prior
 from mole.control.agent import Agent
 from mole.control.episode import run_episode
-from mole.control.stages import random_rollout, to_trajectories
+from mole.datasets.transitions import random_rollout, to_trajectories
 from mole.envs import FlatSpaces, RewardInObservation, agent_env, generic_spec, register_reward, spec_for
 from mole.envs.cheetah.motors import ENV_ID, HalfCheetahMotorsEnv
 from mole.envs.spec import registered_reward
@@ -172,30 +172,30 @@ def test_a_plan_from_an_environment_that_ends_compiles_and_is_within_bounds() ->
     meta = {"env": "given", "method": "kshot", "schedule": "unchanged", "seed": 0, "step_seconds": 1.0}
     episode = run_episode(env, agent, steps=8, seed=0, key=jax.random.key(0), meta=meta)
     np.testing.assert_array_equal(episode.record.reward, [1, 2, 3, 1, 2, 3, 1, 2])
-    assert [len(s.actions) for s in episode.stretches] == [3, 3, 2]
-    assert all((s.obs[0, -2:] == 0).all() and (s.obs[1:, -2] > 0).all() for s in episode.stretches)
+    assert [len(s.actions) for s in episode.segments] == [3, 3, 2]
+    assert all((s.obs[0, -2:] == 0).all() and (s.obs[1:, -2] > 0).all() for s in episode.segments)
 
 
 def test_no_transition_is_learned_across_a_reset() -> None:
     env = agent_env(Given())
-    stretches = random_rollout(env, 8, np.random.default_rng(0))
-    assert [len(s.actions) for s in stretches] == [3, 3, 2]
-    trajectories = to_trajectories(stretches, spec_for(env))
+    segments = random_rollout(env, 8, np.random.default_rng(0))
+    assert [len(s.actions) for s in segments] == [3, 3, 2]
+    trajectories = to_trajectories(segments, spec_for(env))
     rewards = np.concatenate([t.y[:, -2] for t in trajectories])
     np.testing.assert_array_equal(rewards, [1, 2, 3, 1, 2, 3, 1, 2])
-    for stretch, trajectory in zip(stretches, trajectories, strict=True):
-        np.testing.assert_allclose(trajectory.x[:, :2], stretch.obs[:-1, :2], rtol=1e-6)
-        np.testing.assert_allclose(trajectory.y[:, :2], np.diff(stretch.obs[:, :2], axis=0), atol=1e-6)
+    for segment, trajectory in zip(segments, trajectories, strict=True):
+        np.testing.assert_allclose(trajectory.x[:, :2], segment.obs[:-1, :2], rtol=1e-6)
+        np.testing.assert_allclose(trajectory.y[:, :2], np.diff(segment.obs[:, :2], axis=0), atol=1e-6)
         assert trajectory.y[:, -1].tolist() == [0, 0, 1][: len(trajectory.y)]
 
 
 def test_episodes_too_short_for_a_window_are_joined_within_a_run_and_not_beyond() -> None:
     env = agent_env(Given())
-    stretches = [s for seed in (0, 1) for s in random_rollout(env, 8, np.random.default_rng(seed))]
+    segments = [s for seed in (0, 1) for s in random_rollout(env, 8, np.random.default_rng(seed))]
     spec = spec_for(env)
-    apart = to_trajectories(stretches, spec)
+    apart = to_trajectories(segments, spec)
     assert [len(t.x) for t in apart] == [3, 3, 2, 3, 3, 2]
-    joined = to_trajectories(stretches, spec, shortest=4, run=8)
+    joined = to_trajectories(segments, spec, shortest=4, run=8)
     assert [len(t.x) for t in joined] == [6, 2, 6, 2]
     for field in (0, 1):  # the same pairs in the same order
         one, other = (np.concatenate([t[field] for t in ts]) for ts in (apart, joined))

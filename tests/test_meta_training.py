@@ -354,7 +354,7 @@ def test_weights_that_do_not_fit_the_groups_are_refused(weights):
 
 @pytest.mark.parametrize("name", ["window", "iterations", "batch", "evaluate_every"])
 def test_config_refuses_counts_below_one(name):
-    with pytest.raises(ValueError, match=rf"MetaConfig got {name}=0; expected at least 1"):
+    with pytest.raises(ValueError, match=rf"MetaConfig got {name}=0; expected a whole number from 1 on"):
         MetaConfig(**{name: 0})
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mole.control.episode import Stretch
-from mole.control.stages import load_stretches, save_stretches
+from mole.control.episode import Segment
+from mole.control.stages import load_segments, save_segments
 from mole.files.npz import array_names, read_npz
 
 ARRAYS = {
@@ -116,9 +116,9 @@ def test_a_damaged_array_is_found_by_its_checksum(tmp_path: Path) -> None:
 
 def test_stretches_must_fit_each_other(tmp_path: Path) -> None:
     path = tmp_path / "s.npz"
-    made = [Stretch(np.full((n + 1, 3), n, np.float32), np.full((n, 2), n, np.float32)) for n in (2, 4)]
-    save_stretches(path, made)
-    for one, other in zip(load_stretches(path), made, strict=True):
+    made = [Segment(np.full((n + 1, 3), n, np.float32), np.full((n, 2), n, np.float32)) for n in (2, 4)]
+    save_segments(path, made)
+    for one, other in zip(load_segments(path), made, strict=True):
         np.testing.assert_array_equal(one.obs, other.obs)
         np.testing.assert_array_equal(one.actions, other.actions)
     good = read_npz(path)
@@ -134,7 +134,7 @@ def test_stretches_must_fit_each_other(tmp_path: Path) -> None:
     for change in wrong:
         np.savez(path, **{**good, **change}, allow_pickle=False)
         with pytest.raises(ValueError, match="which do not fit each other: record it again"):
-            load_stretches(path)
+            load_segments(path)
     np.savez(path, obs=good["obs"], allow_pickle=False)
     with pytest.raises(ValueError, match=r"has the arrays \['obs'\], expected actions, lengths and obs"):
-        load_stretches(path)
+        load_segments(path)

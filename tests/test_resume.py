@@ -15,9 +15,9 @@ import pytest
 from helpers import bits, linear_tasks, tiny_mlp
 from mole._types import Trajectory
 from mole.control.episode import EpisodeError, run_episode
-from mole.control.progress import TrainingLog
 from mole.control.records import EpisodeRecord
 from mole.control.resume import EpisodeFile
+from mole.control.stages import TrainingLog
 from mole.files import checkpoint
 from mole.files.generations import Periodic, RecoveryWarning
 from mole.files.processes import Terminated
@@ -59,7 +59,7 @@ def assert_same_episode(one, other):
         if field.name not in ("seconds", "meta"):
             np.testing.assert_array_equal(getattr(one.record, field.name), getattr(other.record, field.name))
     assert one.record.meta == other.record.meta
-    assert [bits(a) for a in one.stretches] == [bits(b) for b in other.stretches]
+    assert [bits(a) for a in one.segments] == [bits(b) for b in other.segments]
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_killed_training_goes_on_bit_for_bit(go, tmp_path):
     class Dying(TrainingFile):
         def save(self, state, about):
             super().save(state, about)
-            if state.done in (20, 30):  # before the last evaluation, and within a stretch between two
+            if state.done in (20, 30):  # before the last evaluation, and within a segment between two
                 raise Killed
 
     for _ in range(2):

@@ -13,14 +13,14 @@ import jax
 import numpy as np
 import pytest
 
-from mole.control import training_config as precision
+from mole.control import config as precision
 from mole.control.episode import Episode, EpisodeError
-from mole.control.stages import load_stretches
+from mole.control.stages import load_segments
 from mole.control.training import TrainingConfig, train_priors
 from mole.files.generations import RecoveryWarning
 from mole.files.processes import WorkerLost
 from mole.meta import MetaConfig
-from mole.priors.file import load_prior
+from mole.priors.file import load_prior, read_provenance
 from point_mass import SPEC, make_deadly_point_mass, make_point_mass
 
 CONFIG = TrainingConfig(
@@ -95,11 +95,11 @@ def test_it_writes_every_stage_and_reads_no_task(whole):
     )
     assert maker.phases == ["explore", "control", "control"]
     assert all(env.reads == [] for env in maker.made)
-    assert sum(len(s.actions) for s in load_stretches(folder / "data-random.npz")) == 4 * 24
-    loaded, header = load_prior(folder / "prior.mole")
+    assert sum(len(s.actions) for s in load_segments(folder / "data-random.npz")) == 4 * 24
+    loaded = load_prior(folder / "prior.mole")
     assert bits(loaded) == bits(prior)
-    assert header.provenance == {"env": "point", "seed": 3, "steps": 4 * 24 + 2 * 20}
-    assert bits(load_prior(folder / "supervised.mole")[0]) == bits(supervised)
+    assert read_provenance(folder / "prior.mole") == {"env": "point", "seed": 3, "steps": 4 * 24 + 2 * 20}
+    assert bits(load_prior(folder / "supervised.mole")) == bits(supervised)
     assert bits(prior.model) != bits(supervised.model)
     assert prior.window == 4 and (prior.input_size, prior.target_size) == (3, 2)
     entries = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -203,8 +203,11 @@ def test_the_planner_takes_bfloat16_where_the_processor_says_that_it_is_fast(
         (tmp_path / "cpuinfo").write_text(text)
     precision.fast_bfloat16.cache_clear()
     try:
-        assert precision.chosen("auto") == expected
-        assert [precision.chosen(name) for name in ("float32", "bfloat16")] == ["float32", "bfloat16"]
+        assert precision.resolved_precision("auto") == expected
+        assert [precision.resolved_precision(name) for name in ("float32", "bfloat16")] == [
+            "float32",
+            "bfloat16",
+        ]
     finally:
         precision.fast_bfloat16.cache_clear()
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import mole.control.training_config as config
+import mole.control.config as config
 
 # The families' configurations check themselves with a planner when they are imported, which would start JAX here.
 _check, config.TrainingConfig.__post_init__ = config.TrainingConfig.__post_init__, lambda self: None

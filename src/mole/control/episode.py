@@ -1,25 +1,52 @@
-"""The one loop that steps an environment: act, step, observe, record."""
+"""The one loop that steps an environment: act, step, observe, record.
+
+`run_episode` runs an agent; `run_controller` runs anything else that chooses actions, such as a planner with the
+environment's own simulator.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from mole._expect import expect_type, expect_whole
 from mole._types import Key
-from mole.control.agent import Agent
-from mole.control.pilot import AgentPilot, Pilot, Truth
+from mole.control.agent import Agent, jit_act, jit_observe
 from mole.control.records import EpisodeRecord, Recorder
-from mole.control.resume import EpisodeFile
-from mole.files.processes import Interrupts
+from mole.control.resume import Controller, EpisodeFile, RunningEpisode, Truth
+from mole.datasets.transitions import Segment
+from mole.files.processes import Failure, Interrupts
 
-__all__ = ["AgentPilot", "Episode", "EpisodeError", "Pilot", "Stretch", "Truth", "drive", "run_episode"]
+__all__ = [
+    "AgentController",
+    "Controller",
+    "Episode",
+    "EpisodeError",
+    "Segment",
+    "Truth",
+    "run_controller",
+    "run_episode",
+]
 
 
-class EpisodeError(RuntimeError):
+class Episode(NamedTuple):
+    """What `run_episode` returns: the record, and the transitions for training.
+
+    Attributes:
+        record: what happened at every step.
+        segments: observations and actions between resets.
+    """
+
+    record: EpisodeRecord
+    segments: list[Segment]
+
+
+class EpisodeError(Failure):
     """An environment or a planner failed in the middle of an episode; ``episode`` holds what was recorded."""
 
     def __init__(self, message: str, episode: Episode) -> None:
@@ -32,23 +59,55 @@ class EpisodeError(RuntimeError):
         return str(self.args[0])
 
 
-class Stretch(NamedTuple):
-    """Consecutive observations and actions between two resets.
+class AgentController:
+    """Controls an episode with an agent, which learns from every transition.
 
-    Attributes:
-        obs: ``[time + 1, obs]``.
-        actions: ``[time, act]``.
+    Args:
+        agent: learner and planner.
+        key: for the planner.
+        truth: tells an oracle the task.
     """
 
-    obs: np.ndarray
-    actions: np.ndarray
+    def __init__(self, agent: Agent, key: Key, truth: Truth | None) -> None:
+        """See the class."""
+        self.agent, self.key, self.truth = agent, key, truth
+        self.state = agent.init()
 
+    def act(self, obs: np.ndarray, step: int) -> np.ndarray:
+        """The planned action."""
+        # Only an oracle has `tell`; no other learner ever hears of the true task.
+        if self.truth is not None and hasattr(self.agent.learner, "tell"):
+            told = self.agent.learner.tell(self.state.learner, self.truth.upcoming())  # pyright: ignore
+            self.state = self.state._replace(learner=told)
+        started = time.perf_counter()
+        planner, planned = jit_act(self.agent, self.state, obs, self.key, np.int32(step))
+        self.state = self.state._replace(planner=planner)
+        action = np.asarray(planned)
+        self._seconds = time.perf_counter() - started
+        return action
 
-class Episode(NamedTuple):
-    """What `run_episode` gives back: the record, and the transitions for training."""
+    def observe(self, obs: np.ndarray, action: np.ndarray, following: np.ndarray) -> dict[str, Any]:
+        """Learn, and return what the learner reports."""
+        started = time.perf_counter()
+        self.state, *seen = jit_observe(self.agent, self.state, obs, action, following)
+        learned, known = jax.device_get(seen)
+        return {
+            "loss": float(learned.loss),
+            "responsibilities": learned.responsibilities,
+            "task": int(learned.task),
+            "n_tasks": int(learned.n_tasks),
+            "spawned": bool(learned.spawned),
+            "at_capacity": bool(learned.at_capacity),
+            "rejected": bool(learned.rejected),
+            "position": float(known.position),
+            "upright": float(known.upright),
+            # The time in between, that of the environment's step, is not the agent's.
+            "seconds": self._seconds + time.perf_counter() - started,
+        }
 
-    record: EpisodeRecord
-    stretches: list[Stretch]
+    def restart(self) -> None:
+        """Forget the plan, and keep what was learned."""
+        self.state = self.agent.restart(self.state)
 
 
 def run_episode(
@@ -57,8 +116,8 @@ def run_episode(
     *,
     steps: int,
     seed: int,
-    key: Key,
-    meta: Mapping[str, Any],
+    key: Key | None = None,
+    meta: Mapping[str, Any] | None = None,
     truth: Truth | None = None,
     action_noise: float = 0.0,
     record_to: Path | None = None,
@@ -70,12 +129,14 @@ def run_episode(
     After a reset the planner starts anew, and the learner keeps what it has learned.
 
     Args:
-        env: a Gymnasium environment with a continuous action space and flat observations.
+        env: a Gymnasium environment with a continuous action space and flat observations. It is not closed.
         agent: learner and planner.
         steps: steps to make, at least one.
         seed: for the environment's first reset and for the action noise.
-        key: for the planner.
-        meta: header of the record (`mole.control.records.META_KEYS`).
+        key: for the planner; ``jax.random.key(seed)`` if not given.
+        meta: header of the record (`mole.control.records.META_KEYS`). Whatever it lacks is taken from the environment
+            (``env``: its id; ``schedule``: as it was made with, "" if unknown; ``step_seconds``: its ``dt``, 1 if
+            unknown), the learner (``method``: its class) and ``seed``.
         truth: the evaluator's knowledge, for the record and for `mole.online.Oracle`.
         action_noise: standard deviation of normal noise added to the actions, as a fraction of half their range.
         record_to: file of the record; it is written at the end, and also when the run fails or is interrupted.
@@ -91,7 +152,8 @@ def run_episode(
         EpisodeError: if the environment raises or gives numbers that are not finite; the record ends there.
     """
     expect_whole("run_episode", "steps", steps)
-    expect_type("run_episode", "meta", meta, Mapping, "The header of the record, by name.")
+    if meta is not None:
+        expect_type("run_episode", "meta", meta, Mapping, "The header of the record, by name.")
     if not (hasattr(env, "observation_space") and hasattr(agent, "spec")):
         raise TypeError(
             f"run_episode got env={env!r:.80} and agent={agent!r:.80}; expected a Gymnasium environment and a "
@@ -102,12 +164,12 @@ def run_episode(
             f"run_episode got an environment with observations of shape {env.observation_space.shape}; the agent's "
             f"spec expects ({agent.spec.obs_dim},). Pass the environment that the agent was made for."
         )
-    return drive(
+    return run_controller(
         env,
-        AgentPilot(agent, key, truth),
+        AgentController(agent, jax.random.key(seed) if key is None else key, truth),
         steps=steps,
         seed=seed,
-        meta=meta,
+        meta={**_known_meta(env, type(agent.learner).__name__, seed), **(meta or {})},
         truth=truth,
         action_noise=action_noise,
         record_to=record_to,
@@ -116,9 +178,22 @@ def run_episode(
     )
 
 
-def drive(
+def _known_meta(env: Any, method: str, seed: int) -> dict[str, Any]:
+    """What the header of a record can be filled with when nobody says more."""
+    made, inner = getattr(env, "spec", None), getattr(env, "unwrapped", env)
+    seconds = getattr(inner, "dt", None)
+    return {
+        "env": type(inner).__name__ if made is None else made.id,
+        "method": method,
+        "schedule": "" if made is None else str(made.kwargs.get("schedule", "")),
+        "seed": seed,
+        "step_seconds": float(seconds) if isinstance(seconds, int | float) and seconds > 0 else 1.0,
+    }
+
+
+def run_controller(
     env: Any,
-    pilot: Pilot,
+    controller: Controller,
     *,
     steps: int,
     seed: int,
@@ -129,8 +204,8 @@ def drive(
     on_step: Callable[[Recorder], None] | None = None,
     checkpoint: EpisodeFile | None = None,
 ) -> Episode:
-    """The loop itself, whoever is at the controls; arguments and errors as `run_episode`."""
-    run = _Run(env, pilot, seed, truth, action_noise, meta)
+    """`run_episode` with any controller in the place of an agent; ``meta`` is the whole header then."""
+    run = RunningEpisode(env, controller, seed, truth, action_noise, meta)
     try:
         run.begin()
         if checkpoint is None:
@@ -154,85 +229,12 @@ def drive(
         if isinstance(error, KeyboardInterrupt):
             raise
         if checkpoint is not None:
-            checkpoint.remove()  # another try is to be a whole one
+            checkpoint.remove()  # it would lead to the same failure: another try starts anew
         raise EpisodeError(
             f"episode stopped at step {len(run.recorder)} of {steps}: {reason}. What was recorded until then is kept.",
-            run.episode(),
+            Episode(run.recorder.record(), run.segments()),
         ) from error
     finally:
         if record_to is not None and len(run.recorder):
             run.recorder.record().save(record_to)
-    return run.episode()
-
-
-class _Run:
-    """The moving parts of one episode."""
-
-    def __init__(
-        self,
-        env: Any,
-        pilot: Pilot,
-        seed: int,
-        truth: Truth | None,
-        noise: float,
-        meta: Mapping[str, Any],
-    ) -> None:
-        self.env, self.pilot, self.truth, self.noise = env, pilot, truth, noise
-        self.seed, self.recorder = seed, Recorder(meta)
-        self.low = np.asarray(env.action_space.low, np.float32)
-        self.high = np.asarray(env.action_space.high, np.float32)
-        self.stretches: list[tuple[list[np.ndarray], list[np.ndarray]]] = []
-
-    def begin(self) -> None:
-        self.rng = np.random.default_rng(self.seed)
-        self.stretches.clear()
-        self.reset(self.seed)
-
-    def reset(self, seed: int | None = None) -> None:
-        obs, _ = self.env.reset(seed=seed)
-        self.obs = _checked(obs, "observation at reset")
-        self.stretches.append(([self.obs], []))
-
-    def step(self, step: int) -> None:
-        action = self.pilot.act(self.obs, step)
-        if self.noise:
-            noise = self.noise * 0.5 * (self.high - self.low) * self.rng.standard_normal(action.shape)
-            action = np.clip(action + noise.astype(np.float32), self.low, self.high)
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        obs = _checked(obs, "observation")
-        if not np.isfinite(reward):
-            raise FloatingPointError(f"the environment gave the reward {reward}; expected a finite number.")
-        self.recorder.append(
-            reward=float(reward),
-            true_task=-1 if self.truth is None else self.truth.governing(info),
-            **self.pilot.observe(self.obs, action, obs),
-        )
-        self.stretches[-1][0].append(obs)
-        self.stretches[-1][1].append(action)
-        self.obs = obs
-        if terminated or truncated:
-            self.pilot.restart()
-            self.reset()
-
-    def repeat(self, action: np.ndarray) -> float:
-        if self.noise:
-            self.rng.standard_normal(action.shape)
-        obs, reward, terminated, truncated, _ = self.env.step(action)
-        self.obs = _checked(obs, "observation")
-        self.stretches[-1][0].append(self.obs)
-        self.stretches[-1][1].append(action)
-        if terminated or truncated:
-            self.reset()
-        return float(reward)
-
-    def episode(self) -> Episode:
-        stretches = [Stretch(np.stack(o), np.stack(a)) for o, a in self.stretches if a]
-        return Episode(self.recorder.record(), stretches)
-
-
-def _checked(obs: Any, what: str) -> np.ndarray:
-    obs = np.asarray(obs)
-    if not np.isfinite(obs).all():
-        bad = np.flatnonzero(~np.isfinite(obs)).tolist()
-        raise FloatingPointError(f"the environment gave an {what} that is not finite in entries {bad}.")
-    return obs.astype(np.float32)
+    return Episode(run.recorder.record(), run.segments())

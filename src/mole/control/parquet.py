@@ -26,6 +26,7 @@ except ImportError as missing:
 __all__ = ["load_arrays", "save_arrays"]
 
 _KEY = b"mole"
+# Far beyond any run; a file that declares more would make Arrow ask for that much memory.
 _MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 10**8, 1000, 1 << 27
 
 
@@ -37,7 +38,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[st
         pq.write_table(table, file, compression="zstd")
 
 
-def load_arrays(path: Path, *, header_only: bool = False) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `save_arrays` wrote; no arrays if only the header is wanted.
 
     Raises:
@@ -47,10 +48,8 @@ def load_arrays(path: Path, *, header_only: bool = False) -> tuple[dict[str, np.
         with pq.ParquetFile(path) as file:
             _check_sizes(path, file)
             metadata = file.schema_arrow.metadata or {}
-            table = None if header_only else file.read()
-            arrays = (
-                {} if table is None else {name: _array(table.column(name)) for name in table.column_names}
-            )
+            table = file.read()
+            arrays = {name: _array(table.column(name)) for name in table.column_names}
     # a hostile file makes Arrow and Thrift raise nearly anything; nothing else happens in here
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
         raise ValueError(

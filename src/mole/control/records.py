@@ -1,4 +1,4 @@
-"""The record of one run: plain NumPy arrays and a JSON header in one `.npz` file, never pickle.
+"""The record of one run: plain NumPy arrays and a JSON header in one `.npz` (or `.parquet`) file, never pickle.
 
 A record says what happened and nothing about how to judge it; `mole.experiment.metrics` computes figures from
 it. `true_task` is known to the evaluator alone: no agent ever reads it.
@@ -16,17 +16,15 @@ from typing import Any
 import numpy as np
 
 from mole._expect import expect_file
-from mole.control.record_files import load_arrays, save_arrays
+from mole.files.atomic import atomic_file
+from mole.files.npz import read_npz
 
-__all__ = ["META_KEYS", "EpisodeRecord", "Recorder", "read_meta"]
+__all__ = ["META_KEYS", "EpisodeRecord", "Recorder"]
 
 FORMAT = "mole-episode/1"
 META_KEYS = ("env", "method", "schedule", "seed", "step_seconds", "complete", "error")
 """Entries every header must have; `prior`, `configuration`, `versions`, `machine` and `random_action_error` (the mean
 one-step error under random actions on the same schedule, None if unknown) are shown where present."""
-
-Scalar = Any
-"""A Python, NumPy or JAX scalar."""
 
 _DTYPES: dict[str, type] = {
     "reward": np.float64,
@@ -48,9 +46,8 @@ _DTYPES: dict[str, type] = {
 class EpisodeRecord:
     """T steps of one run. Step t is: act, one environment step, observe; all arrays are indexed by t.
 
-    Arrays are converted to the dtypes below and made read-only. A value that an environment or a learner does
-    not have is NaN (`position`, `upright`), -1 (`true_task`), or a single slot (`responsibilities` of shape
-    [T, 1]).
+    Arrays are converted to the dtypes below and made read-only. A value that an environment or a learner does not have
+    is NaN (`position`, `upright`), -1 (`true_task`), or a single slot (`responsibilities` of shape [T, 1]).
 
     Attributes:
         reward: [T] float, reward of the step.
@@ -60,14 +57,13 @@ class EpisodeRecord:
         n_tasks: [T] int, slots in use.
         spawned: [T] bool, whether a new task joined the mixture at this step.
         at_capacity: [T] bool, whether a new task was wanted but no slot was free.
-        rejected: [T] bool, whether the learner refused the step's pair (for example because it is not
-            finite).
+        rejected: [T] bool, whether the learner refused the step's pair (it is not finite, for example).
         true_task: [T] int, the task that ruled the step, -1 if unknown.
         position: [T] float, metres forward after the step.
         upright: [T] float, cosine of the pitch: 1 upright, -1 on its back.
         seconds: [T] float, wall seconds of act and observe together.
-        meta: JSON header: at least `META_KEYS`. `step_seconds` is the simulated time of a step, `complete`
-            whether the run reached its planned end, `error` what stopped it (or None).
+        meta: JSON header: at least `META_KEYS`. `step_seconds` is the simulated time of a step, `complete` whether the
+            run reached its planned end, `error` what stopped it (or None).
 
     Raises:
         ValueError: if shapes disagree, a slot is out of range, or the header lacks a key or is not JSON.
@@ -96,16 +92,16 @@ class EpisodeRecord:
             if value.ndim != rank or value.shape[0] != length:
                 want = f"[{length}, tasks]" if rank == 2 else f"[{length}]"
                 raise ValueError(
-                    f"record array {name!r} has shape {list(value.shape)}, expected {want}: "
-                    "give one entry per step, as many as 'reward' has"
+                    f"record array {name!r} has shape {list(value.shape)}, expected {want}: give one entry per step, "
+                    "as many as 'reward' has"
                 )
             value.setflags(write=False)
             object.__setattr__(self, name, value)
-        slots = self.responsibilities.shape[1]
-        if length and (self.task.min() < 0 or self.task.max() >= slots):
+        slots, task = self.responsibilities.shape[1], self.task
+        if length and (task.min() < 0 or task.max() >= slots):
             raise ValueError(
-                f"record array 'task' holds slots {self.task.min()}..{self.task.max()}, "
-                f"expected 0..{slots - 1} (the columns of 'responsibilities')"
+                f"record array 'task' holds slots {task.min()}..{task.max()}, expected 0..{slots - 1} (the columns of "
+                "'responsibilities')"
             )
         object.__setattr__(self, "meta", _checked_meta(self.meta))
 
@@ -124,8 +120,16 @@ class EpisodeRecord:
         Raises:
             OSError: if the folder does not exist or cannot be written.
         """
-        target = Path(path)
-        save_arrays(target, {name: getattr(self, name) for name in _DTYPES}, {"format": FORMAT, **self.meta})
+        target, header = Path(path), {"format": FORMAT, **self.meta}
+        arrays = {name: getattr(self, name) for name in _DTYPES}
+        if target.suffix == ".parquet":
+            from mole.control import parquet  # an extra
+
+            parquet.save_arrays(target, arrays, header)
+        else:
+            arrays["meta"] = np.array(json.dumps(header, sort_keys=True))
+            with atomic_file(target) as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
         return target
 
     @classmethod
@@ -137,36 +141,41 @@ class EpisodeRecord:
             ValueError: if the file is truncated or damaged, is not a record, or its arrays disagree.
         """
         source = expect_file("EpisodeRecord.load", path)
-        arrays, header = load_arrays(source)
+        if not source.is_file():
+            raise FileNotFoundError(f"no record at {source}: expected a file written by EpisodeRecord.save")
+        if source.suffix == ".parquet":
+            from mole.control import parquet  # an extra
+
+            arrays, meta = parquet.load_arrays(source)
+        else:
+            arrays, meta = _load_npz(source)
         missing = sorted(set(_DTYPES) - set(arrays))
         if missing:
             raise ValueError(f"{source} lacks the arrays {missing}: expected all of {sorted(_DTYPES)}")
-        meta = _of_this_format(source, header)
+        version = meta.pop("format", None)
+        if version != FORMAT:
+            raise ValueError(
+                f"{source} has record format {version!r:.80}, expected {FORMAT!r}: read it with that version"
+            )
         try:
             return cls(**{name: arrays[name] for name in _DTYPES}, meta=meta)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{source} holds an inconsistent record: {error}") from error
 
 
-def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The header of a record, without its arrays: quick, for those who have thousands.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged or is not a record.
-    """
-    source = Path(path)
-    return _checked_meta(_of_this_format(source, load_arrays(source, header_only=True)[1]))
-
-
-def _of_this_format(source: Path, header: dict[str, Any]) -> dict[str, Any]:
-    meta = dict(header)
-    version = meta.pop("format", None)
-    if version != FORMAT:
+def _load_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a record, and its header."""
+    found = read_npz(path)
+    meta = found.pop("meta", None)
+    if meta is None or meta.dtype.kind != "U" or meta.shape:
         raise ValueError(
-            f"{source} has record format {version!r:.80}, expected {FORMAT!r}: read it with that version"
+            f"{path} is no record of a run: it has arrays {sorted(found)[:20]} but no 'meta' header"
         )
-    return meta
+    try:
+        header = json.loads(str(meta[()]))
+    except (ValueError, RecursionError) as error:  # the latter for brackets without end
+        raise ValueError(f"{path} has a header that is not JSON ({error}): run the episode again") from error
+    return found, header if isinstance(header, dict) else {}
 
 
 class Recorder:
@@ -184,7 +193,6 @@ class Recorder:
     """
 
     NAMES = tuple(_DTYPES)
-    """Names of the arrays."""
 
     def __init__(self, meta: Mapping[str, Any]) -> None:
         """Start an empty record; `complete` is False and `error` None until `finish` says otherwise."""
@@ -199,36 +207,35 @@ class Recorder:
     def append(
         self,
         *,
-        reward: Scalar,
-        loss: Scalar,
+        reward: Any,
+        loss: Any,
         responsibilities: Any = (1.0,),
-        task: Scalar = 0,
-        n_tasks: Scalar = 1,
-        spawned: Scalar = False,
-        at_capacity: Scalar = False,
-        rejected: Scalar = False,
-        true_task: Scalar = -1,
-        position: Scalar = float("nan"),
-        upright: Scalar = float("nan"),
-        seconds: Scalar = float("nan"),
+        task: Any = 0,
+        n_tasks: Any = 1,
+        spawned: Any = False,
+        at_capacity: Any = False,
+        rejected: Any = False,
+        true_task: Any = -1,
+        position: Any = float("nan"),
+        upright: Any = float("nan"),
+        seconds: Any = float("nan"),
     ) -> None:
         """Add one step; see `EpisodeRecord` for the meaning of each value. JAX scalars are accepted."""
-        values = locals()
-        # all are converted before any is stored, so that a failing one cannot leave the columns uneven
+        values = locals()  # by name, as `_DTYPES` lists them
+        # All are converted before any is stored, so that a failing one cannot leave the columns uneven.
         row = {name: _converted(name, values[name]) for name in _DTYPES}
         slots = row["responsibilities"].shape
         expected = self._rows["responsibilities"][0].shape if len(self) else slots
         if len(slots) != 1 or slots != expected:
-            raise ValueError(
-                f"responsibilities have shape {slots}, expected {expected if len(self) else '[tasks]'}"
-            )
+            wanted = expected if len(self) else "[tasks]"
+            raise ValueError(f"responsibilities have shape {slots}, expected {wanted}")
         for name, column in self._rows.items():
             column.append(row[name] if name == "responsibilities" else row[name].item())
 
     def last(self, name: str, n: int = 1) -> np.ndarray:
         """The last `n` values (all, if there are fewer) of an array of `EpisodeRecord`, oldest first.
 
-        Cheap, so that progress can be shown: no record is built.
+        Cheap, for showing progress: no record is built.
 
         Raises:
             ValueError: if there is no such array, or `n` is below 1.

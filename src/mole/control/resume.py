@@ -1,9 +1,10 @@
-"""A running episode in a file, from which it goes on as if it had never stopped.
+"""An episode that runs, and the file from which it goes on as if it had never stopped.
 
-What learns and plans is stored: the pilot's state, all observations, actions and the record. An environment is not. It
-is taken back to where it was by its seed and the recorded actions, which works for every environment that repeats
-itself (physics, hidden schedule and random numbers alike), and every observation and reward on the way is compared with
-the recorded one. An environment that does not repeat itself is found out: the episode begins again then, and says so.
+The file holds what learns and plans: the controller's state, all observations, actions and the record. It does not hold
+the environment, which most simulators cannot save. The environment is taken back to where it was by its seed and the
+recorded actions. That works for every environment that repeats itself (physics, hidden schedule and random numbers
+alike), and every observation and reward on the way is compared with the recorded one. If one differs, the environment
+does not repeat itself: the episode begins again, with a warning.
 """
 
 from __future__ import annotations
@@ -17,35 +18,141 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from mole.control.records import Recorder
+from mole.datasets.transitions import Segment
 from mole.files import checkpoint
 from mole.files.atomic import remove_generations, remove_leftovers
 from mole.files.generations import KEPT, Periodic, RecoveryWarning, newest
-from mole.online.stack import UPGRADES
 
-__all__ = ["EpisodeFile", "RunningEpisode"]
+__all__ = ["Controller", "EpisodeFile", "RunningEpisode", "Truth"]
 
 _KIND = "episode"
 
 
-class _AnotherWayError(Exception):
-    """The environment did not repeat itself."""
+@runtime_checkable
+class Truth(Protocol):
+    """What the evaluator knows of the hidden task. The agent never sees it (an oracle is told by the evaluator)."""
+
+    def governing(self, info: Mapping[str, Any]) -> int:
+        """The task that governed the transition of this ``info``; -1 if unknown."""
+        ...
+
+    def upcoming(self) -> int:
+        """The task that will govern the next transition."""
+        ...
 
 
 @runtime_checkable
-class RunningEpisode(Protocol):
-    """The moving parts of an episode, as `mole.control.episode.drive` has them."""
+class Controller(Protocol):
+    """Whatever chooses the actions of an episode.
 
-    pilot: Any
-    recorder: Recorder
-    stretches: list[tuple[list[np.ndarray], list[np.ndarray]]]
+    With a checkpoint it also has ``state``, a pytree of everything that changes from one step to the next.
+    """
+
+    def act(self, obs: np.ndarray, step: int) -> np.ndarray:
+        """The action ``[act]`` at observation ``[obs]``."""
+        ...
+
+    def observe(self, obs: np.ndarray, action: np.ndarray, following: np.ndarray) -> dict[str, Any]:
+        """Take in a transition, and return what the record holds of it (arguments of `Recorder.append`)."""
+        ...
+
+    def restart(self) -> None:
+        """The environment is about to be reset."""
+        ...
+
+
+class RunningEpisode:
+    """The moving parts of an episode: environment, controller, what was recorded, and the transitions so far.
+
+    Args:
+        env: a Gymnasium environment.
+        controller: chooses the actions.
+        seed: of the first reset and of the action noise.
+        truth: the evaluator's knowledge, for the record.
+        noise: standard deviation of the action noise, as a fraction of half the action range.
+        meta: header of the record.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        controller: Controller,
+        seed: int,
+        truth: Truth | None,
+        noise: float,
+        meta: Mapping[str, Any],
+    ) -> None:
+        """See the class."""
+        self.env, self.truth, self.noise = env, truth, noise
+        self.controller: Any = controller  # with a `state`, if there is a checkpoint
+        self.seed, self.recorder = seed, Recorder(meta)
+        self._low = np.asarray(env.action_space.low, np.float32)
+        self._high = np.asarray(env.action_space.high, np.float32)
+        self.transitions: list[tuple[list[np.ndarray], list[np.ndarray]]] = []
 
     def begin(self) -> None:
-        """The episode from its first observation on, with nothing recorded."""
-        ...
+        """Start from the first observation, with nothing recorded."""
+        self._rng = np.random.default_rng(self.seed)
+        self.transitions.clear()
+        self._reset(self.seed)
+
+    def step(self, step: int) -> None:
+        """Act, step, observe, record; reset after the end of an episode."""
+        action = self.controller.act(self._obs, step)
+        if self.noise:
+            noise = self.noise * 0.5 * (self._high - self._low) * self._rng.standard_normal(action.shape)
+            action = np.clip(action + noise.astype(np.float32), self._low, self._high)
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        obs = _checked(obs, "observation")
+        if not np.isfinite(reward):
+            raise FloatingPointError(f"the environment gave the reward {reward}; expected a finite number.")
+        self.recorder.append(
+            reward=float(reward),
+            true_task=-1 if self.truth is None else self.truth.governing(info),
+            **self.controller.observe(self._obs, action, obs),
+        )
+        self._keep(action, obs)
+        if terminated or truncated:
+            self.controller.restart()
+            self._reset()
 
     def repeat(self, action: np.ndarray) -> float:
-        """One step with a recorded action, for which nobody plans and from which nobody learns; its reward."""
-        ...
+        """One step with a recorded action, without planning or learning; its reward."""
+        if self.noise:
+            self._rng.standard_normal(
+                action.shape
+            )  # the recorded action contains it; the next draws must follow it
+        obs, reward, terminated, truncated, _ = self.env.step(action)
+        self._keep(action, _checked(obs, "observation"))
+        if terminated or truncated:
+            self._reset()
+        return float(reward)
+
+    def segments(self) -> list[Segment]:
+        """The transitions between resets, as arrays."""
+        return [Segment(np.stack(obs), np.stack(actions)) for obs, actions in self.transitions if actions]
+
+    def _reset(self, seed: int | None = None) -> None:
+        obs, _ = self.env.reset(seed=seed)
+        self._obs = _checked(obs, "observation at reset")
+        self.transitions.append(([self._obs], []))
+
+    def _keep(self, action: np.ndarray, obs: np.ndarray) -> None:
+        self.transitions[-1][0].append(obs)
+        self.transitions[-1][1].append(action)
+        self._obs = obs
+
+
+def _checked(obs: Any, what: str) -> np.ndarray:
+    obs = np.asarray(obs)
+    if not np.isfinite(obs).all():
+        bad = np.flatnonzero(~np.isfinite(obs)).tolist()
+        raise FloatingPointError(f"the environment gave an {what} that is not finite in entries {bad}.")
+    return obs.astype(np.float32)
+
+
+class _DivergedError(Exception):
+    """The environment did not repeat itself."""
 
 
 class EpisodeFile:
@@ -73,14 +180,16 @@ class EpisodeFile:
         if not self._periodic.due(step) and not now:
             return
         arrays = {name: run.recorder.last(name, step) for name in Recorder.NAMES}
-        arrays["obs"] = np.concatenate([np.stack(obs) for obs, _ in run.stretches])
-        arrays["actions"] = np.stack([action for _, actions in run.stretches for action in actions])
+        arrays["obs"] = np.concatenate([np.stack(obs) for obs, _ in run.transitions])
+        arrays["actions"] = np.stack([action for _, actions in run.transitions for action in actions])
         config = {
             "about": dict(about),
-            "lengths": [len(actions) for _, actions in run.stretches],
+            "lengths": [len(actions) for _, actions in run.transitions],
+            # `checkpoint.load` fills a given structure, so the header says how long the arrays are.
             "arrays": {name: [list(array.shape), array.dtype.str] for name, array in arrays.items()},
         }
-        checkpoint.save(self.path, (run.pilot.state, arrays), kind=_KIND, config=config, keep=self._keep)
+        tree = run.controller.state, arrays
+        checkpoint.save(self.path, tree, kind=_KIND, config=config, keep=self._keep)
 
     def resume(self, run: RunningEpisode, about: Mapping[str, Any]) -> int:
         """Take a run that has begun to where its file was written, and return the steps made; 0 without a file.
@@ -96,18 +205,19 @@ class EpisodeFile:
         if found is None:
             return 0
         header = checkpoint.read_header(found)
+        # Through JSON, as the file's was: it makes lists of tuples.
         if header.kind != _KIND or header.config.get("about") != json.loads(json.dumps(dict(about))):
             return self._refuse("was written by something else")
         if header.libraries != checkpoint.libraries():
             return self._refuse(f"was written with {header.libraries}, now {checkpoint.libraries()}")
         like = {name: checkpoint.placeholder(*stored) for name, stored in header.config["arrays"].items()}
-        state, arrays = checkpoint.load(found, (run.pilot.state, like), kind=_KIND, upgrades=UPGRADES)
+        state, arrays = checkpoint.load(found, (run.controller.state, like), kind=_KIND)
         try:
-            self._repeat(run, arrays, header.config["lengths"])
-        except _AnotherWayError as error:
+            _repeat(run, arrays, header.config["lengths"])
+        except _DivergedError as error:
             run.begin()
             return self._refuse(str(error))
-        run.pilot.state = state
+        run.controller.state = state
         run.recorder.extend({name: arrays[name] for name in Recorder.NAMES})
         return len(arrays["actions"])
 
@@ -120,15 +230,16 @@ class EpisodeFile:
         self.remove()
         return 0
 
-    def _repeat(self, run: RunningEpisode, arrays: Mapping[str, np.ndarray], lengths: list[int]) -> None:
-        rewards, ends = arrays["reward"], np.cumsum(np.asarray(lengths) + 1)
-        stretches = np.split(arrays["obs"], ends[:-1])
-        for step, action in enumerate(arrays["actions"]):
-            if run.repeat(action) != rewards[step]:
-                raise _AnotherWayError(f"is of an environment that gave another reward at step {step}")
-        same = len(run.stretches) == len(stretches) and all(
-            np.array_equal(np.stack(obs), recorded)
-            for (obs, _), recorded in zip(run.stretches, stretches, strict=True)
-        )
-        if not same:
-            raise _AnotherWayError("is of an environment that did not repeat itself")
+
+def _repeat(run: RunningEpisode, arrays: Mapping[str, np.ndarray], lengths: list[int]) -> None:
+    """Repeat the recorded actions, and compare all that the environment gives."""
+    for step, action in enumerate(arrays["actions"]):
+        if run.repeat(action) != arrays["reward"][step]:
+            raise _DivergedError(f"is of an environment that gave another reward at step {step}")
+    recorded = np.split(arrays["obs"], np.cumsum(np.asarray(lengths) + 1)[:-1])
+    same = len(run.transitions) == len(recorded) and all(
+        np.array_equal(np.stack(obs), expected)
+        for (obs, _), expected in zip(run.transitions, recorded, strict=True)
+    )
+    if not same:
+        raise _DivergedError("is of an environment that did not repeat itself")

@@ -1,10 +1,11 @@
 """From nothing to a prior: random data, then rounds of control by the adapting agent and meta-training.
 
-    explore (random actions) → meta-train → [ control with the current prior → meta-train ] × rounds → supervised twin
+    explore (random actions) → meta-train → [ control with the current prior → meta-train ] × rounds
+                                                                       supervised baseline ┘ beside the last one
 
 The hidden task is never read, and nothing in the data says when it changed. Each stage writes one file, so that an
-interrupted training goes on where it stopped and gives the same result. Episodes of a round, and the twin beside the
-last meta-training, are jobs of worker processes (`mole.control.collect`).
+interrupted training goes on where it stopped and gives the same result. Episodes of a round, and the supervised
+baseline beside the last meta-training, are jobs of worker processes (`mole.control.jobs`).
 """
 
 from __future__ import annotations
@@ -25,17 +26,20 @@ import jax
 import numpy as np
 
 from mole._types import Trajectory
-from mole.control.collect import Collect, World, collect, stage_key
-from mole.control.progress import StageBar, TrainingLog
-from mole.control.stages import (
-    claim_folder,
-    random_rollout,
-    save_stretches,
-    set_damaged_aside,
+from mole.control.config import TrainingConfig
+from mole.control.jobs import (
+    Baseline,
+    Collect,
+    World,
+    collect,
+    fresh_model,
+    recorded,
+    stage_key,
+    train_baseline,
     unit_scale_where_constant,
 )
-from mole.control.training_config import TrainingConfig
-from mole.control.twin import Twin, fresh_model, recorded, train_twin
+from mole.control.stages import StageBar, TrainingLog, claim_folder, save_segments, set_damaged_aside
+from mole.datasets.transitions import Segment, random_rollout
 from mole.files.atomic import remove_leftovers
 from mole.files.generations import SECONDS, Periodic, folder_lock
 from mole.files.processes import worker_pool
@@ -64,7 +68,7 @@ def train_priors(
     every_seconds: float = SECONDS,
     progress: bool = True,
 ) -> tuple[MetaPrior, MetaPrior]:
-    """Train a meta-learned prior and its supervised twin for one environment.
+    """Train a meta-learned prior and its supervised baseline for one environment.
 
     Args:
         make_env: makes an environment for the phase "explore" (one hidden task per episode) or "control" (the task
@@ -75,7 +79,7 @@ def train_priors(
             unless it is damaged: it is set aside then, with a `mole.files.generations.RecoveryWarning`.
         seed: of everything.
         provenance: goes into the headers of the priors.
-        workers: processes that make the episodes of a round (and, on a CPU, the twin), each on one core; the result
+        workers: processes that make the episodes of a round (and, on a CPU, the baseline), each on one core; the result
             does not depend on how many. `make_env` and `spec` must be made of functions of modules, which another
             process can import. 0 makes everything in this process.
         every_seconds: between two checkpoints of a stage that runs; they are removed when it is done.
@@ -124,18 +128,20 @@ def _planned(config: TrainingConfig) -> dict[str, int]:
         "explore": config.random_rollouts * config.random_steps,
         "control": config.rounds * config.episodes * config.episode_steps,
         "meta": sum(config.meta_of(number).iterations for number in range(config.rounds + 1)),
-        "supervised": config.twin_iterations,
+        "supervised": config.supervised_iterations,
     }
 
 
-class _RunningTwin(NamedTuple):
-    """The twin's job, and what waits for its end; None if it had ended before."""
+class _RunningBaseline(NamedTuple):
+    """The baseline's job, and a function that waits for its end; None if it had ended before."""
 
-    job: Twin
+    job: Baseline
     done: Callable[[], None] | None
 
 
 class _Training:
+    """One call of `train_priors`: the stages in their order, each skipped where its file is there."""
+
     def __init__(
         self,
         world: World,
@@ -161,14 +167,14 @@ class _Training:
             self.control(number + 1)
             control += self.recorded(number + 1)
         steps = sum(len(t.x) for t in random + control)
-        twin = self.begin_twin(steps)
+        baseline = self.begin_baseline(steps)
         prior = self.meta_train(rounds, random, control, prior)
         save_prior(self.folder / "prior.mole", prior, {**self.provenance, "seed": self.seed, "steps": steps})
-        self.end_twin(twin)
-        # Of a process that was killed between the end of a stage and the removal of its checkpoint.
+        self.end_baseline(baseline)
+        # A process may have been killed between the end of a stage and the removal of its checkpoint.
         for part in self.folder.glob("*.part*"):
             part.unlink()
-        return prior, load_prior(twin.job.path)[0]
+        return prior, load_prior(baseline.job.path, MetaPrior)
 
     def recorded(self, number: int) -> list[Trajectory]:
         return recorded(self.world, self.config, self.folder, number)
@@ -178,13 +184,14 @@ class _Training:
         if path.exists():
             return
         self.bar.say("random actions")
-        env, stretches = self.world.make_env("explore"), []
-        for number in range(config.random_rollouts):
-            rng = np.random.default_rng([self.seed, number])
-            stretches += random_rollout(env, config.random_steps, rng)
-            self.bar.advance("explore", config.random_steps)
-        env.close()
-        save_stretches(path, stretches)
+        segments = list[Segment]()
+        with contextlib.closing(self.world.make_env("explore")) as env:
+            for number in range(config.random_rollouts):
+                segments += random_rollout(
+                    env, config.random_steps, np.random.default_rng([self.seed, number])
+                )
+                self.bar.advance("explore", config.random_steps)
+        save_segments(path, segments)
 
     def control(self, number: int) -> None:
         config = self.config
@@ -201,7 +208,7 @@ class _Training:
                 )
                 running[job.path]()
                 self.bar.advance("control", config.episode_steps)
-            if job.figures.exists():  # data that came without its figures is used all the same
+            if job.figures.exists():  # data without its figures is used all the same
                 self.log(**json.loads(job.figures.read_text()))
 
     def submit(self, work: Callable[[Any], T], jobs: Sequence[Any]) -> list[Callable[[], T]]:
@@ -237,27 +244,27 @@ class _Training:
             header = {**self.provenance, "seed": self.seed, "round": number}
             save_prior(path, unit_scale_where_constant(prior, groups), header)
             running.remove()
-        return load_prior(path)[0]
+        return load_prior(path, MetaPrior)
 
-    def begin_twin(self, steps: int) -> _RunningTwin:
-        """The twin, begun beside the last meta-training if there are processes, unless it is there already."""
+    def begin_baseline(self, steps: int) -> _RunningBaseline:
+        """The baseline, begun beside the last meta-training if there are processes, unless it is there already."""
         header = {**self.provenance, "seed": self.seed, "steps": steps, "kind": "supervised"}
-        job = Twin(self.world, self.config, self.folder, self.seed, header, self.every_seconds)
+        job = Baseline(self.world, self.config, self.folder, self.seed, header, self.every_seconds)
         if job.path.exists():
-            return _RunningTwin(job, None)
+            return _RunningBaseline(job, None)
         if jax.default_backend() != "cpu":  # an accelerator in this process is faster than a core of another
-            return _RunningTwin(job, functools.partial(train_twin, job))
-        return _RunningTwin(job, self.submit(train_twin, [job])[0])
+            return _RunningBaseline(job, functools.partial(train_baseline, job))
+        return _RunningBaseline(job, self.submit(train_baseline, [job])[0])
 
-    def end_twin(self, twin: _RunningTwin) -> None:
-        if twin.done is not None:
-            self.bar.say("supervised twin")
-            twin.done()
-            self.bar.advance("supervised", self.config.twin_iterations)
-        if twin.job.log.exists():
-            for line in twin.job.log.read_text().splitlines():
+    def end_baseline(self, baseline: _RunningBaseline) -> None:
+        if baseline.done is not None:
+            self.bar.say("supervised baseline")
+            baseline.done()
+            self.bar.advance("supervised", self.config.supervised_iterations)
+        if baseline.job.log.exists():
+            for line in baseline.job.log.read_text().splitlines():
                 self.log(**json.loads(line))
-            twin.job.log.unlink()
+            baseline.job.log.unlink()
 
     def periodic(self) -> Periodic:
         return Periodic(seconds=self.every_seconds)

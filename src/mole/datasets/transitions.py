@@ -1,26 +1,36 @@
-"""Transitions of an environment as a stream: what happens next, learned from random actions.
+"""Transitions of an environment: recorded under random actions, and turned into pairs to learn from.
 
 This file needs no simulator: any environment with Gymnasium's methods will do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
+from mole._types import Trajectory
 from mole.datasets.stream import Stream, check_length, stream_rng
 
-__all__ = ["RecordedEpisode", "Transitions", "record_episodes", "transitions_stream"]
+__all__ = [
+    "RecordedEpisode",
+    "Segment",
+    "Transitions",
+    "random_rollout",
+    "record_episodes",
+    "to_trajectories",
+    "transitions_stream",
+]
 
 _CORRELATION = 0.8  # of one action with the next; white noise hardly moves a machine
 
 
 @runtime_checkable
 class Transitions(Protocol):
-    """What makes a pair of a transition; `mole.envs.DynamicsSpec` does."""
+    """How to make a pair from a transition; `mole.envs.DynamicsSpec` is one."""
 
     @property
     def features(self) -> Callable[[Any, Any], Any]:
@@ -33,8 +43,20 @@ class Transitions(Protocol):
         ...
 
 
+class Segment(NamedTuple):
+    """Consecutive observations and actions between two resets, without any task.
+
+    Attributes:
+        obs: ``[time + 1, obs]``.
+        actions: ``[time, act]``.
+    """
+
+    obs: np.ndarray
+    actions: np.ndarray
+
+
 class RecordedEpisode(NamedTuple):
-    """One unbroken stretch of T steps in an environment.
+    """T consecutive steps in an environment, between two resets, with what an evaluator may know of them.
 
     Attributes:
         obs: [T + 1, obs].
@@ -52,6 +74,32 @@ class RecordedEpisode(NamedTuple):
     terminated: bool
 
 
+def random_rollout(env: Any, steps: int, rng: np.random.Generator) -> list[Segment]:
+    """Exploration for training. Half of all rollouts hold uniform actions for 1–8 steps, half are AR(1) noise.
+
+    Actions that last longer than one step move the system farther from its resting place than white noise does.
+    The hidden task is never read.
+
+    Args:
+        env: a Gymnasium environment with a bounded continuous action space.
+        steps: steps to make; after the end of an episode the next segment begins.
+        rng: for the actions and the environment's seed.
+    """
+    low, high = np.asarray(env.action_space.low, np.float32), np.asarray(env.action_space.high, np.float32)
+    if rng.random() < 0.5:
+        hold = int(rng.integers(1, 9))
+        held = rng.uniform(low, high, (-(-steps // hold), low.size))
+        actions = np.repeat(held, hold, axis=0)[:steps].astype(np.float32)
+    else:
+        correlation = rng.uniform(0.5, 0.95)
+        noise = _correlated(rng, low, high, (low + high) / 2, 0.8 * ((high - low) / 2), correlation)
+        # All are drawn before the environment's seed: the order of the draws is part of what a seed means.
+        actions = list(itertools.islice(noise, steps))
+    seeds = itertools.chain([int(rng.integers(2**31))], itertools.repeat(None))
+    episodes = _record(env, actions, seeds, read_task=False)
+    return [Segment(np.asarray(e.obs, np.float32), np.asarray(e.actions, np.float32)) for e in episodes]
+
+
 def record_episodes(env: Any, steps: int, seed: int) -> list[RecordedEpisode]:
     """Random actions in an environment, each correlated with the last one (AR(1), clipped to the action space).
 
@@ -63,25 +111,77 @@ def record_episodes(env: Any, steps: int, seed: int) -> list[RecordedEpisode]:
     check_length("transitions", steps)
     rng = stream_rng("transitions", seed)
     low, high = np.asarray(env.action_space.low, float), np.asarray(env.action_space.high, float)
-    state, episodes, done = rng.standard_normal(low.shape), [], 0
-    while done < steps:
-        obs, _ = env.reset(seed=int(rng.integers(2**31)))
-        seen, actions, rewards, task, terminated, truncated = [obs], [], [], [], False, False
-        while done < steps and not (terminated or truncated):
-            action = np.clip((low + high) / 2 + 0.4 * (high - low) * state, low, high).astype(np.float32)
-            obs, reward, terminated, truncated, info = env.step(action)
-            seen.append(obs)
-            actions.append(action)
-            rewards.append(float(reward))
-            task.append(int(info.get("task", -1)))
-            state = _CORRELATION * state + np.sqrt(1 - _CORRELATION**2) * rng.standard_normal(low.shape)
-            done += 1
-        episodes.append(
-            RecordedEpisode(
-                np.array(seen), np.array(actions), np.array(rewards), np.array(task), bool(terminated)
-            )
-        )
-    return episodes
+    actions = _correlated(rng, low, high, (low + high) / 2, 0.4 * (high - low), _CORRELATION)
+    seeds = (int(rng.integers(2**31)) for _ in itertools.count())
+    return _record(env, itertools.islice(actions, steps), seeds, read_task=True)
+
+
+def _correlated(
+    rng: np.random.Generator,
+    low: np.ndarray,
+    high: np.ndarray,
+    middle: np.ndarray,
+    amplitude: np.ndarray,
+    correlation: float,
+) -> Iterator[np.ndarray]:
+    """AR(1) noise of unit variance around ``middle``, times ``amplitude``, clipped to the bounds; without end."""
+    state = rng.standard_normal(low.shape)
+    while True:
+        yield np.clip(middle + amplitude * state, low, high).astype(np.float32)
+        state = correlation * state + np.sqrt(1 - correlation**2) * rng.standard_normal(low.shape)
+
+
+def _record(
+    env: Any, actions: Iterable[np.ndarray], seeds: Iterator[int | None], *, read_task: bool
+) -> list[RecordedEpisode]:
+    """Take the actions in turn; reset, with the next of the seeds, before the first and after every end."""
+    episodes, steps = [], list[tuple[Any, np.ndarray, float, int]]()
+    first, terminated, truncated = None, False, True
+    for action in actions:
+        if terminated or truncated:
+            first, _ = env.reset(seed=next(seeds))
+        obs, reward, terminated, truncated, info = env.step(action)
+        steps.append((obs, action, float(reward), int(info.get("task", -1)) if read_task else -1))
+        if terminated or truncated:
+            episodes.append(_episode(first, steps, terminated))
+            steps = []
+    return [*episodes, _episode(first, steps, False)] if steps else episodes
+
+
+def _episode(
+    first: Any, steps: list[tuple[Any, np.ndarray, float, int]], terminated: bool
+) -> RecordedEpisode:
+    obs, actions, rewards, task = zip(*steps, strict=True)
+    return RecordedEpisode(
+        np.array([first, *obs]), np.array(actions), np.array(rewards), np.array(task), bool(terminated)
+    )
+
+
+def to_trajectories(
+    segments: Sequence[Segment | RecordedEpisode],
+    spec: Transitions,
+    *,
+    shortest: int = 1,
+    run: int | None = None,
+) -> list[Trajectory]:
+    """Inputs x = features(obs, action) and targets y = delta(obs, next_obs) of every segment, in natural units.
+
+    No pair is made across a reset. But episodes may end before a window of time is full. A learner's window goes on
+    after the reset, so that short segments may be joined into one trajectory for training.
+
+    Args:
+        segments: in the order of their recording.
+        spec: of their environment.
+        shortest: a segment with fewer pairs is joined with the next ones.
+        run: transitions of one run, where all recorded runs have as many; nothing is joined beyond the end of a run.
+    """
+    x, y = _pairs(segments, spec)
+    cuts, start = [], 0
+    for end in np.cumsum([len(s.actions) for s in segments]):
+        if end - start >= shortest or end == len(x) or (run is not None and end % run == 0):
+            cuts.append((start, end))
+            start = end
+    return [Trajectory(x[first:last], y[first:last]) for first, last in cuts]
 
 
 def transitions_stream(episodes: Sequence[RecordedEpisode], spec: Transitions, name: str) -> Stream:
@@ -100,12 +200,17 @@ def transitions_stream(episodes: Sequence[RecordedEpisode], spec: Transitions, n
     """
     if not episodes:
         raise ValueError(f"stream {name!r} got no episodes; expected at least one: record some first.")
-    pair: Callable[..., Any] = jax.jit(jax.vmap(lambda o, a, n: (spec.features(o, a), spec.delta(o, n))))
-    obs = np.concatenate([e.obs[:-1] for e in episodes]).astype(np.float32)
-    following = np.concatenate([e.obs[1:] for e in episodes]).astype(np.float32)
-    x, y = jax.device_get(pair(obs, np.concatenate([e.actions for e in episodes]), following))
+    x, y = _pairs(episodes, spec)
     task, offset = [], 0
     for episode in episodes:
         task.append(offset + np.unique(episode.task, return_inverse=True)[1])
         offset = int(task[-1].max()) + 1
     return Stream(x, y, np.concatenate(task), name)
+
+
+def _pairs(segments: Sequence[Segment | RecordedEpisode], spec: Transitions) -> tuple[np.ndarray, np.ndarray]:
+    """All inputs ``[n, dx]`` and targets ``[n, dy]``, one segment after another."""
+    pair: Callable[..., Any] = jax.jit(jax.vmap(lambda o, a, n: (spec.features(o, a), spec.delta(o, n))))
+    obs = np.concatenate([s.obs[:-1] for s in segments]).astype(np.float32)
+    following = np.concatenate([s.obs[1:] for s in segments]).astype(np.float32)
+    return jax.device_get(pair(obs, np.concatenate([s.actions for s in segments]), following))

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
-
-from jaxtyping import ArrayLike
+from types import SimpleNamespace
+from typing import Any, Literal, get_args
 
 from mole.meta import MetaConfig
-from mole.planning import CEM
+from mole.planning.base import Planner
+from mole.planning.config import PlannerConfig, planner_for
 
-__all__ = ["Precision", "TrainingConfig", "chosen", "fast_bfloat16"]
+__all__ = ["Precision", "TrainingConfig", "fast_bfloat16", "resolved_precision"]
+
+Precision = Literal["auto", "float32", "bfloat16"]
+_FLAGS = {"avx512_bf16", "amx_bf16"}
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """Amounts of data and training."""
+    """Amounts of data and training.
+
+    The planner's amounts are fields of their own instead of one `PlannerConfig`, since that is how the options of
+    ``mole train`` and the files of folders have named them from the beginning; `planner_config` collects them.
+    """
 
     random_rollouts: int = 600
     """Rollouts with random actions."""
@@ -38,15 +45,15 @@ class TrainingConfig:
     """Units per hidden layer."""
     depth: int = 2
     """Hidden layers."""
-    horizon: int = 10
+    horizon: int = PlannerConfig.horizon
     """Steps of a plan."""
     samples: int = 64
     """Candidate plans in each iteration of the planner."""
-    iterations: int = 3
+    iterations: int = PlannerConfig.iterations
     """Iterations of the planner (CEM)."""
-    init_std: float = 0.25
+    init_std: float = PlannerConfig.init_std
     """Its standard deviation at the start, as a fraction of the action range."""
-    noise_correlation: float = 0.0
+    noise_correlation: float = PlannerConfig.noise_correlation
     """Correlation of the noise of neighbouring steps of a plan."""
     precision: Precision = "float32"
     """Type of the model's weights in planning; auto is bfloat16 where the processor multiplies it faster."""
@@ -86,9 +93,8 @@ class TrainingConfig:
                 f"TrainingConfig got meta.window={self.meta.window}; expected at least 4, since the agent that gathers "
                 "data judges a new task on 8 pairs (2k)."
             )
-        chosen(self.precision)
         # What the planner refuses should be known now, not after the first meta-training.
-        self.planner([-1.0], [1.0])
+        self.planner(SimpleNamespace(low=[-1.0], high=[1.0]))
 
     def meta_of(self, number: int) -> MetaConfig:
         """Meta-training after a round; 0 is the one on random data."""
@@ -102,33 +108,29 @@ class TrainingConfig:
         return dataclasses.replace(self.meta, iterations=iterations, learning_rate=rate)
 
     @property
-    def twin_iterations(self) -> int:
-        """Gradient steps of the supervised twin: its held-out loss no longer falls after two thirds of them."""
+    def supervised_iterations(self) -> int:
+        """Gradient steps of the supervised baseline; its held-out loss no longer falls after two thirds of them."""
         return self.meta.iterations + self.round_iterations
 
     def group_weights(self, groups: int) -> list[float]:
         """Share of windows from random data and, if there are two groups, from control."""
         return [1.0] if groups == 1 else [1.0 - self.on_policy_share, self.on_policy_share]
 
-    def planner(self, low: ArrayLike | Sequence[float], high: ArrayLike | Sequence[float]) -> CEM:
-        """The planner that gathers data within the bounds ``[act]``."""
-        return CEM(
-            low,
-            high,
+    @property
+    def planner_config(self) -> PlannerConfig:
+        """The amounts of the planner that gathers data."""
+        return PlannerConfig(
             horizon=self.horizon,
             samples=self.samples,
             iterations=self.iterations,
             init_std=self.init_std,
             noise_correlation=self.noise_correlation,
+            precision=resolved_precision(self.precision),
         )
 
-
-# Which processors multiply matrices of bfloat16 faster than those of float32.
-
-
-Precision = Literal["auto", "float32", "bfloat16"]
-_FLAGS = {"avx512_bf16", "amx_bf16"}
-_CPUINFO = Path("/proc/cpuinfo")
+    def planner(self, space: Any) -> Planner:
+        """The planner that gathers data, within the bounds of an action space ``[act]``."""
+        return planner_for(self.planner_config, space)
 
 
 @functools.cache
@@ -141,7 +143,7 @@ def fast_bfloat16() -> bool:
     return any(not _FLAGS.isdisjoint(line.split()) for line in lines if line.startswith("flags"))
 
 
-def chosen(precision: Precision) -> Literal["float32", "bfloat16"]:
+def resolved_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
     """What "auto" means on this machine; the others mean themselves.
 
     Raises:
