@@ -2,8 +2,15 @@
 
 import gymnasium
 
-from mole.envs import set_attribute, set_friction, set_gain, set_gravity, set_mass, switching_by_name
-from mole.envs.wrappers import switching
+from mole.envs import (
+    set_attribute,
+    set_friction,
+    set_gain,
+    set_gravity,
+    set_mass,
+    switching,
+    switching_by_name,
+)
 
 # The moon and back; a hopper on ice; an ant that tires slowly, and recovers.
 pendulum = switching(gymnasium.make("Pendulum-v1"), set_gravity, "alternate:9.81,1.62:50")

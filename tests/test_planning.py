@@ -108,7 +108,7 @@ def test_second_call_does_not_retrace(planner):
 
 @pytest.mark.parametrize("name", ["shooting", "cem", "mppi"])
 @pytest.mark.parametrize("model_axis", [None, 0])
-def test_a_batch_equals_one_at_a_time(name, model_axis):
+def test_vmap_equals_one_at_a_time(name, model_axis):
     planner, batch = PLANNERS[name], 3
     keys = jax.random.split(jax.random.key(3), batch)
     obs = jax.random.normal(jax.random.key(4), (batch, 4))
@@ -118,10 +118,14 @@ def test_a_batch_equals_one_at_a_time(name, model_axis):
         if model_axis is None
         else eqx.filter_vmap(Net)(jnp.stack([jax.random.key(i) for i in range(3)]))
     )
-    states = planner.init_batch(batch)
+    axis = None if model_axis is None else eqx.if_array(model_axis)
+    plan = eqx.filter_vmap(
+        lambda state, model, obs, key: planner.plan(state, model, reward, obs, key), in_axes=(0, axis, 0, 0)
+    )
     singles = [planner.init()] * batch
+    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *singles)
     for _ in range(2):
-        states, actions = planner.plan_batch(states, stacked, reward, obs, keys, model_axis=model_axis)
+        states, actions = plan(states, stacked, obs, keys)
         results = [planner.plan(*args) for args in zip(singles, models, [reward] * 3, obs, keys, strict=True)]
         singles = [result[0] for result in results]
         np.testing.assert_allclose(actions, np.stack([r[1] for r in results]), rtol=1e-4, atol=1e-5)

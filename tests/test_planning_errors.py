@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mole.planning import CEM, MPPI, RandomShooting
+from mole.planning import CEM, MPPI, RandomShooting, rollout
 
 PLANNERS = {
     "shooting": RandomShooting([0.0, 0.0], [1.0, 1.0], samples=12, horizon=3),
@@ -68,34 +68,54 @@ def test_candidates_are_clipped_before_they_are_scored(name):
 BAD_PLANNERS = [
     (
         lambda: CEM([0.0, 0.0], [1.0]),
-        r"got shapes \(2,\) and \(1,\), expected two vectors of one length \[act\]",
+        r"CEM got action_low and action_high of shapes \(2,\) and \(1,\); expected two vectors of one length \[act\]",
     ),
-    (lambda: CEM([[0.0]], [[1.0]]), r"got shapes \(1, 1\)"),
+    (lambda: CEM([[0.0]], [[1.0]]), r"of shapes \(1, 1\)"),
     (lambda: CEM([], []), "expected two vectors of one length"),
     (lambda: MPPI([0.0, 1.0], [1.0, 1.0]), "expected low < high in every entry"),
     (lambda: RandomShooting([0.0], [np.inf]), "expected finite numbers of at most 1e\\+15"),
     (lambda: RandomShooting([np.nan], [1.0]), "expected finite numbers"),
-    (lambda: CEM([0.0], [1.0], horizon=0), "horizon: got 0, expected at least 1 step"),
-    (lambda: MPPI([0.0], [1.0], samples=0), "samples: got 0, expected at least 1 candidate plan"),
-    (lambda: CEM([0.0], [1.0], discount=0.0), r"discount: got 0.0, expected a number in \(0, 1\]"),
-    (lambda: CEM([0.0], [1.0], discount=1.1), "discount: got 1.1"),
-    (lambda: CEM([0.0], [1.0], discount=float("nan")), "discount: got nan"),
-    (lambda: CEM([0.0], [1.0], tail="zero"), "tail: got 'zero', expected 'repeat' or 'middle'"),
-    (lambda: CEM([0.0], [1.0], samples=5, elites=6), "elites: got 6, expected between 1 and samples = 5"),
-    (lambda: CEM([0.0], [1.0], elites=0), "elites: got 0"),
-    (lambda: CEM([0.0], [1.0], elites=1.5), r"elites: got 1.5, expected a count, or a fraction in \(0, 1\)"),
-    (lambda: CEM([0.0], [1.0], iterations=0), "iterations: got 0, expected at least 1"),
-    (lambda: CEM([0.0], [1.0], keep_elites=11), r"keep_elites: got 11, expected in \[0, elites = 10\]"),
-    (lambda: CEM([0.0], [1.0], smoothing=1.0), r"smoothing: got 1.0, expected in \[0, 1\)"),
-    (lambda: CEM([0.0], [1.0], min_std=0.5), r"min_std: got 0.5, expected in \[0, init_std = 0.25\]"),
-    (lambda: CEM([0.0], [1.0], init_std=0.0), "init_std: got 0.0, expected a positive fraction"),
-    (lambda: CEM([0.0], [1.0], noise_correlation=1.0), r"noise_correlation: got 1.0, expected in \[0, 1\)"),
-    (lambda: CEM([0.0], [1.0], execute="median"), "execute: got 'median', expected 'mean' or 'best'"),
-    (lambda: MPPI([0.0], [1.0], temperature=0.0), "temperature: got 0.0, expected a positive number"),
-    (lambda: MPPI([0.0], [1.0], noise_std=-1.0), "noise_std: got -1.0"),
-    (lambda: MPPI([0.0], [1.0], iterations=0), "iterations: got 0"),
-    (lambda: MPPI([0.0], [1.0], noise_correlation=-0.1), "noise_correlation: got -0.1"),
-    (lambda: MPPI([0.0], [1.0]).init_batch(0), "batch: got 0, expected at least 1"),
+    (lambda: CEM([0.0], [1.0], horizon=0), "CEM got horizon=0; expected a whole number from 1 on"),
+    (lambda: MPPI([0.0], [1.0], samples=0), "MPPI got samples=0; expected a whole number from 1 on"),
+    (
+        lambda: CEM([0.0], [1.0], discount=0.0),
+        r"CEM got discount=0.0; expected a number above 0 and at most 1\. 1 means no",
+    ),
+    (lambda: CEM([0.0], [1.0], discount=1.1), "CEM got discount=1.1"),
+    (lambda: CEM([0.0], [1.0], discount=float("nan")), "CEM got discount=nan"),
+    (lambda: CEM([0.0], [1.0], tail="zero"), "CEM got tail='zero'; expected one of 'repeat', 'middle'"),
+    (
+        lambda: CEM([0.0], [1.0], samples=5, elites=6),
+        "CEM got elites=6; expected a whole number from 1 to 5. At most all samples",
+    ),
+    (lambda: CEM([0.0], [1.0], elites=0), "CEM got elites=0"),
+    (
+        lambda: CEM([0.0], [1.0], elites=1.5),
+        "CEM got elites=1.5; expected a number above 0 and below 1. A float is a fraction",
+    ),
+    (lambda: CEM([0.0], [1.0], iterations=0), "CEM got iterations=0; expected a whole number from 1 on"),
+    (
+        lambda: CEM([0.0], [1.0], keep_elites=11),
+        "CEM got keep_elites=11; expected a whole number from 0 to 10",
+    ),
+    (
+        lambda: CEM([0.0], [1.0], smoothing=1.0),
+        "CEM got smoothing=1.0; expected a number of at least 0 and below 1",
+    ),
+    (lambda: CEM([0.0], [1.0], min_std=0.5), "CEM got min_std=0.5; expected a number between 0 and 0.25"),
+    (lambda: CEM([0.0], [1.0], init_std=0.0), "CEM got init_std=0.0; expected a number above 0"),
+    (
+        lambda: CEM([0.0], [1.0], noise_correlation=1.0),
+        "CEM got noise_correlation=1.0; expected a number of at least 0 and below 1",
+    ),
+    (lambda: CEM([0.0], [1.0], execute="median"), "CEM got execute='median'; expected one of 'mean', 'best'"),
+    (lambda: CEM([0.0], [1.0], include_mean="no"), "CEM got include_mean='no'; expected one of True, False"),
+    (lambda: MPPI([0.0], [1.0], temperature=0.0), "MPPI got temperature=0.0; expected a number above 0"),
+    (lambda: MPPI([0.0], [1.0], noise_std=-1.0), "MPPI got noise_std=-1.0"),
+    (lambda: MPPI([0.0], [1.0], iterations=0), "MPPI got iterations=0"),
+    (lambda: MPPI([0.0], [1.0], noise_correlation=-0.1), "MPPI got noise_correlation=-0.1"),
+    (lambda: MPPI([0.0], [1.0], normalize=1), "MPPI got normalize=1; expected one of True, False"),
+    (lambda: RandomShooting([0.0], [1.0], warm_start="no"), "RandomShooting got warm_start='no'"),
 ]
 
 
@@ -110,18 +130,30 @@ def test_bad_configurations_are_refused(make, text):
 def test_bad_arguments_of_plan_are_refused():
     planner, obs, key = PLANNERS["cem"], jnp.zeros(3), jax.random.key(0)
     state = planner.init()
-    with pytest.raises(ValueError, match=r"obs: got shape \(2, 3\).*use plan_batch"):
+    with pytest.raises(
+        ValueError, match=r"CEM.plan got obs of shape \(2, 3\); expected one vector \[obs\].*vmap"
+    ):
         planner.plan(state, hold, scaled, jnp.zeros((2, 3)), key)
-    with pytest.raises(TypeError, match="obs: got dtype int32, expected floating point"):
+    with pytest.raises(TypeError, match=r"CEM\.plan got obs of dtype int32; expected floating point"):
         planner.plan(state, hold, scaled, jnp.zeros(3, jnp.int32), key)
     longer = CEM([0.0, 0.0], [1.0, 1.0], horizon=5).init()
-    with pytest.raises(ValueError, match=r"state.mean: got shape \(5, 2\), expected \(3, 2\).*own init"):
+    with pytest.raises(ValueError, match=r"got state.mean of shape \(5, 2\); expected \(3, 2\).*own init"):
         planner.plan(longer, hold, scaled, obs, key)
-    with pytest.raises(ValueError, match=r"model: got an output of shape \(2,\), expected \(3,\)"):
+    with pytest.raises(ValueError, match=r"a model whose output has shape \(2,\); expected \(3,\)"):
         planner.plan(state, lambda obs, action: obs[:2], scaled, obs, key)
-    with pytest.raises(TypeError, match="model: got an output of dtype bfloat16, expected float32"):
+    with pytest.raises(TypeError, match="a model whose output has dtype bfloat16; expected float32"):
         planner.plan(state, lambda obs, action: obs.astype(jnp.bfloat16), scaled, obs, key)
     with pytest.raises(
-        ValueError, match=r"reward: got shape \(3,\) and dtype float32, expected one floating"
+        ValueError, match=r"a reward of shape \(3,\) and dtype float32; expected one floating"
     ):
         planner.plan(state, hold, lambda obs, action, following: obs, obs, key)
+    with pytest.raises(TypeError, match=r"CEM.plan got key=3 \(int\); expected one PRNG key"):
+        planner.plan(state, hold, scaled, obs, 3)
+    with pytest.raises(TypeError, match=r"CEM.plan got state=None .*expected mole.PlannerState.*own init"):
+        planner.plan(None, hold, scaled, obs, key)
+    with pytest.raises(TypeError, match=r"rollout got reward=None \(NoneType\); expected a function"):
+        planner.plan(state, hold, None, obs, key)
+    with pytest.raises(
+        ValueError, match=r"rollout got plans of shape \(3, 2\); expected \[samples, horizon, act\]"
+    ):
+        rollout(hold, scaled, obs, jnp.zeros((3, 2)), 1.0)

@@ -111,10 +111,14 @@ def test_failed_plans_never_count_and_if_all_fail_the_warm_start_goes_on(planner
         (
             np.zeros((20, 1)),
             ValueError,
-            r"score: got returns of shape \(20, 1\), expected \(20,\): one number",
+            r"plan_on_host got scores of shape \(20, 1\); expected \(20,\): one number",
         ),
-        (np.zeros(19), ValueError, r"got returns of shape \(19,\)"),
-        (np.zeros(20, complex), TypeError, "score: got returns of dtype complex128, expected real numbers"),
+        (np.zeros(19), ValueError, r"got scores of shape \(19,\)"),
+        (
+            np.zeros(20, complex),
+            TypeError,
+            "plan_on_host got scores of dtype complex128; expected real numbers",
+        ),
     ],
 )
 def test_a_score_of_the_wrong_form_is_refused(returns, error, text, unchecked):
@@ -125,7 +129,7 @@ def test_a_score_of_the_wrong_form_is_refused(returns, error, text, unchecked):
 
 def test_a_state_of_another_planner_is_refused():
     short = CEM(LOW, HIGH, elites=5, samples=20, horizon=3)
-    with pytest.raises(ValueError, match=r"state.mean: got shape \(3, 2\), expected \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"got state.mean of shape \(3, 2\); expected \(4, 2\)"):
         plan_on_host(PLANNERS["cem"], short.init(), host_score(short), jax.random.key(0))
 
 

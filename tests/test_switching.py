@@ -27,9 +27,9 @@ from mole.envs import (
     set_gravity,
     set_mass,
     set_observation_delay,
+    switching,
     switching_by_name,
 )
-from mole.envs.wrappers import switching
 
 
 def make(name, **settings):

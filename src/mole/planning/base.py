@@ -1,15 +1,14 @@
-"""What every planner shares: the rollout, the warm start and the one 'sample, score, update' loop.
+"""What every planner shares: the bounds, the warm start and the one 'sample, score, update' loop.
 
-A planner is configuration only; what it remembers between two steps is an explicit `PlannerState`. A
-concrete planner says how to draw noise, how to turn it into candidate plans and how to learn from their
-returns; the loop, the treatment of failed candidates and the bounds live here. Structure after hydrax.
+A planner is configuration only; what it remembers between two steps is an explicit `PlannerState`. A concrete planner
+says how to draw noise, how to turn it into candidate plans and how to learn from their returns; the loop, the
+treatment of failed candidates and the bounds live here. Structure after hydrax.
 """
 
 from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -17,24 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Key as Keys
 
+from mole._expect import expect_choice, expect_key, expect_number, expect_type, expect_whole
 from mole._types import Array, Bool, Float, Int, Key, Model
-from mole.planning.checks import (
-    as_bounds,
-    check_bounds,
-    check_obs,
-    check_state,
-    check_step,
-    require,
-    require_number,
-    require_whole,
-)
+from mole.planning.scoring import Reward, expect_obs, rollout
 
-__all__ = ["Planner", "PlannerState", "Reward", "coloured_noise", "rollout", "rollout_trajectory"]
+__all__ = ["Planner", "PlannerState", "coloured_noise"]
 
-Reward = Callable[[Array, Array, Array], Array]
-"""A pure JAX function ``(obs[obs], action[act], next_obs[obs]) -> scalar``."""
+_LARGEST = 1e15  # of a bound: squares of the range must not overflow in float32
 
 
 class PlannerState(NamedTuple):
@@ -45,49 +34,8 @@ class PlannerState(NamedTuple):
         failed: how many calls so far found no candidate with a finite return.
     """
 
-    mean: Float[Array, "*batch horizon act"]
-    failed: Int[Array, "*batch"]
-
-
-@eqx.filter_jit
-def rollout(
-    model: Model,
-    reward: Reward,
-    obs: Float[Array, " obs"],
-    plans: Float[Array, "samples horizon act"],
-    discount: float,
-) -> Float[Array, " samples"]:
-    """Discounted return of every plan, all started from `obs`: sum over h of `discount**h * reward_h`.
-
-    The scan runs over the horizon and the vmap over the samples is inside of it, so a network sees one matrix
-    `[samples, in]` per step.
-    """
-    check_step(model, reward, obs, plans[0, 0])
-    samples, horizon, _ = plans.shape
-
-    def step(states: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
-        actions, weight = inputs
-        following = jax.vmap(model)(states, actions)
-        return following, weight * jax.vmap(reward)(states, actions, following)
-
-    weights = jnp.asarray(discount ** np.arange(horizon), plans.dtype)
-    start = jnp.broadcast_to(obs[None], (samples, *obs.shape))
-    _, rewards = lax.scan(step, start, (jnp.swapaxes(plans, 0, 1), weights))
-    return rewards.sum(0)
-
-
-@eqx.filter_jit
-def rollout_trajectory(
-    model: Model, obs: Float[Array, " obs"], plan: Float[Array, "horizon act"]
-) -> Float[Array, "horizon+1 obs"]:
-    """The observations that the model predicts along one plan, `obs` itself first."""
-
-    def step(state: Array, action: Array) -> tuple[Array, Array]:
-        following = model(state, action)
-        return following, following
-
-    _, predicted = lax.scan(step, obs, plan)
-    return jnp.concatenate([obs[None], predicted])
+    mean: Float[Array, "horizon act"]
+    failed: Int[Array, ""]
 
 
 def coloured_noise(key: Key, shape: tuple[int, int, int, int], rho: float) -> Array:
@@ -111,6 +59,35 @@ def coloured_noise(key: Key, shape: tuple[int, int, int, int], rho: float) -> Ar
     return mixed.reshape(horizon, iterations, samples, act).transpose(1, 2, 0, 3)
 
 
+def _as_bounds(values: Any) -> Array:
+    try:
+        return jnp.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"planner got action bounds {values!r:.80}; expected one number per entry of the action."
+        ) from None
+
+
+def _check_bounds(owner: str, low: Array, high: Array) -> None:
+    """Bounds must be two finite vectors of one length, low below high everywhere."""
+    if low.ndim != 1 or low.shape != high.shape or low.size == 0:
+        raise ValueError(
+            f"{owner} got action_low and action_high of shapes {low.shape} and {high.shape}; expected two vectors of "
+            "one length [act]. Give one bound per entry of the action."
+        )
+    low_, high_ = np.asarray(low), np.asarray(high)
+    if not (np.abs(np.concatenate([low_, high_])) <= _LARGEST).all():  # NaN is not <=
+        raise ValueError(
+            f"{owner} got action_low={low_} and action_high={high_}; expected finite numbers of at most {_LARGEST:g} "
+            "in size. Planners sample within the bounds, so choose a range for each action."
+        )
+    if not (low_ < high_).all():
+        raise ValueError(
+            f"{owner} got action_low={low_} and action_high={high_}; expected low < high in every entry. "
+            "Exchange them, or drop entries of the action that cannot move."
+        )
+
+
 class Planner(eqx.Module):
     """Abstract planner: `init() -> state`, `plan(state, model, reward, obs, key) -> (state, action)`.
 
@@ -129,24 +106,21 @@ class Planner(eqx.Module):
             ``"middle"`` of the bounds.
     """
 
-    action_low: Float[Array, " act"] = eqx.field(converter=as_bounds)
-    action_high: Float[Array, " act"] = eqx.field(converter=as_bounds)
+    action_low: Float[Array, " act"] = eqx.field(converter=_as_bounds)
+    action_high: Float[Array, " act"] = eqx.field(converter=_as_bounds)
     horizon: int = eqx.field(static=True, default=10, kw_only=True)
     samples: int = eqx.field(static=True, default=100, kw_only=True)
     discount: float = eqx.field(static=True, default=1.0, kw_only=True)
     tail: Literal["repeat", "middle"] = eqx.field(static=True, default="repeat", kw_only=True)
 
     def __check_init__(self) -> None:
-        """Check the configuration; Equinox calls this after construction."""
-        check_bounds(self.action_low, self.action_high)
-        require_number(("discount", self.discount))
-        require_whole(("horizon", self.horizon), ("samples", self.samples))
-        require(self.horizon >= 1, "horizon", self.horizon, "at least 1 step")
-        require(self.samples >= 1, "samples", self.samples, "at least 1 candidate plan")
-        require(
-            0.0 < self.discount <= 1.0, "discount", self.discount, "a number in (0, 1]; 1 means no discount"
-        )
-        require(self.tail in ("repeat", "middle"), "tail", self.tail, "'repeat' or 'middle'")
+        """Check the configuration; Equinox calls this after construction, and that of every subclass."""
+        owner = type(self).__name__
+        _check_bounds(owner, self.action_low, self.action_high)
+        expect_whole(owner, "horizon", self.horizon, 1, "It is the steps of a plan.")
+        expect_whole(owner, "samples", self.samples, 1, "It is the candidate plans of an iteration.")
+        expect_number(owner, "discount", self.discount, above=0.0, high=1.0, remedy="1 means no discount.")
+        expect_choice(owner, "tail", self.tail, ("repeat", "middle"))
 
     # What a concrete planner provides. `search` is its own pytree of fixed shape.
 
@@ -201,7 +175,7 @@ class Planner(eqx.Module):
             ValueError: if the state, `obs`, the model's output or the reward has the wrong shape.
             TypeError: if `obs` or the model's output has the wrong dtype.
         """
-        check_obs(obs)
+        expect_obs(f"{type(self).__name__}.plan", obs)
         warm, noise = self.prepare(state, key)
 
         def iteration(search: Any, flat: Array) -> tuple[Any, Array]:
@@ -210,39 +184,6 @@ class Planner(eqx.Module):
 
         search, alive = lax.scan(iteration, self.begin(warm), noise)
         return self.conclude(state, warm, search, alive.any())
-
-    @eqx.filter_jit
-    def plan_batch(
-        self,
-        states: PlannerState,
-        model: Model,
-        reward: Reward,
-        obs: Float[Array, "batch obs"],
-        keys: Keys[Array, " batch"],
-        *,
-        model_axis: int | None = None,
-    ) -> tuple[PlannerState, Float[Array, "batch act"]]:
-        """`plan` for several observations at once, each with its own state and key.
-
-        Args:
-            states: stacked states, as from `init_batch`.
-            model: one model for all, or, with `model_axis=0`, arrays stacked along a leading batch axis.
-            reward: as in `plan`, the same for all.
-            obs: `[batch, obs]`.
-            keys: `[batch]`, for example `jax.random.split(key, batch)`.
-            model_axis: the batch axis of every array in `model`; None if the model is shared.
-        """
-        axis = None if model_axis is None else eqx.if_array(model_axis)
-
-        def one(state: PlannerState, model: Model, obs: Array, key: Key) -> tuple[PlannerState, Array]:
-            return self.plan(state, model, reward, obs, key)
-
-        return eqx.filter_vmap(one, in_axes=(0, axis, 0, 0))(states, model, obs, keys)
-
-    def init_batch(self, batch: int) -> PlannerState:
-        """`init` stacked `batch` times, for `plan_batch`."""
-        require(batch >= 1, "batch", batch, "at least 1")
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (batch, *leaf.shape)), self.init())
 
     # The pieces of the loop, for `plan` above and for `mole.planning.host`, where a model outside JAX scores.
 
@@ -254,9 +195,17 @@ class Planner(eqx.Module):
         Flat across the loop's border, so that the draw stays flat too (see `coloured_noise`).
 
         Raises:
-            ValueError: if the state is not one of this planner's.
+            ValueError: if the state is of a planner with another horizon or action size.
+            TypeError: if it is no state, or the key is no PRNG key.
         """
-        check_state(state.mean, (self.horizon, *self.action_low.shape))
+        owner, shape = f"{type(self).__name__}.plan", (self.horizon, self.action_low.size)
+        expect_type(owner, "state", state, PlannerState, "Start from this planner's own init().")
+        expect_key(owner, key)
+        if state.mean.shape != shape:
+            raise ValueError(
+                f"{owner} got state.mean of shape {state.mean.shape}; expected {shape} [horizon, act]. "
+                "Start from this planner's own init()."
+            )
         noise = self.draw(key)
         return self._shift(state.mean), noise.reshape(noise.shape[0], -1)
 

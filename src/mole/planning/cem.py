@@ -8,9 +8,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 
+from mole._expect import expect_choice, expect_number, expect_whole
 from mole._types import Array, Float, Key
 from mole.planning.base import Planner, coloured_noise
-from mole.planning.checks import require, require_number, require_whole
 
 __all__ = ["CEM"]
 
@@ -43,7 +43,6 @@ class CEM(Planner):
         execute: the action returned: the final ``"mean"``'s first, or the ``"best"`` scored plan's first.
     """
 
-    samples: int = eqx.field(static=True, default=100, kw_only=True)
     iterations: int = eqx.field(static=True, default=3, kw_only=True)
     elites: int | float = eqx.field(static=True, default=10, kw_only=True)
     init_std: float = eqx.field(static=True, default=0.25, kw_only=True)
@@ -56,43 +55,27 @@ class CEM(Planner):
 
     def __check_init__(self) -> None:
         """Check the configuration; Equinox calls this after construction."""
-        require_number(
-            ("elites", self.elites),
-            ("init_std", self.init_std),
-            ("min_std", self.min_std),
-            ("noise_correlation", self.noise_correlation),
-            ("smoothing", self.smoothing),
-        )
-        require_whole(
-            ("samples", self.samples), ("iterations", self.iterations), ("keep_elites", self.keep_elites)
-        )
-        require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
+        share = "It is a fraction of the action range."
+        # Equinox checks a subclass before its base class, and the elites are compared with the samples.
+        expect_whole("CEM", "samples", self.samples, 1, "It is the candidate plans of an iteration.")
+        expect_whole("CEM", "iterations", self.iterations, 1, "It is the number of refits.")
         if isinstance(self.elites, float):
-            require(
-                0.0 < self.elites < 1.0, "elites", self.elites, "a count, or a fraction in (0, 1) of samples"
-            )
-        require(
-            1 <= self.n_elites <= self.samples,
-            "elites",
-            self.elites,
-            f"between 1 and samples = {self.samples}; take fewer elites or more samples",
+            remedy = "A float is a fraction of samples; give a whole number for a count."
+            expect_number("CEM", "elites", self.elites, above=0.0, below=1.0, remedy=remedy)
+        else:
+            expect_whole("CEM", "elites", self.elites, 1, "At most all samples.", most=self.samples)
+        expect_number("CEM", "init_std", self.init_std, above=0.0, remedy=share)
+        least = f"{share} At most init_std."
+        expect_number("CEM", "min_std", self.min_std, low=0.0, high=self.init_std, remedy=least)
+        expect_number(
+            "CEM", "noise_correlation", self.noise_correlation, low=0.0, below=1.0, remedy="0 is white noise."
         )
-        require(self.init_std > 0.0, "init_std", self.init_std, "a positive fraction of the action range")
-        require(
-            0.0 <= self.min_std <= self.init_std,
-            "min_std",
-            self.min_std,
-            f"in [0, init_std = {self.init_std}]",
+        expect_number(
+            "CEM", "smoothing", self.smoothing, low=0.0, below=1.0, remedy="0 forgets the old mean."
         )
-        require(0.0 <= self.noise_correlation < 1.0, "noise_correlation", self.noise_correlation, "in [0, 1)")
-        require(0.0 <= self.smoothing < 1.0, "smoothing", self.smoothing, "in [0, 1); 0 forgets the old mean")
-        require(
-            0 <= self.keep_elites <= self.n_elites,
-            "keep_elites",
-            self.keep_elites,
-            f"in [0, elites = {self.n_elites}]",
-        )
-        require(self.execute in ("mean", "best"), "execute", self.execute, "'mean' or 'best'")
+        expect_whole("CEM", "keep_elites", self.keep_elites, 0, "At most all elites.", most=self.n_elites)
+        expect_choice("CEM", "include_mean", self.include_mean, (True, False))
+        expect_choice("CEM", "execute", self.execute, ("mean", "best"))
 
     @property
     def n_elites(self) -> int:

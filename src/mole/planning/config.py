@@ -59,15 +59,20 @@ def planner_for(config: PlannerConfig, space: Any, kind: str = "cem") -> Planner
     Raises:
         ValueError: for an unknown kind, or amounts that the planner refuses.
     """
-    shared = {"horizon": config.horizon, "samples": config.samples}
     if kind == "cem":
         # The precision is the agent's: it narrows the weights before the planner sees the model.
         amounts = {k: v for k, v in dataclasses.asdict(config).items() if k != "precision"}
         return CEM(space.low, space.high, **amounts)
     if kind == "mppi":
-        shared |= {"iterations": config.iterations, "noise_correlation": config.noise_correlation}
-        return MPPI(space.low, space.high, **shared)
+        return MPPI(
+            space.low,
+            space.high,
+            horizon=config.horizon,
+            samples=config.samples,
+            iterations=config.iterations,
+            noise_correlation=config.noise_correlation,
+        )
     if kind == "shooting":
-        shared["samples"] *= config.iterations
-        return RandomShooting(space.low, space.high, **shared)
+        candidates = config.samples * config.iterations
+        return RandomShooting(space.low, space.high, horizon=config.horizon, samples=candidates)
     raise ValueError(f"unknown planner {kind!r}: {did_you_mean(kind, PLANNERS)}")

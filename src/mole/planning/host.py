@@ -1,7 +1,7 @@
-"""The planners' loop with a model that lives outside JAX: a simulator, another program, a robot.
+"""The planners' loop with a model that lives outside of JAX: a simulator, another program, a robot.
 
 `Planner.plan` compiles the model into its loop; here the loop runs on the host and calls a NumPy function that scores
-the candidates of each iteration. Everything else is the planner's own, compiled once.
+the candidates of each iteration. Everything else is the planner's own code, compiled once.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def _checked(returns: Any, samples: int) -> np.ndarray:
     returns = np.asarray(returns)
     if returns.shape != (samples,):
         raise ValueError(
-            f"score: got returns of shape {returns.shape}, expected {(samples,)}: one number for each plan."
+            f"plan_on_host got scores of shape {returns.shape}; expected {(samples,)}: one number for each plan."
         )
     if returns.dtype.kind not in "fiu":
-        raise TypeError(f"score: got returns of dtype {returns.dtype}, expected real numbers.")
+        raise TypeError(f"plan_on_host got scores of dtype {returns.dtype}; expected real numbers.")
     return returns
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 
+from mole._expect import expect_choice, expect_number, expect_whole
 from mole._types import Array, Float, Key
 from mole.planning.base import Planner, coloured_noise
-from mole.planning.checks import require, require_number, require_whole
 
 __all__ = ["MPPI"]
 
@@ -34,7 +34,6 @@ class MPPI(Planner):
         noise_correlation: correlation of neighbouring steps' noise, in [0, 1); 0 is white.
     """
 
-    samples: int = eqx.field(static=True, default=100, kw_only=True)
     iterations: int = eqx.field(static=True, default=3, kw_only=True)
     temperature: float = eqx.field(static=True, default=0.2, kw_only=True)
     normalize: bool = eqx.field(static=True, default=True, kw_only=True)
@@ -43,16 +42,22 @@ class MPPI(Planner):
 
     def __check_init__(self) -> None:
         """Check the configuration; Equinox calls this after construction."""
-        require_number(
-            ("temperature", self.temperature),
-            ("noise_std", self.noise_std),
-            ("noise_correlation", self.noise_correlation),
+        expect_whole("MPPI", "iterations", self.iterations, 1, "It is the number of moves of the mean.")
+        expect_number(
+            "MPPI", "temperature", self.temperature, above=0.0, remedy="It divides the returns of the plans."
         )
-        require_whole(("iterations", self.iterations))
-        require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
-        require(self.temperature > 0.0, "temperature", self.temperature, "a positive number")
-        require(self.noise_std > 0.0, "noise_std", self.noise_std, "a positive fraction of the action range")
-        require(0.0 <= self.noise_correlation < 1.0, "noise_correlation", self.noise_correlation, "in [0, 1)")
+        expect_choice("MPPI", "normalize", self.normalize, (True, False))
+        expect_number(
+            "MPPI", "noise_std", self.noise_std, above=0.0, remedy="It is a fraction of the action range."
+        )
+        expect_number(
+            "MPPI",
+            "noise_correlation",
+            self.noise_correlation,
+            low=0.0,
+            below=1.0,
+            remedy="0 is white noise.",
+        )
 
     def draw(self, key: Key) -> Float[Array, "iterations samples horizon act"]:
         """Standard normal noise for all iterations."""

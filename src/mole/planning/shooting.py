@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from mole._expect import expect_choice
 from mole._types import Array, Float, Key
 from mole.planning.base import Planner
 
@@ -30,6 +31,10 @@ class RandomShooting(Planner):
 
     samples: int = eqx.field(static=True, default=1000, kw_only=True)
     warm_start: bool = eqx.field(static=True, default=False, kw_only=True)
+
+    def __check_init__(self) -> None:
+        """Check the configuration; Equinox calls this after construction."""
+        expect_choice("RandomShooting", "warm_start", self.warm_start, (True, False))
 
     def draw(self, key: Key) -> Float[Array, "iterations samples horizon act"]:
         """Uniform numbers in [0, 1), for the only iteration."""
