@@ -7,29 +7,32 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import pytest
 
 from helpers import tiny_prior
-from mole import cli
-from mole.cli import main
-from mole.commands import common, demo
-from mole.commands import tune as tuning
-from mole.control.episode import EpisodeError
+from mole.cli import COMMANDS, load, main
+from mole.commands import runs, short
+from mole.control.episode import Episode, EpisodeError
+from mole.control.records import Recorder
 from mole.envs.cheetah.motors import DYNAMICS
 from mole.experiment.config import EvalConfig
 from mole.experiment.evaluate import Job, WorkerLost
 from mole.experiment.families import FAMILIES
 from mole.experiment.methods import METHODS
 from mole.experiment.tune import VALIDATION_SEEDS, VALIDATION_STEPS, Trial
+from mole.files.checkpoint import read_header
 from mole.files.processes import Terminated
-from mole.priors.file import load_prior, save_prior
+from mole.priors.file import parse_header, read_provenance, save_prior
 from stand_in_runs import stand_in_jobs
 
 ENV = "mole/HalfCheetahMotors-v0"
 Run = Callable[..., tuple[int, str, str]]
+NO_EPISODE = Episode(
+    Recorder({"env": ENV, "method": "mole", "schedule": "A", "seed": 0, "step_seconds": 0.05}).record(), []
+)
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def prior(tmp_path: Path) -> Path:
 # --- help
 
 
-@pytest.mark.parametrize("command", ["", *cli._commands(None)])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_command_and_every_option_is_explained(
     mole: Run, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,12 +75,11 @@ def test_every_command_and_every_option_is_explained(
     status, out, err = mole(*command.split(), "--help")
     assert (status, err) == (0, "")
     if not command:
-        assert all(f"• {name}" in out for name in cli._commands(None))
+        assert all(f"• {name}" in out for name in COMMANDS)
         assert "Deep models that keep learning online" in out
         return
-    summary = (cli._commands(None)[command].__doc__ or "").splitlines()[0]
-    assert summary
-    assert summary in out
+    assert (load(command).__doc__ or "").splitlines()[0] == COMMANDS[command].summary
+    assert COMMANDS[command].summary in out
     entries = re.split(r" (?=--[a-z])", out)[1:]
     shown = {entry.split()[0].rstrip(",") for entry in entries if not entry.startswith("--help")}
     assert bool(shown) == (command != "envs")
@@ -165,7 +167,7 @@ def test_a_file_that_is_no_prior_is_refused(mole: Run, prior: Path) -> None:
          "'runs/x' error: make room, then run it again to go on: what was whole before is still there."),
         (FloatingPointError("training diverged"), 2, "error: training diverged"),
         (FileExistsError("runs is a file"), 2, "error: runs is a file"),
-        (EpisodeError("stopped in [step 3]", cast("Any", None)), 2, "error: stopped in [step 3]"),
+        (EpisodeError("stopped in [step 3]", NO_EPISODE), 2, "error: stopped in [step 3]"),
         (WorkerLost("a worker process ended"), 2, "error: a worker process ended"),
     ],
 )  # fmt: skip
@@ -175,7 +177,7 @@ def test_an_interrupted_or_failed_run_has_its_own_status(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(common, "run_jobs", fail)
+    monkeypatch.setattr(runs, "run_jobs", fail)
     got, _, err = mole("eval", ENV, "--prior", prior)
     assert got == status
     assert err.strip() == message
@@ -184,7 +186,7 @@ def test_an_interrupted_or_failed_run_has_its_own_status(
 def test_a_bug_is_not_passed_off_as_wrong_input(
     mole: Run, prior: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(common, "run_jobs", lambda *_, **__: {}["bug"])
+    monkeypatch.setattr(runs, "run_jobs", lambda *_, **__: {}["bug"])
     with pytest.raises(KeyError, match="bug"):
         mole("eval", ENV, "--prior", prior)
 
@@ -201,14 +203,15 @@ def test_train_then_eval_writes_priors_records_tables_and_a_report(mole: Run, tm
     assert "priors: t/prior.mole and t/supervised.mole" in out
     assert f"try them: mole eval {ENV} --prior t/prior.mole" in out
     for name, rate in (("prior", "scalar"), ("supervised", "scalar")):
-        _, header = load_prior(tmp_path / "t" / f"{name}.mole")
+        path = tmp_path / "t" / f"{name}.mole"
+        provenance, header = read_provenance(path), parse_header(read_header(path).config, path)
         assert (header.width, header.depth, header.window, header.rate) == (8, 1, 4, rate)
-        command = header.provenance["command"]
+        command = provenance["command"]
         assert command.startswith(f"mole train {ENV} --tasks few-signs --random-rollouts 3 ")
         assert "--meta.rate scalar" in command
         assert "--meta.window 4" in command
         assert command.endswith(" --seed 3")
-        assert (header.provenance["env"], header.provenance["steps"]) == (ENV, 60)
+        assert (provenance["env"], provenance["steps"]) == (ENV, 60)
     status, _, err = mole(*train, "--seed", 4)
     assert status == 2
     assert "t holds results of another configuration: training.json differs in command, seed" in err
@@ -261,9 +264,9 @@ def test_demo_compares_four_methods_and_says_once_why_there_is_no_video(
     mole: Run, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Job] = []
-    monkeypatch.setattr(common, "run_jobs", stand_in_jobs(seen))
-    monkeypatch.setattr(demo, "shipped_priors", lambda env: (prior, prior.with_name("supervised.mole")))
-    monkeypatch.setattr(demo, "demo_video", lambda *_: ({}, "MuJoCo cannot render"))
+    monkeypatch.setattr(runs, "run_jobs", stand_in_jobs(seen))
+    monkeypatch.setattr(short, "control_files", lambda env: (prior, prior.with_name("supervised.mole")))
+    monkeypatch.setattr(short, "demo_video", lambda *_: ({}, "MuJoCo cannot render"))
     status, out, err = mole("demo", "--seed", 2, "--steps", 60, "--out", "d")
     assert (status, err) == (0, "")
     config = seen[0].config
@@ -291,7 +294,7 @@ def test_tune_runs_the_validation_schedule_and_prints_every_trial(
         seen.append(config)
         return [Trial("mole", {"margin": 40.0}, (612.4, 590.0)), Trial("mole", {"margin": 5.0}, (1.0, 2.0))]
 
-    monkeypatch.setattr(tuning, "tune", tune)
+    monkeypatch.setattr(short, "tune", tune)
     status, out, _ = mole("tune", ENV, "--prior", prior)
     assert status == 0
     assert re.search(r"mole margin=40\.0 612 590 mole margin=5\.0 1 2", out)

@@ -13,8 +13,7 @@ import pytest
 
 from helpers import tiny_prior
 from mole.cli import main
-from mole.commands import common, suite
-from mole.commands import report as reporting
+from mole.commands import evaluate, runs, short
 from mole.control.records import EpisodeRecord
 from mole.envs.cheetah.motors import DYNAMICS
 from mole.experiment.config import train_command
@@ -62,8 +61,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The jobs that would have been run; nothing is, and no page is drawn."""
     jobs: list[Job] = []
-    monkeypatch.setattr(common, "run_jobs", stand_in_jobs(jobs))
-    monkeypatch.setattr(suite, "write_suite_report", lambda path, folders, **_: path)
+    monkeypatch.setattr(runs, "run_jobs", stand_in_jobs(jobs))
+    monkeypatch.setattr(evaluate, "write_suite_report", lambda path, folders, **_: path)
     return jobs
 
 
@@ -109,7 +108,7 @@ def test_failed_runs_are_told_and_have_a_status_of_their_own(
     mole: Run, trained: Path, seen: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = stand_in_jobs(seen, lambda cell: cell.method == "kshot")
-    monkeypatch.setattr(common, "run_jobs", runs)
+    monkeypatch.setattr(runs, "run_jobs", runs)
     args = of_suite(
         "motors", trained, "--families", "motors", "--methods", "kshot", "mole", "--settings", "negative"
     )
@@ -119,7 +118,7 @@ def test_failed_runs_are_told_and_have_a_status_of_their_own(
     assert "1 of 2 runs failed; run it again to try them again" in err
     assert "motors · kshot · negative · seed 0: FloatingPointError: [too] fast" in err
     assert Path("runs/motors/motors/summary.json").is_file()
-    monkeypatch.setattr(common, "run_jobs", stand_in_jobs(seen))
+    monkeypatch.setattr(runs, "run_jobs", stand_in_jobs(seen))
     seen.clear()
     assert mole(*args)[0] == 0
     assert [job.cell.method for job in seen] == ["kshot"]
@@ -261,7 +260,7 @@ def test_report_writes_one_page_about_all_folders(mole: Run, monkeypatch: pytest
         calls.append((path, runs, figures, videos, title))
         return path
 
-    monkeypatch.setattr(reporting, "write_suite_report", write)
+    monkeypatch.setattr(short, "write_suite_report", write)
     assert mole("report", "a", "b", "--no-videos")[:2] == (0, "report: a/report.html ")
     assert mole("report", "a", "--out", "p/x.html", "--figures", "f", "--title", "T")[0] == 0
     assert calls[0][:4] == (Path("a/report.html"), (Path("a"), Path("b")), None, False)

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 from mole import cli
-from mole.commands import compilation_cache
-from mole.commands.compilation_cache import VARIABLE, cache_folder, use_compilation_cache
+from mole.commands import common
+from mole.commands.common import VARIABLE, cache_folder, use_compilation_cache
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def updates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     got: dict[str, Any] = {}
-    monkeypatch.setattr(compilation_cache.jax.config, "update", got.__setitem__)
+    monkeypatch.setattr(jax.config, "update", got.__setitem__)
     return got
 
 
@@ -85,7 +86,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setenv(VARIABLE, str(tmp_path / "full"))
-    monkeypatch.setattr(compilation_cache.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(common.tempfile, "TemporaryFile", full)
     use_compilation_cache()
     assert not updates
     assert "Permission denied" in capsys.readouterr().err
@@ -98,7 +99,7 @@ def test_the_command_turns_it_on_and_a_caller_in_the_process_does_not(
     settings: list[tuple[str, bool]] = []
     monkeypatch.delenv("JAX_CPU_ENABLE_ASYNC_DISPATCH", raising=False)
     monkeypatch.setattr(cli, "use_compilation_cache", lambda: calls.append(None))
-    monkeypatch.setattr(cli.jax.config, "update", lambda name, value: settings.append((name, value)))
+    monkeypatch.setattr(jax.config, "update", lambda name, value: settings.append((name, value)))
     missing = str(tmp_path / "none.csv")
     assert cli.main(["stream", missing, "--target", "y"]) == 2
     assert not calls
@@ -118,7 +119,7 @@ def test_the_command_turns_it_on_and_a_caller_in_the_process_does_not(
 def test_a_damaged_entry_is_compiled_anew(tmp_path: Path) -> None:
     """A process that was killed while it wrote must not break those that come after."""
     program = (
-        "import jax, sys; from mole.commands.compilation_cache import use_compilation_cache; use_compilation_cache();"
+        "import jax, sys; from mole.commands.common import use_compilation_cache; use_compilation_cache();"
         "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0);"
         "print(jax.jit(lambda x: x * 3 + 1)(2.0))"
     )

@@ -1,1 +1,1 @@
-"""The commands of ``mole``, one file each; `mole.cli` puts them together."""
+"""The commands of ``mole``; `mole.cli` has the table that names them all."""

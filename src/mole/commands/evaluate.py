@@ -1,41 +1,39 @@
-"""``mole eval``: methods compared on one environment, or a whole suite."""
+"""``mole eval``: methods compared on one environment, or every family of a suite."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from mole.commands.common import (
+from mole._expect import did_you_mean
+from mole.commands.common import console, invocation
+from mole.commands.runs import (
     check_failures,
-    console,
-    invocation,
     need_parquet,
     prior_files,
+    run_evaluation,
     run_with_progress,
     same_defaults,
     world_for,
+    write_page,
     write_parquet,
     write_results,
 )
-from mole.commands.suite import run_suite
-from mole.control.records import EpisodeRecord
-from mole.control.stages import claim_folder
-from mole.experiment.config import EvalConfig, PlannerConfig, parse_settings
-from mole.experiment.evaluate import Job, read_records
+from mole.experiment.config import EvalConfig, PlannerConfig, parse_pairs, parse_settings, parse_shard
 from mole.experiment.families import Family, family_of, has_tasks
 from mole.experiment.learners import ablated
-from mole.experiment.methods import METHODS, TABLE, UNTUNED
+from mole.experiment.methods import METHODS, UNTUNED
+from mole.experiment.suite import Part, Suite, claim_parts, parts_of, records_of, suite_jobs, suite_named
 from mole.experiment.worlds import world_settings
 from mole.files.generations import SECONDS, folder_lock
-from mole.report.html import write_report
+from mole.priors.shipped import control_files
+from mole.report.suite import write_suite_report
 
-__all__ = ["eval_with", "run_evaluation", "write_page"]
-
-_METHODS = f"which of {', '.join(method.name for method in TABLE)}."
+__all__ = ["eval_with"]
 
 
 def eval_with(family: Family | None) -> Callable[..., None]:
@@ -45,7 +43,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
     def evaluate(
         env: Annotated[str | None, tyro.conf.Positional] = None,
         suite: str | None = None,
-        methods: Annotated[tuple[str, ...], tyro.conf.arg(help=_METHODS)] = (),
+        methods: tuple[str, ...] = (),
         ablation: tuple[str, ...] = (),
         schedule: tuple[str, ...] = (),
         settings: tuple[str, ...] = (),
@@ -57,7 +55,6 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         prior: tuple[str, ...] = (),
         supervised: Path | None = None,
         first_order: Path | None = None,
-        readout_prior: Path | None = None,
         setting: tuple[str, ...] = (),
         probe_steps: int | None = None,
         keep_actions: bool = False,
@@ -71,47 +68,47 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         """Compare methods, on an environment or in a suite: tables with 95 % intervals, records, and a report.
 
         Args:
-            env: Gymnasium id, or a family (`mole envs` lists both); first, since it decides the defaults.
+            env: Gymnasium id or family (`mole envs` lists both). It comes first, because it decides the defaults.
             suite: paper, motors, terrain, crawler, quick or ablations, instead of an environment.
-            methods: see `mole.experiment.methods.TABLE`.
-            ablation: parts to take away from mole (or mole-paper, if it alone is given): no-crp, crp, no-mixture,
+            methods: some of mole, mole-paper, kshot, continuous, supervised, supervised-sgd, oracle, simulator.
+            ablation: parts to remove from mole (or from mole-paper, if --methods names it): no-crp, crp, no-mixture,
                 no-meta, same-data, first-order, window=8, likelihood-window=4, step-scale=1, temperature=10,
                 capacity=2, margin=10, candidate-window=4, planner=shooting, planner=mppi.
             schedule: how the hidden task changes, e.g. alternate:A,B:100, negative, random:300.
-            settings: test settings by name, instead of schedules; in a suite, only these.
-            families: in a suite, only these.
-            seeds: number of evaluation seeds; 10, or the suite's.
-            first_seed: the first of them.
-            steps: steps of a run; 2,000, or the suite's.
+            settings: names of test settings, instead of schedules; in a suite, only these settings are run.
+            families: in a suite, only these families are run.
+            seeds: number of evaluation seeds; 10, or that of the suite, if not given.
+            first_seed: the first of the seeds.
+            steps: steps of each run; 2,000, or that of the suite, if not given.
             parameter: a parameter of any Gymnasium environment that follows the schedule: gravity, mass, friction, …
-            prior: meta-trained prior; the one that comes with the package if not given. In a suite, FAMILY=PATH.
-            supervised: its supervised twin; supervised.mole beside the prior if not given.
-            first_order: the prior of the ablation first-order.
-            readout_prior: the prior of the method mole-readout.
-            setting: NAME=VALUE pairs instead of the tuned settings, for one method.
-            probe_steps: steps with random actions, to measure the error off policy too; 0 for none.
-            keep_actions: keep the actions too, so that runs can be rendered (a suite does).
-            out: folder for records, runs.csv, summary.json and report.html; finished runs there are not done again.
-            workers: processes, one core each.
-            every_seconds: between two checkpoints of a running run, from which it goes on if it is stopped.
-            shard: I/N runs the I-th of N parts of a suite, for machines that share the folder.
-            format: parquet writes every record also as a Parquet file beside it (extra "parquet").
-            planner: the planner that all methods share; a suite takes --planner.precision alone.
+            prior: file of the meta-trained prior; the prior of the package if not given. In a suite, FAMILY=PATH.
+            supervised: file of the supervised prior; supervised.mole beside the meta-trained prior if not given.
+            first_order: file of the prior for the ablation first-order.
+            setting: NAME=VALUE pairs that replace the tuned settings of one method.
+            probe_steps: steps with random actions that measure the error off policy; 0 for none.
+            keep_actions: save the actions too, so that the runs can be rendered (a suite always does).
+            out: folder for records, runs.csv, summary.json and report.html. Runs that it holds are not repeated.
+            workers: number of processes, one core each.
+            every_seconds: seconds between two checkpoints of a run. A stopped run goes on from the last one.
+            shard: I/N runs part I of N of a suite. Several machines can share one folder in this way.
+            format: parquet writes each record also as a Parquet file (needs the extra "parquet").
+            planner: the planner that all methods share. A suite accepts --planner.precision only.
         """
         if format == "parquet":
             need_parquet()
         if suite is not None:
-            misplaced = {"ENV": env, "--schedule": schedule, "--setting": setting, "--parameter": parameter,
-                         "--ablation": ablation, "--readout-prior": readout_prior, "--supervised": supervised,
-                         "--first-seed": first_seed,
-                         "--keep-actions": keep_actions,
-                         "--planner": dataclasses.replace(planner, precision=default.precision) != default}  # fmt: skip
+            own_planner = dataclasses.replace(planner, precision=default.precision) != default
             _refuse(
-                misplaced, "--suite has its own; leave it out, or evaluate one environment: mole eval ENV"
-            )
-            run_suite(suite, methods, settings, families, seeds, steps, prior, first_order, probe_steps,
-                      planner.precision, out or Path("runs") / suite, workers, every_seconds, shard,
-                      format == "parquet")  # fmt: skip
+                {"ENV": env, "--schedule": schedule, "--setting": setting, "--parameter": parameter,
+                 "--ablation": ablation, "--supervised": supervised, "--first-seed": first_seed,
+                 "--keep-actions": keep_actions, "--planner": own_planner},
+                "--suite has its own; leave it out, or evaluate one environment: mole eval ENV",
+            )  # fmt: skip
+            chosen = _suite_of(suite, methods, families, seeds, steps, probe_steps, first_order)
+            files = _suite_priors(chosen, prior, first_order)
+            folder = out or Path("runs") / suite
+            parts = parts_of(chosen, folder, files, settings=settings, precision=planner.precision)
+            _run_suite(chosen, parts, folder, workers, every_seconds, parse_shard(shard), format == "parquet")
             return
         if env is None:
             raise ValueError(
@@ -122,69 +119,43 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             raise ValueError(f"--prior got {len(prior)} paths; expected one.")
         same_defaults(env, family)
         world = world_for(env, parameter)
-        meta, twin = prior_files(env, world, Path(prior[0]) if prior else None, supervised)
+        meta, baseline = prior_files(env, world, Path(prior[0]) if prior else None, supervised)
         schedules = _schedules(env, world, schedule, settings)
-        chosen = _methods(methods, ablation)
+        compared = _methods(methods, ablation)
+        # A changed parameter makes another world, for which the family's settings were not tuned.
         own = family if family is not None and family.env == world else None
         config = EvalConfig(
             world,
             meta,
-            twin,
-            chosen,
+            baseline,
+            compared,
             tuple(schedules),
             tuple(range(first_seed, first_seed + (10 if seeds is None else seeds))),
             2000 if steps is None else steps,
             2000 if probe_steps is None else probe_steps,
             keep_actions,
             planner=planner,
-            settings=parse_settings(setting, chosen),
+            settings=parse_settings(setting, compared),
             tuned=UNTUNED if own is None else own.tuned,
             family="" if own is None else own.name,
             names=schedules,
             truthless=tuple(text for text in schedules if not has_tasks(world, text)),
             first_order=first_order,
-            readout_prior=readout_prior,
         )
         folder = out or Path("runs/eval")
         records = run_evaluation(config, folder, workers, every_seconds)
-        if format == "parquet":
-            write_parquet(folder, config.cells())
         write_results(folder, records)
         write_page(folder, records, f"mole eval {env}", invocation.get(), {}, "mole demo makes one")
+        # The copies come last: the tables do not depend on them, and a full disk must not cost the tables.
+        if format == "parquet":
+            write_parquet(folder, config.cells())
         check_failures(records)
 
     return evaluate
 
 
-def run_evaluation(
-    config: EvalConfig, folder: Path, workers: int, every_seconds: float = SECONDS
-) -> list[EpisodeRecord]:
-    """Run all cells with their progress, and read the records."""
-    with folder_lock(folder):
-        claim_folder(folder, "eval.json", config.described())
-        run_with_progress([Job(config, cell, folder) for cell in config.cells()], workers, every_seconds)
-    return read_records(folder, config.cells())
-
-
-def write_page(
-    out: Path,
-    records: Sequence[EpisodeRecord],
-    title: str,
-    command: str,
-    videos: dict[str, Path],
-    no_video: str,
-) -> None:
-    """Write ``report.html``, if any run has a step."""
-    if not any(len(record) for record in records):
-        return
-    path = write_report(
-        out / "report.html", records, title=title, commands=[command], videos=videos, no_video=no_video
-    )
-    console.print(f"report: {path}")
-
-
 def _schedules(env: str, world: str, texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Schedule → name of the setting, or nothing."""
+    """Schedule → name of its test setting, or an empty text."""
     family = family_of(env)
     known = world_settings(world) if family is None or family.env != world else family.settings
     for name in names:
@@ -208,7 +179,92 @@ def _methods(methods: tuple[str, ...], ablations: tuple[str, ...]) -> tuple[str,
     return ablated(methods[0] if methods else "mole", ablations)
 
 
-def _refuse(options: dict[str, Any], why: str) -> None:
+def _refuse(options: Mapping[str, object], why: str) -> None:
     for name, value in options.items():
         if value:
             raise ValueError(f"got {name}; {why}.")
+
+
+def _suite_of(
+    name: str,
+    methods: Sequence[str],
+    families: Sequence[str],
+    seeds: int | None,
+    steps: int | None,
+    probe_steps: int | None,
+    first_order: Path | None,
+) -> Suite:
+    """The suite of that name, with what the options change."""
+    suite = suite_named(name)
+    for family in families:
+        if family not in suite.families:
+            raise ValueError(f"--families got {family!r}: {did_you_mean(family, suite.families)}")
+    given = {
+        "methods": tuple(methods) or None,
+        "families": tuple(families) or None,
+        "seeds": seeds,
+        "steps": steps,
+        "probe_steps": probe_steps,
+    }
+    suite = dataclasses.replace(suite, **{key: value for key, value in given.items() if value is not None})
+    # The package has no prior for this ablation. It would stop the whole suite, and nobody asked for it by name.
+    if first_order is None and not methods and any("/first-order" in method for method in suite.methods):
+        kept = tuple(method for method in suite.methods if not method.endswith("/first-order"))
+        suite = dataclasses.replace(suite, methods=kept)
+        console.print(
+            "left out: the ablation first-order. `mole train motors --meta.first-order --out runs/first-order` makes "
+            "its prior: pass it as --first-order runs/first-order/prior.mole."
+        )
+    return suite
+
+
+def _suite_priors(
+    suite: Suite, pairs: Sequence[str], first_order: Path | None
+) -> Callable[[str], Mapping[str, Path | None]]:
+    """The files of priors of each family, from the pairs FAMILY=PATH or from the package."""
+    paths = parse_pairs("--prior", pairs, "terrain=runs/terrain/prior.mole")
+    for family in paths:
+        if family not in suite.families:
+            raise ValueError(f"--prior got the family {family!r}: {did_you_mean(family, suite.families)}")
+
+    def files(family: str) -> Mapping[str, Path | None]:
+        if family in paths:
+            prior = Path(paths[family])
+            supervised = prior.with_name("supervised.mole")
+        else:
+            prior, supervised = control_files(family)
+        return {"prior": prior, "supervised": supervised, "first_order": first_order}
+
+    return files
+
+
+def _run_suite(
+    suite: Suite,
+    parts: Sequence[Part],
+    out: Path,
+    workers: int,
+    every_seconds: float,
+    shard: tuple[int, int],
+    parquet: bool,
+) -> None:
+    """Run every family of a suite through one pool of processes, print the tables and write the report."""
+    number, shards = shard
+    jobs = suite_jobs(parts, shard)
+    # Shards share the folder, each under a lock of its own.
+    with folder_lock(out, None if shards == 1 else f"{number}-of-{shards}"):
+        claim_parts(parts)
+        console.print(
+            f"suite {suite.name}: {len(jobs)} runs, {sum(job.complete for job in jobs)} of them done"
+        )
+        run_with_progress(jobs, workers, every_seconds)
+    records = records_of(parts)
+    for part in parts:
+        write_results(part.folder, records[part.family.name], part.family.title)
+    if any(len(record) for family in records.values() for record in family):
+        folders = [part.folder for part in parts]
+        page = write_suite_report(out / "report.html", folders, videos=False, commands=[invocation.get()])
+        console.print(f"report: {page} (with videos: mole report {out})")
+    if parquet:
+        for part in parts:
+            write_parquet(part.folder, part.config.cells())
+    check_failures([record for family in records.values() for record in family])

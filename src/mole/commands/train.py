@@ -9,7 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from mole.commands.common import console, same_defaults, world_for
+from mole.commands.common import console
+from mole.commands.runs import same_defaults, world_for
 from mole.control.training import TrainingConfig, train_priors
 from mole.experiment.config import train_command
 from mole.experiment.families import Family

@@ -23,6 +23,7 @@ from mole.files.generations import tell_in_one_line
 
 __all__ = [
     "SPAWN",
+    "Failure",
     "Interrupts",
     "Terminated",
     "WorkerLost",
@@ -136,7 +137,17 @@ SPAWN = multiprocessing.get_context("spawn")
 _CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
 
-class WorkerLost(RuntimeError):
+class Failure(RuntimeError):
+    """What was asked for could not be finished, and the program is not to blame: the command says why in one line.
+
+    Attributes:
+        status: exit status of the command; 1 if some results are there, 2 if none is.
+    """
+
+    status: int = 2
+
+
+class WorkerLost(Failure):
     """A worker process ended without a word."""
 
 
