@@ -69,7 +69,7 @@ def permuted(state, order):
     changes = {
         "models": jax.tree.map(lambda a: a[order], state.models),
         "memory": jax.tree.map(lambda a: a[order], state.memory),
-        "counts": state.counts[order],
+        "log_counts": state.log_counts[order],
         "responsibilities": state.responsibilities[order],
         "last_used": state.last_used[order],
         "task": place[state.task],
@@ -224,13 +224,13 @@ def test_predicting_with_the_best_scoring_task_changes_no_inference():
 
 
 def test_the_crp_by_hand():
-    counts, alpha = jnp.array([6.0, 3.0, 0.0]), jnp.float32(0.5)
+    counts, alpha = jnp.log(jnp.array([6.0, 3.0, 0.0])), jnp.float32(0.5)
     old, new = crp_log_prior(counts, jnp.float32(9.0), alpha)
     np.testing.assert_allclose(jnp.exp(old), [6 / 9.5, 3 / 9.5, 0.0], rtol=1e-6)
     assert jnp.exp(new) == pytest.approx(0.5 / 9.5)
-    old, new = crp_log_prior(jnp.zeros(3), jnp.float32(0.0), alpha)
+    old, new = crp_log_prior(jnp.full(3, -jnp.inf), jnp.float32(0.0), alpha)
     np.testing.assert_array_equal([*old, new], 0.0)  # equal before anything is counted
-    assert crp_log_prior(jnp.zeros(3), jnp.float32(0.0), jnp.float32(0.0))[1] == -jnp.inf
+    assert crp_log_prior(jnp.full(3, -jnp.inf), jnp.float32(0.0), jnp.float32(0.0))[1] == -jnp.inf
     assert crp_log_prior(counts, jnp.float32(9.0), jnp.float32(0.0))[1] == -jnp.inf
 
 
@@ -240,7 +240,9 @@ def test_the_crp_by_hand():
 )
 @settings(max_examples=25)
 def test_the_crp_sums_to_one(counts, alpha):
-    old, new = crp_log_prior(jnp.array(counts, jnp.float32), jnp.float32(sum(counts)), jnp.float32(alpha))
+    old, new = crp_log_prior(
+        jnp.log(jnp.array(counts, jnp.float32)), jnp.float32(sum(counts)), jnp.float32(alpha)
+    )
     assert jnp.sum(jnp.exp(old)) + jnp.exp(new) == pytest.approx(1.0, rel=1e-4)
 
 
@@ -268,10 +270,10 @@ def test_the_sticky_prior_of_a_soft_belief_is_one_step_of_a_markov_chain(belief)
 
 
 def test_counts_restart():
-    counts = jnp.array([3.0, 1.0])
+    counts = jnp.log(jnp.array([3.0, 1.0]))
     for refresh, counted, restarts in ((4, 3.0, False), (4, 4.0, True), (None, 1e6, False)):
         new, m = restarted(counts, jnp.float32(counted), refresh)
-        np.testing.assert_array_equal(new, 0 * counts if restarts else counts)
+        np.testing.assert_array_equal(new, [-jnp.inf] * 2 if restarts else counts)
         assert m == (0.0 if restarts else counted)
     learner = Mixture.paper(PRIOR, refresh=5)
     x, y = stream(blocks(0, steps=20))
@@ -279,7 +281,7 @@ def test_counts_restart():
     for pair in zip(x, y, strict=True):
         state, _ = update(learner, state, *pair)
         counted.append(int(state.counted))
-        assert jnp.sum(state.counts) == pytest.approx(counted[-1], abs=1e-4)
+        assert jnp.sum(jnp.exp(state.log_counts)) == pytest.approx(counted[-1], abs=1e-4)
     assert counted == [0] * 7 + [1, 2, 3, 4, 5] * 2 + [1, 2, 3]
 
 

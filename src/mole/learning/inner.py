@@ -27,6 +27,7 @@ _LOW, _HIGH = 1e-5, 30.0
 
 
 def _bounded(raw: Array, power: float = 1.0) -> Array:
+    # A sigmoid between the logarithms of the bounds: meta-training moves a rate by factors, and none can leave them.
     low, high = power * math.log(_LOW), power * math.log(_HIGH)
     return jnp.exp(low + (high - low) * jax.nn.sigmoid(raw))
 
@@ -139,11 +140,13 @@ class Rank1Rate(InnerRate):
     def __init__(self, model: Model, rate: float) -> None:
         """See the class."""
         raw, arrays = _raw(rate), _arrays(model)
+        # Row and column both start at the square root of the rate: `factors` halves the exponent of each.
         self.rows = tuple(jnp.full(a.shape[:1] if a.ndim in (1, 2) else (), raw) for a in arrays)
         self.columns = tuple(jnp.full(a.shape[1:] if a.ndim == 2 else (), raw) for a in arrays)
 
     def factors(self, model: Model) -> list[tuple[Array, Array]]:
         """The learned (r, c) of every array, each bounded by the square root of the rates' bounds."""
+        # Half the exponent of the bounds for each, so that every product r_i c_j is within them.
         return [
             (_bounded(row, 0.5), _bounded(column, 0.5))
             for row, column in zip(self.rows, self.columns, strict=True)

@@ -108,6 +108,7 @@ class Gaussian(Likelihood):
         if not self.learned_scale:
             return output, jnp.zeros_like(output)
         mean, log_scale = jnp.split(output, 2)
+        # Beyond these bounds an exponential overflows, or one pair rules the loss of a whole window.
         return mean, jnp.clip(log_scale, *_LOG_SCALE_RANGE)
 
     def loss(self, output: Float[Array, " out"], y: Float[Array, " dy"]) -> Float[Array, ""]:

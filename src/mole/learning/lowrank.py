@@ -60,6 +60,7 @@ def adapted_outputs_mlp(
     for number, layer in enumerate(model.layers):
         (row, column), (bias_row, bias_column) = factors[2 * number], factors[2 * number + 1]
         delta = deltas[number]
+        # Only these two thin products differ from window to window; the large one, h W, is shared by a meta-batch.
         change = ((h * _as_row(row)) @ inputs[number].T) @ (delta * _as_row(column))
         bias_change = jnp.sum(delta, axis=0) * (bias_row * bias_column)
         h = jax.vmap(layer)(h) - change - bias_change[None, :]
@@ -76,6 +77,7 @@ def _support_gradients(
     model: MLP, likelihood: Likelihood, support: Window, weights: Array | None
 ) -> tuple[list[Array], list[Array]]:
     """Per layer, its k inputs H and the gradients Δ of the mean loss in its k outputs."""
+    # Gradients in the outputs of the layers, by hand: `jax.grad` would build those of the weights, which are avoided.
     inputs, pullbacks, h = [], [], support.x
     for layer in model.layers[:-1]:
         inputs.append(h)

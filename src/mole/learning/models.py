@@ -154,6 +154,7 @@ class Normalizer(eqx.Module):
                 "expected [n, d] finite numbers with n >= 1. Remove or impute missing rows first."
             )
         mean, std = values.mean(0), values.std(0)
+        # The spread of a constant is rounding error; to divide by it would turn that into inputs of any size.
         std = np.where(std <= relative_floor * np.maximum(np.abs(mean), 1e-6), 1.0, std)
         return cls(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
 

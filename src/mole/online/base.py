@@ -9,7 +9,7 @@ one file with a subclass, and one row in `tests/test_online_contract.py`.
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -66,6 +66,7 @@ class Info(NamedTuple):
     fault: Int[Array, ""]
 
 
+@runtime_checkable
 class Prior(Protocol):
     """What every prior has: scalings, sizes, and the meaning of a model's output."""
 

@@ -50,6 +50,8 @@ def make_room(
     if not merging:
         return state, log_counts, least_recent(state)
 
+    # Under `cond`, unlike the rest of a step: distances of all tasks on all memories cost more than the step itself,
+    # and a full mixture seldom makes room.
     def joined(_: None) -> tuple[MixtureState, Array, Array]:
         first, second, distance = closest(task_distances(prior, state))
         together, added = merge(prior, state, first, second)
@@ -119,6 +121,7 @@ def merge(
             total += jnp.sum(jnp.mean(moved**2, axis=-1) * own.weight)
         return jnp.where(jnp.isfinite(total), total, jnp.inf)
 
+    # The mean of two networks need not be a good network: their hidden units may have other meanings.
     best = jnp.argmin(jnp.stack([change(arrays) for arrays in (one, two, mean)]))
     chosen = jax.tree.map(lambda *choices: jnp.stack(choices)[best], one, two, mean)
     age_one, age_two = (age(state.step, state.last_used[slot]) for slot in (first, second))

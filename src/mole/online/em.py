@@ -88,6 +88,7 @@ def crp_log_prior(
 
     Before anything is counted all are equal; α = 0 never gives a new task.
     """
+    # Nothing is counted before the first step and after a restart: the priors are then equal (the authors' program).
     fresh = counted == 0
     total = jnp.log(jnp.where(fresh, 1.0, counted + alpha))
     new = jnp.where(fresh & (alpha > 0), 0.0, jnp.log(alpha) - total)
@@ -131,6 +132,7 @@ def sticky_log_prior(
         n_tasks: tasks in use.
         stay: probability of staying.
     """
+    # The other tasks and a new one are as many as there are tasks.
     leave = (1.0 - stay) / n_tasks.astype(jnp.float32)
     return jnp.log(stay * belief + leave * (1.0 - belief)), jnp.log(leave)
 
@@ -164,8 +166,10 @@ def candidate_pairs(
     """
     n = points.x.shape[0]
     if candidate_window is None:
+        # The paper: fitted to the older k of the last 2k pairs, W_old, and judged on the newer ones.
         start = 0 if held_out else recent.x.shape[0] - window
         return Window(recent.x[start : start + window], recent.y[start : start + window]), np.arange(n)
+    # Fitted and judged pairs alternate, so that both halves are as new: a task that has just begun has few pairs.
     judge = np.arange(n - candidate_window + 1, n, 2)
     fit = judge - 1 if held_out else judge
     return Window(points.x[fit], points.y[fit]), judge
@@ -189,7 +193,7 @@ def m_step_shared(
 
     Tasks whose responsibility is below the precision of float32 rest, and cost nothing.
     """
-    order = jnp.argsort(-responsibilities)
+    order = jnp.argsort(-responsibilities)  # those that learn come first, so that the loop ends after them
 
     def one(slot: Array, model: Model) -> tuple[Model, Array]:
         scale = step_scale * responsibilities[slot]

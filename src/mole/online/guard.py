@@ -98,6 +98,7 @@ def entry_fault(x: Float[Array, " dx"], y: Float[Array, " dy"], reach: float) ->
         y: target.
         reach: standard deviations of the training data beyond which a number is out of reach.
     """
+    # NaN is not larger than anything: it is told by `isfinite` alone.
     largest = jnp.maximum(jnp.max(jnp.abs(x), initial=0.0), jnp.max(jnp.abs(y), initial=0.0))
     finite = jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(y))
     return jnp.where(finite, code(largest > reach, Fault.OUT_OF_REACH), jnp.int32(Fault.NOT_FINITE.value))
@@ -170,6 +171,7 @@ def guarded_adapt(
         losses = jax.vmap(lambda a, b: likelihood.loss(theta(a), b))(x, y)
         return jnp.mean(losses) if weights is None else weighted_mean(losses, weights)
 
+    # Loss and gradient in one pass: the check must not cost a second one.
     loss, gradient = eqx.filter_value_and_grad(loss_of)(model)
     scale = jnp.asarray(scale)
     direction = rate.scaled(gradient)

@@ -173,14 +173,15 @@ class Mixture(OnlineLearner):
         loss, after = self._iterate(pushed, valid & ready)
         false, none = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
         quiet = eqx.tree_at(lambda s: (s.spawned, s.at_capacity, s.fault), pushed, (false, false, none))
-        models, after, quiet, before = after.models, *(_without_models(s) for s in (after, quiet, state))
+        models = after.models
+        after, quiet, before = (eqx.tree_at(lambda s: s.models, s, None) for s in (after, quiet, state))
         kept = jax.tree.map(
             lambda new, still, old: jnp.where(valid, jnp.where(ready, new, still), old), after, quiet, before
         )
         return loss, eqx.tree_at(lambda s: s.models, kept, models, is_leaf=lambda leaf: leaf is None)
 
-    # One EM iteration, in the steps of the paper. Nothing branches: what does not apply is computed and not chosen,
-    # since a branch around the stack of models would copy it.
+    # Nothing branches in an iteration: what does not apply is computed and not chosen. XLA copies what goes into a
+    # branch, and the stack of models is large.
 
     def _iterate(self, state: MixtureState, learns: Bool[Array, ""]) -> tuple[Array, MixtureState]:
         """Loss of the prediction of the newest pair, and one EM iteration; the models change only if ``learns``."""
@@ -251,7 +252,7 @@ class Mixture(OnlineLearner):
         assigned: Assigned,
         learns: Bool[Array, ""],
     ) -> MixtureState:
-        """The M-step: every task by its responsibility; a new task takes its own first step with the others."""
+        """The M-step: every task by its responsibility; a new task takes its first step with the others."""
         prior, spawned, used = self.prior, proposed.spawned, jnp.arange(self.max_tasks) < state.n_tasks
         full = state.n_tasks == self.max_tasks
         if state.memory is None:
@@ -298,7 +299,3 @@ class Mixture(OnlineLearner):
         total = reduce(scores, axis=-1) / self.temperature
         # Whatever a model says, the probabilities of an E-step have a sum.
         return jnp.clip(jnp.where(jnp.isnan(total), -_MOST, total), -_MOST, _MOST)
-
-
-def _without_models(state: MixtureState) -> MixtureState:
-    return eqx.tree_at(lambda s: s.models, state, None)

@@ -143,11 +143,11 @@ def own_pairs(
     """Give the newest pair to ``task``; a new task owns those of the newest n pairs that it explains best."""
     length, n = memory.x.shape[1], explained.shape[0]
     own = Pairs(*(field[task] for field in remember(memory, task, recent.x[-1], recent.y[-1])))
+    # The pairs since the switch are among the newest; those that an old task explains better belong to it.
     founding = recent.last(length)
     weight = jnp.concatenate([jnp.zeros((length - n,)), explained * founding.weight[-n:]])
-    packed = jnp.argsort(
-        weight, stable=True
-    )  # a gap between owned pairs would push out an older one too early
+    # Without gaps: an empty place between owned pairs would push out an older one too early.
+    packed = jnp.argsort(weight, stable=True)
     founding = Pairs(founding.x[packed], founding.y[packed], weight[packed])
     own = Pairs(*(jnp.where(spawned, a, b) for a, b in zip(founding, own, strict=True)))
     return Pairs(*(field.at[task].set(new) for field, new in zip(memory, own, strict=True)))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
-from mole._types import Array, Float
+from mole._types import Array, Bool, Float
 
 __all__ = [
     "Belief",
@@ -22,12 +22,14 @@ __all__ = [
     "bounded",
     "drifted",
     "forecast",
+    "log_chance",
     "log_density",
     "log_evidence",
     "moments",
 ]
 
 _HUBER = 10.0
+_LEAST_CHANCE = 0.02
 _FAR = 1e15
 _MOST_SEEN = 2.0**20
 
@@ -95,6 +97,25 @@ def log_density(
     # So many scales off that the square would be infinite, every task is as improbable as any other.
     standard = jnp.minimum(jnp.abs(_residual(expected, y)) / jnp.sqrt(expected.scale2), _FAR)
     return constant - (shape + 0.5) * jnp.log1p(standard**2 / (2.0 * shape))
+
+
+def log_chance(
+    share: Float[Array, "*many dy"], truth: Float[Array, " dy"], known: Bool[Array, " dy"]
+) -> Float[Array, "*many"]:
+    """Log probability of a class under regressions on the indicators of the classes.
+
+    The expected indicators need not be probabilities: they are cut, so that no single surprise rules a task out.
+
+    Args:
+        share: expected indicators, in their own unit; one alone says whether it is the class.
+        truth: the indicators.
+        known: which classes have been seen.
+    """
+    chance = jnp.clip(share, _LEAST_CHANCE, 1.0)
+    if truth.shape[0] == 1:
+        chance = jnp.minimum(chance, 1.0 - _LEAST_CHANCE)[..., 0]
+        return jnp.log(jnp.where(truth[0] > 0.5, chance, 1.0 - chance))
+    return jnp.log(chance @ truth) - jnp.log(chance @ known.astype(chance.dtype))
 
 
 def moments(

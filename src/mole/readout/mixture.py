@@ -26,12 +26,23 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from mole._expect import expect_choice, expect_number, expect_numbers, expect_type, expect_whole
+from mole._expect import expect_numbers, expect_type
 from mole._types import Array, Bool, Float, Int
 from mole.learning.likelihoods import Prediction
-from mole.online.base import OnlineLearner, as_float32, expect_reach, fresh
+from mole.online.base import OnlineLearner, as_float32, fresh
 from mole.online.guard import Fault, code, pair_fault, unmoved
-from mole.readout.belief import Belief, Forecast, absorb, bounded, drifted, forecast, log_density, moments
+from mole.online.settings import check_readout_mixture
+from mole.readout.belief import (
+    Belief,
+    Forecast,
+    absorb,
+    bounded,
+    drifted,
+    forecast,
+    log_chance,
+    log_density,
+    moments,
+)
 from mole.readout.capacity import merged_tasks
 from mole.readout.prior import Readout, ReadoutPrior
 from mole.readout.slots import ReadoutState, counted, first_state, founded, placed
@@ -39,7 +50,6 @@ from mole.readout.slots import ReadoutState, counted, first_state, founded, plac
 __all__ = ["ReadoutMixture", "ReadoutState"]
 
 _TINY = 1e-30
-_LEAST_CHANCE = 0.02
 
 
 def _vector(values: Sequence[float] | Array | None) -> Array:
@@ -92,35 +102,11 @@ class ReadoutMixture(OnlineLearner):
 
     def __post_init__(self) -> None:
         """Check the settings, and put what was left out in its place."""
-        self._check()
-        if self.outputs is None:
-            self.outputs = (1.0,) * self.prior.target_size  # pyright: ignore[reportAttributeAccessIssue]
-
-    def _check(self) -> None:
-        def number(name: str, **bounds: Any) -> None:
-            expect_number("ReadoutMixture", name, getattr(self, name), **bounds)
-
         remedy = "mole.fit_prior and mole.ReadoutPrior.untrained make one."
         expect_type("ReadoutMixture", "prior", self.prior, ReadoutPrior, remedy)
-        for name in ("alpha", "found_after", "tail"):
-            number(name, above=0.0)
-        for name in ("switch_every", "drift_memory"):
-            number(name, above=1.0)
-        number("most_switches", low=0.0, high=1.0)
-        expect_whole("ReadoutMixture", "max_tasks", self.max_tasks)
-        remedy = (
-            "Each belief of the prior needs a slot for a task that begins, and one for a task that goes on."
-        )
-        expect_whole("ReadoutMixture", "candidates", self.candidates, 1 + self.prior.kinds, remedy)
-        expect_choice("ReadoutMixture", "at_capacity", self.at_capacity, ("refuse", "evict", "merge"))
-        expect_reach("ReadoutMixture", self.reach)
-        remedy = "They are shares of the prior's variance, such as (1e-6, 3e-3)."
-        expect_numbers("ReadoutMixture", "drift", self.drift, low=0.0, below=1.0, remedy=remedy)
-        if self.outputs is not None:
-            remedy, size = "There is one weight per output.", self.prior.target_size
-            expect_numbers(
-                "ReadoutMixture", "outputs", self.outputs, size=size, nonzero=True, low=0.0, remedy=remedy
-            )
+        check_readout_mixture(self)
+        if self.outputs is None:
+            self.outputs = (1.0,) * self.prior.target_size  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def slots(self) -> int:
@@ -279,23 +265,18 @@ class ReadoutMixture(OnlineLearner):
         refuse = self.at_capacity == "refuse"
         next_ = counted(placed(next_, newborn, scores_new, begun, valid))
         next_ = founded(next_, self.max_tasks, self.found_after, refuse=refuse, room=room)
-        rest, before = (eqx.tree_at(lambda s: s.beliefs, s, None) for s in (next_, self._quiet(state)))
+        quiet = eqx.tree_at(lambda s: (s.spawned, s.evicted), state, (jnp.zeros((), bool),) * 2)
+        rest, before = (eqx.tree_at(lambda s: s.beliefs, s, None) for s in (next_, quiet))
         kept = _chosen(valid, rest, before)
         return loss, eqx.tree_at(lambda s: s.beliefs, kept, next_.beliefs, is_leaf=lambda leaf: leaf is None)
 
     def _fit(self, expected: Forecast, y: Array) -> Array:
-        """Log-likelihood of the target for every belief, robust: one wild pair must not found a task."""
+        """Log-likelihood of the target for every belief."""
         if not self.classes:
             return log_density(expected, y, self.tail) @ self.outputs
         norm = self.prior.y_norm
         share = expected.mean * norm.std[None, None] + norm.mean[None, None]
-        chance = jnp.clip(share, _LEAST_CHANCE, 1.0)
-        truth = norm.inverse(y)
-        if self.prior.target_size == 1:
-            chance = jnp.minimum(chance, 1.0 - _LEAST_CHANCE)[..., 0]
-            return jnp.log(jnp.where(truth[0] > 0.5, chance, 1.0 - chance))
-        known = (self.outputs > 0).astype(chance.dtype)
-        return jnp.log(chance @ truth) - jnp.log(chance @ known)
+        return log_chance(share, norm.inverse(y), self.outputs > 0)
 
     def _absorbed(self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, back: Belief) -> Belief:
         """Beliefs after the pair, with the drift of the time that it took; a task's clock runs while it is in use."""
@@ -306,10 +287,6 @@ class ReadoutMixture(OnlineLearner):
         """Discounted log-likelihoods of the rates of drift, normalised."""
         weight, discount = weight[:, None], jnp.float32(1.0 - 1.0 / self.drift_memory)
         return jnp.maximum(jax.nn.log_softmax(discount**weight * scores + weight * fit, axis=-1), -8.0)
-
-    def _quiet(self, state: ReadoutState) -> ReadoutState:
-        """The state unchanged, with nothing having happened."""
-        return eqx.tree_at(lambda s: (s.spawned, s.evicted), state, (jnp.zeros((), bool),) * 2)
 
 
 def _chosen(valid: Array, new: Any, old: Any) -> Any:

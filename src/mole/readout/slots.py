@@ -87,7 +87,7 @@ def first_state(
         lead=zero,
         spawned=none,
         evicted=none,
-        last=jnp.full((width,), jnp.inf, jnp.float32),
+        last=jnp.full((width,), jnp.inf, jnp.float32),  # equal to no pair
         still=jnp.zeros((width,), jnp.int32),
     )
 
@@ -133,6 +133,7 @@ def placed(
 def _spare(state: ReadoutState) -> Array:
     """An unused slot, or the least probable candidate that did not begin at this step."""
     candidate = state.used & (state.task < 0) & ((state.last_led != state.step) | (state.led > 0))
+    # An unused slot is less than any probability, a task or a candidate of this step more.
     value = jnp.where(candidate, state.probability, 2.0)
     return jnp.argmin(jnp.where(state.used, value, -1.0))
 
@@ -171,6 +172,7 @@ def founded(
     slots = jnp.arange(state.probability.shape[0])
     lead = jnp.argmax(state.probability).astype(jnp.int32)
     at, known = slots == lead, state.task >= 0
+    # Candidates that began a pair apart are guesses at one beginning: what counts for one is the chance of them all.
     unknown = jnp.sum(jnp.where(known, 0.0, state.probability))
     chance = jnp.where(known[lead], state.probability[lead], unknown)
     led = state.led + jnp.where(at & (known | (chance > _LEADS)), chance, 0.0)
@@ -178,10 +180,11 @@ def founded(
     due = ~known[lead] & (led[lead] >= found_after)
     spawned = due & ~full if refuse else due
     freed, merged = jnp.zeros((), lead.dtype), jnp.zeros((), bool)
-    if room is not None:
+    if room is not None:  # before the new task takes its slot: merging needs to know who leads now
         state = eqx.tree_at(lambda s: (s.led, s.lead), state, (led, lead))
         state, freed, merged = room(state, spawned & full)
         led = state.led
+    # The new task takes over the probability of the other guesses, which are gone with it.
     guess = spawned & ~known & ~at
     probability = jnp.where(
         guess, 0.0, state.probability + jnp.where(at & spawned, unknown - state.probability, 0.0)
