@@ -19,7 +19,6 @@ __all__ = ["atomic_file", "atomic_text", "generations", "naming", "remove_genera
 _GAP = 3  # a crash while generations move up leaves one name out; so many say that there are no more
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
-
 _MASK = os.umask(0o077)  # it can only be read by setting it, which other threads would see later
 os.umask(_MASK)
 
@@ -46,6 +45,7 @@ def atomic_file(path: str | os.PathLike[str], *, keep: int = 1) -> Iterator[Bina
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(_mode_of(target))
+        # the oldest first, so that none is overwritten before it has moved
         for age in range(keep - 1, 0, -1):
             with suppress(FileNotFoundError):
                 os.replace(_generation(target, age - 1), _generation(target, age))  # noqa: PTH105 - as in POSIX

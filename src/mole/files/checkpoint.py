@@ -3,13 +3,12 @@
 Only leaves are stored: arrays (typed PRNG keys as key data), Python numbers and strings. The structure, the
 static fields and the functions come from the ``like`` given to :func:`load`. Sizes are compared with the size
 of the file and with ``like`` before any array is allocated: a damaged or hostile header cannot ask for more
-than the file holds. The layout of the bytes is in ``_checkpoint_format.py``.
+than the file holds. The layout of the bytes is in `mole.files.checkpoint_format`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -18,20 +17,20 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mole._expect import expect_file
 from mole.files.atomic import atomic_file
 from mole.files.checkpoint_format import (
-    SCALARS,
-    WIRE,
     CheckpointError,
     DamagedError,
     Header,
     Leaf,
+    describe,
     encode_header,
+    from_bytes,
     parse_header,
+    to_bytes,
 )
 
 __all__ = [
@@ -46,8 +45,6 @@ __all__ = [
     "save",
     "verify",
 ]
-
-_ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 
 T = TypeVar("T")
 Upgrades = Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]] | None]
@@ -81,7 +78,7 @@ def save(
     digest, offset = hashlib.sha256(), 0
     for leaf, value in _flatten(tree):
         if leaf.type in ("array", "key"):
-            arrays.append(_to_bytes(value, leaf))
+            arrays.append(to_bytes(value, leaf))
             digest.update(arrays[-1].data)
             leaf, offset = replace(leaf, offset=offset), offset + leaf.nbytes
         leaves.append(leaf)
@@ -138,7 +135,7 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str, upgrades: Upgrades
             if place is None:
                 continue
             if leaf.type in ("array", "key"):
-                values[place] = _from_bytes(raw, leaf, expected[place][1], path, convert.get(place))
+                values[place] = from_bytes(raw, leaf, expected[place][1], path, convert.get(place))
             else:
                 values[place] = float(leaf.value) if leaf.type == "float" else leaf.value
     if digest.hexdigest() != header.arrays_sha256:
@@ -180,7 +177,7 @@ def _altered(path: Any) -> DamagedError:
 
 def _flatten(tree: Any) -> list[tuple[Leaf, Any]]:
     pairs = [
-        (_describe(jax.tree_util.keystr(at), x), x) for at, x in jax.tree_util.tree_leaves_with_path(tree)
+        (describe(jax.tree_util.keystr(at), x), x) for at, x in jax.tree_util.tree_leaves_with_path(tree)
     ]
     found = [(leaf, value) for leaf, value in pairs if leaf is not None]
     paths = [leaf.path for leaf, _ in found]
@@ -188,30 +185,6 @@ def _flatten(tree: Any) -> list[tuple[Leaf, Any]]:
         twice = next(p for p in paths if paths.count(p) > 1)
         raise CheckpointError(f"two leaves have the same path {twice}; rename a dictionary key")
     return found
-
-
-def _describe(path: str, leaf: Any) -> Leaf | None:
-    if isinstance(leaf, _ARRAYS):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
-            impl = str(jax.random.key_impl(leaf)) if isinstance(leaf, jax.Array) else ""
-            nbytes = math.prod(data.shape) * data.dtype.itemsize
-            return Leaf(path, "key", leaf.dtype.name, tuple(leaf.shape), nbytes=nbytes, impl=impl)
-        if leaf.dtype.name not in WIRE:
-            raise CheckpointError(
-                f"leaf {path} has dtype {leaf.dtype}, expected one of {', '.join(WIRE)}; convert it"
-            )
-        nbytes = math.prod(leaf.shape) * leaf.dtype.itemsize
-        return Leaf(path, "array", leaf.dtype.name, tuple(leaf.shape), nbytes=nbytes)
-    name = type(leaf).__name__
-    if type(leaf) is SCALARS.get(name):
-        return Leaf(path, name, value=str(leaf) if name == "float" and not math.isfinite(leaf) else leaf)
-    if callable(leaf):
-        return None
-    raise CheckpointError(
-        f"leaf {path} is a {name}, expected an array, a Python number, a string or a function; "
-        "make it a static field"
-    )
 
 
 def _places(
@@ -249,48 +222,6 @@ def _compare(path: Any, stored: dict[str, Leaf], expected: dict[str, Leaf]) -> N
             f"{path} does not fit `like`: {'; '.join(problems[:6])}{more}. "
             "Build `like` from the config that read_header() returns"
         )
-
-
-def _to_bytes(value: Any, leaf: Leaf) -> np.ndarray:
-    array = np.asarray(jax.random.key_data(value) if leaf.type == "key" else value, order="C")
-    native = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(-1)
-    wire = np.dtype("<u4" if leaf.type == "key" else WIRE[leaf.dtype])
-    return native.view(wire.newbyteorder("=")).astype(wire, copy=False).view(np.uint8)
-
-
-def _from_bytes(
-    raw: bytes, leaf: Leaf, like: Any, path: Any, convert: Callable[[np.ndarray], np.ndarray] | None = None
-) -> Any:
-    if leaf.type == "key":
-        data = np.frombuffer(raw, "<u4").astype(np.uint32)
-        shape = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(like.shape, like.dtype)).shape
-        try:
-            key = jax.random.wrap_key_data(jnp.asarray(data.reshape(shape)), impl=leaf.impl)
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path}: leaf {leaf.path} is no PRNG key of kind {leaf.impl!r}: {error}"
-            ) from error
-        if key.dtype != like.dtype:
-            raise CheckpointError(
-                f"{path}: leaf {leaf.path} is {key.dtype}, expected {like.dtype}; use the same impl"
-            )
-        return key
-    wire = np.frombuffer(raw, WIRE[leaf.dtype])
-    native = wire.astype(wire.dtype.newbyteorder("="))
-    dtype = jnp.dtype(leaf.dtype)
-    array = (native.astype(bool) if leaf.dtype == "bool" else native.view(dtype)).reshape(leaf.shape)
-    if convert is not None:
-        array = np.asarray(convert(array), dtype)
-    if isinstance(like, np.generic):
-        return array[()]
-    if isinstance(like, np.ndarray):
-        return array
-    result = jnp.array(array)
-    if result.dtype != dtype:
-        raise CheckpointError(
-            f"{path}: leaf {leaf.path} is {dtype}, JAX gives {result.dtype}; set jax_enable_x64"
-        )
-    return result
 
 
 def _open(path: str | os.PathLike[str]) -> BinaryIO:

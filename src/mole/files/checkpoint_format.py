@@ -1,4 +1,4 @@
-"""The bytes of a checkpoint file: its header, written and read with suspicion (see :mod:`mole.files.checkpoint`).
+"""The bytes of a checkpoint file: its header, written and read with suspicion, and its leaves.
 
 Layout of a file, every number little-endian::
 
@@ -18,10 +18,25 @@ import json
 import math
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+__all__ = [
+    "CheckpointError",
+    "DamagedError",
+    "Header",
+    "Leaf",
+    "describe",
+    "encode_header",
+    "from_bytes",
+    "parse_header",
+    "to_bytes",
+]
 
 FORMAT_VERSION = 1
 NON_FINITE = ("nan", "inf", "-inf")  # JSON has no such numbers
@@ -35,6 +50,7 @@ _MAGIC = b"\x89mole\r\n\x1a"  # the high bit and the line ends expose transfers 
 _PREAMBLE = struct.Struct("<8sIQ")
 _DIGEST_BYTES = 32
 _LONGEST_NAME = 1000
+_ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 
 
 class CheckpointError(ValueError):
@@ -73,6 +89,83 @@ class Header:
     leaves: tuple[Leaf, ...]
     arrays_nbytes: int
     arrays_sha256: str
+
+
+def describe(path: str, leaf: Any) -> Leaf | None:
+    """The entry of a leaf in the header, without its offset; None for a function, which is not stored.
+
+    Raises:
+        CheckpointError: if it cannot be stored.
+    """
+    if isinstance(leaf, _ARRAYS):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
+            impl = str(jax.random.key_impl(leaf)) if isinstance(leaf, jax.Array) else ""
+            nbytes = math.prod(data.shape) * data.dtype.itemsize
+            return Leaf(path, "key", leaf.dtype.name, tuple(leaf.shape), nbytes=nbytes, impl=impl)
+        if leaf.dtype.name not in WIRE:
+            raise CheckpointError(
+                f"leaf {path} has dtype {leaf.dtype}, expected one of {', '.join(WIRE)}; convert it"
+            )
+        nbytes = math.prod(leaf.shape) * leaf.dtype.itemsize
+        return Leaf(path, "array", leaf.dtype.name, tuple(leaf.shape), nbytes=nbytes)
+    name = type(leaf).__name__
+    if type(leaf) is SCALARS.get(name):
+        return Leaf(path, name, value=str(leaf) if name == "float" and not math.isfinite(leaf) else leaf)
+    if callable(leaf):
+        return None
+    raise CheckpointError(
+        f"leaf {path} is a {name}, expected an array, a Python number, a string or a function; "
+        "make it a static field"
+    )
+
+
+def to_bytes(value: Any, leaf: Leaf) -> np.ndarray:
+    """The bytes of an array or key on disk."""
+    array = np.asarray(jax.random.key_data(value) if leaf.type == "key" else value, order="C")
+    native = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(-1)
+    wire = np.dtype("<u4" if leaf.type == "key" else WIRE[leaf.dtype])
+    return native.view(wire.newbyteorder("=")).astype(wire, copy=False).view(np.uint8)
+
+
+def from_bytes(
+    raw: bytes, leaf: Leaf, like: Any, path: Any, convert: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Any:
+    """The array or key of those bytes: NumPy's if ``like`` is NumPy's, otherwise JAX's.
+
+    Raises:
+        CheckpointError: if it is no such key, or JAX would round it.
+    """
+    if leaf.type == "key":
+        data = np.frombuffer(raw, "<u4").astype(np.uint32)
+        shape = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(like.shape, like.dtype)).shape
+        try:
+            key = jax.random.wrap_key_data(jnp.asarray(data.reshape(shape)), impl=leaf.impl)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path}: leaf {leaf.path} is no PRNG key of kind {leaf.impl!r}: {error}"
+            ) from error
+        if key.dtype != like.dtype:
+            raise CheckpointError(
+                f"{path}: leaf {leaf.path} is {key.dtype}, expected {like.dtype}; use the same impl"
+            )
+        return key
+    wire = np.frombuffer(raw, WIRE[leaf.dtype])
+    native = wire.astype(wire.dtype.newbyteorder("="))
+    dtype = jnp.dtype(leaf.dtype)
+    array = (native.astype(bool) if leaf.dtype == "bool" else native.view(dtype)).reshape(leaf.shape)
+    if convert is not None:
+        array = np.asarray(convert(array), dtype)
+    if isinstance(like, np.generic):
+        return array[()]
+    if isinstance(like, np.ndarray):
+        return array
+    result = jnp.array(array)
+    if result.dtype != dtype:
+        raise CheckpointError(
+            f"{path}: leaf {leaf.path} is {dtype}, JAX gives {result.dtype}; set jax_enable_x64"
+        )
+    return result
 
 
 def encode_header(header: Header) -> bytes:

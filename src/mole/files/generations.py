@@ -1,6 +1,7 @@
-"""Checkpoints of a run that goes on: when to write one, and which of the last is whole.
+"""A run that can be stopped and goes on: when a checkpoint is written, which of the last is whole, and locks.
 
-They are written with ``checkpoint.save(path, …, keep=3)``; `newest` finds the one to go on from.
+Checkpoints are written with ``checkpoint.save(path, …, keep=3)``; `newest` finds the one to go on from. A lock keeps a
+second process away from the same files; it ends with the process that holds it, however that ends.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ def newest(path: str | os.PathLike[str]) -> Path | None:
     Raises:
         mole.files.checkpoint.CheckpointError: if there are some and all are damaged, or one is of a newer format.
     """
+    # Only damage is passed over. A file of a newer format is whole: going on from an older one would lose its steps.
     first: DamagedError | None = None
     for one in generations(path):
         try:
@@ -119,9 +121,6 @@ def newest(path: str | os.PathLike[str]) -> Path | None:
     if first is not None:
         raise first
     return None
-
-
-# One process at a time on one run: a lock that ends with its process, however that ends.
 
 
 class InUseError(ValueError):
@@ -171,7 +170,7 @@ def _lock(path: Path, what: Path, *, shared: bool) -> Iterator[None]:
                 f"{what} is in use by {_holder(path)}: wait until it is done, stop it, "
                 "or choose another place"
             ) from None
-        file.truncate(0)
+        file.truncate(0)  # only after the lock is held: until then it names the process that holds it
         file.write(json.dumps({"process": os.getpid(), "machine": socket.gethostname()}))
         file.flush()
         yield

@@ -1,6 +1,7 @@
-"""Ctrl-C and SIGTERM: a run saves what it has and leaves.
+"""Processes that end in order: signals that are obeyed between two steps, and workers that end with their parent.
 
-Between two rows, steps or iterations, never within one: what is learned and what is written stay together.
+At Ctrl-C or SIGTERM a run saves what it has and leaves. It does so between two rows, steps or iterations, never within
+one, so that what was learned and what was written stay together.
 """
 
 from __future__ import annotations
@@ -116,19 +117,18 @@ class Interrupts:
             raise Terminated if self._signal is signal.SIGTERM else KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        # whoever asks twice does not want to wait for the end of a step that may hang
         if self._signal is not None:
             self.__exit__()
             signal.raise_signal(number)
         self._signal = signal.Signals(number)
+        # a source that waits for its next row may wait for ever, and between two items nothing can be lost
         if self._waiting:
             raise _AskedError
 
 
 class _AskedError(BaseException):
     pass
-
-
-# Worker processes of one core each, which end with their parent, and a clear error when one of them is lost.
 
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -178,7 +178,7 @@ def worker_pool(
     """
     if count < 1:
         raise ValueError(f"got workers={count}; expected at least 1.")
-    # No manager: its process would outlive a parent that is killed.
+    # A queue and an event of the context itself: a manager is a process, which would outlive a parent that is killed.
     cores, stop = SPAWN.Queue(), SPAWN.Event()
     for core in range(count):
         cores.put(core)
