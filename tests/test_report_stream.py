@@ -122,7 +122,7 @@ def test_the_numbers_are_those_of_the_run(page: str, run: StreamRun) -> None:
 
 
 def test_the_regimes_and_their_returns(page: str, run: StreamRun) -> None:
-    rows = cells(page, "When each regime ruled")
+    rows = cells(page, "When each regime was active")
     assert [row[0] for row in rows[1:]] == [f"task {task}" for task in run.digest.regimes]
     for row, regime in zip(rows[1:], run.digest.regimes.values(), strict=True):
         assert row[1] == f"{regime.rows:,}"
@@ -134,7 +134,7 @@ def test_the_regimes_and_their_returns(page: str, run: StreamRun) -> None:
 
 
 def test_the_inputs_on_which_the_regimes_differ_come_first(page: str, run: StreamRun) -> None:
-    rows = cells(page, "What the regimes say differently")
+    rows = cells(page, "How the regimes differ")
     found = task_importances(run.estimator, list(run.digest.regimes))
     first, *_ = found
     assert rows[0] == ["", *(f"task {task}" for task in found)]

@@ -118,7 +118,7 @@ def test_the_report_tells_the_visits_and_what_matters(whole: Whole) -> None:
     text = (whole.folder / "r.html").read_text()
     assert f"{ROWS} of {ROWS} rows learned" in text
     assert "2 regimes found, 3 recalls" in text
-    card = text[text.index("<h3>What the regimes say differently</h3>") :]
+    card = text[text.index("<h3>How the regimes differ</h3>") :]
     names = re.findall(r"<tr><th>(\w+)</th>", card[: card.index("</table>")])
     assert sorted(names) == ["a", "b", "c", "colour", "time"]
 

@@ -72,13 +72,17 @@ def run_cell(
         cell: which run.
         folder: where the records are.
         on_step: called after every step.
-        checkpoint: where it is kept while it runs, and from where it goes on.
+        checkpoint: file that the run is saved in while it goes on, and that it continues from if it is there.
+
+    Raises:
+        mole.control.episode.EpisodeError: if the environment or the planner fails; the record ends there.
     """
     path = folder / f"{cell.name}.npz"
     keeps = config.keeps_actions(cell)
     meta = whole_meta(path)
     if meta is not None and meta["complete"] and (actions_file(path).exists() or not keeps):
         return EpisodeRecord.load(path)
+    # Of a process that was killed while it wrote one of the two files.
     remove_leftovers(folder, path.name)
     remove_leftovers(folder, actions_file(path).name)
     priors = load_priors(*config.prior_files)
@@ -132,7 +136,7 @@ def whole_meta(path: Path) -> dict[str, Any] | None:
 def failed_cell(config: EvalConfig, cell: Cell, folder: Path, error: Exception) -> str:
     """Make sure that a record says what stopped a cell, and return it.
 
-    A run that failed between its steps has recorded them and the reason; whatever failed before that has not.
+    A run that failed after its first step has saved its record with the reason. One that failed before has not.
     """
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, EpisodeError):
@@ -148,8 +152,8 @@ def failed_cell(config: EvalConfig, cell: Cell, folder: Path, error: Exception) 
 def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) -> float | None:
     """Mean one-step loss of ``learner`` on a stream of random actions under the cell's schedule.
 
-    Beside the error under the planner's actions it tells whether the model knows the system, or only what it does.
-    None if the learner diverges.
+    The error under the planner's actions is small also for a model that is right only where the planner goes; this one
+    is not. None if the learner diverges.
     """
     tasks: list[int] = []
     with closing(make_world(config.env, schedule=cell.schedule)) as env:
@@ -167,6 +171,7 @@ def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) 
                 tasks.append(truth.governing(result[4]))
                 return result
 
+        # Another stream of random numbers than the run's, which is drawn from the seed alone.
         segments = random_rollout(Watched, config.probe_steps, np.random.default_rng([cell.seed, 1]))
         trajectories = to_trajectories(segments, spec_for(env))
     x, y = (np.concatenate([t[i] for t in trajectories]) for i in (0, 1))
@@ -178,7 +183,7 @@ def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) 
 def _stream_losses(learner: OnlineLearner, x: Any, y: Any, tasks: Any) -> jax.Array:
     def step(state: Any, inputs: Any) -> tuple[Any, jax.Array]:
         one_x, one_y, task = inputs
-        tell = getattr(learner, "tell", None)
+        tell = getattr(learner, "tell", None)  # only a learner that is told the true task has it
         state, info = learner.update(state if tell is None else tell(state, task), one_x, one_y)
         return state, info.loss
 

@@ -20,6 +20,7 @@ from mole.files.processes import SPAWN, WorkerLost, worker_pool
 __all__ = ["Done", "Job", "Tick", "WorkerLost", "evaluate", "read_records", "run_jobs"]
 
 _TICK_EVERY = 25
+"""Steps between two messages of a cell: often enough for a display that is drawn twice a second."""
 
 
 class Tick(NamedTuple):
@@ -155,6 +156,7 @@ def run_jobs(
         return
     for files in {job.config.prior_files for job in missing}:
         load_priors(*files)  # a damaged file is wrong input, not the failure of every run
+    # Workers are spawned, not forked: JAX has threads by now, and a fork of a process with threads can hang.
     ticks = SPAWN.Queue()
     with worker_pool(min(workers, len(missing)), _begin, ticks, every_seconds) as pool:
         futures = {pool.submit(_work, job): job.cell for job in missing}
@@ -172,7 +174,7 @@ def _watch(
     open_futures = set(futures)
     while open_futures:
         finished, open_futures = wait(open_futures, timeout=0.2)
-        while True:
+        while True:  # whatever has come in since: a display lags behind otherwise
             try:
                 tick = ticks.get_nowait()
             except queue.Empty:
@@ -194,6 +196,7 @@ def read_records(folder: Path, cells: Sequence[Cell]) -> list[EpisodeRecord]:
     return [EpisodeRecord.load(path) for path in paths if path.exists()]
 
 
+# Of a worker process, set by `_begin`: a queue can be handed over only when a process starts, not with a job.
 _TICKS: Any = None
 _SECONDS = SECONDS
 
@@ -201,7 +204,7 @@ _SECONDS = SECONDS
 def _begin(ticks: Any, every_seconds: float) -> None:
     global _TICKS, _SECONDS
     _TICKS, _SECONDS = ticks, every_seconds
-    ticks.cancel_join_thread()  # nobody may be left to read
+    ticks.cancel_join_thread()  # or a worker could not end once the parent no longer reads
 
 
 def _work(job: Job) -> str | None:
@@ -214,7 +217,7 @@ def _work(job: Job) -> str | None:
     _TICKS.put(Tick(job.cell, 0, 0.0, float("nan"), 1))
     try:
         run_cell(*job, on_step, EpisodeFile(job.checkpoint, Periodic(seconds=_SECONDS)))
-    except Exception as error:  # whatever it is, the other runs go on; the record keeps the reason
+    except Exception as error:  # any kind: the other runs go on, and the record keeps the reason
         return failed_cell(*job, error)
     return None
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from mole._expect import did_you_mean
 from mole.control.config import TrainingConfig
-from mole.experiment.worlds import KnownTask, make_world, world_settings
 from mole.planning.config import PlannerConfig
 from mole.priors.shipped import CONTROL
 
@@ -27,7 +26,7 @@ class Family:
         name: in commands, folders and records, and of the priors that ship with the package.
         title: for tables and the report.
         tasks: distribution of hidden tasks in training; the environment's first if None.
-        switch_every: steps between untold changes while the agent controls, in training.
+        switch_every: steps between hidden changes while the agent controls, in training.
         training: amounts of data and training.
         planner: the planner of all methods.
         tuned: tuned settings by method, where they are not `mole.experiment.methods.TUNED`.
@@ -61,6 +60,9 @@ class Family:
         Raises:
             ValueError: if a chosen one is not a setting of the environment.
         """
+        # Here, since it needs a simulator, and the names and titles of families do not: a report is made without one.
+        from mole.experiment.worlds import world_settings
+
         known = world_settings(self.env)
         for name in self.chosen or ():
             if name not in known:
@@ -97,7 +99,8 @@ FAMILIES: dict[str, Family] = {
             planner=PlannerConfig(init_std=0.4),
             training=TrainingConfig(init_std=0.4),
             chosen=("basin", "hill", "gentle", "steep", "course"),
-            # By one-step error: the return has two peaks, one for each gait that a run may find.
+            # Chosen by one-step error: the return has two peaks, one for each gait that a run may find, so that one
+            # lucky run would decide.
             tuned={
                 "mole": {"step_scale": 0.1, "margin": 25.0},
                 "mole-paper": {"step_scale": 0.3, "temperature": 0.02},
@@ -145,17 +148,19 @@ def family_of(name: str) -> Family | None:
 
 
 def world_of(name: str) -> str:
-    """The world that a command's argument means: a family's environment, or whatever else it names."""
+    """The world that a command's argument means: a family's environment, or the world of that name itself."""
     family = family_of(name)
     return name if family is None else family.env
 
 
 def has_tasks(world: str, schedule: str) -> bool:
-    """Whether a discrete task rules the world under this schedule, so that an oracle can be told it.
+    """Whether the world has a discrete task under this schedule, so that an oracle can be told which.
 
     Raises:
         ValueError: for a schedule that the world does not take.
     """
+    from mole.experiment.worlds import KnownTask, make_world  # it needs a simulator, see `Family.settings`
+
     env = make_world(world, schedule=schedule)
     try:
         env.reset(seed=0)

@@ -113,7 +113,7 @@ def progress(record: EpisodeRecord) -> float:
 
 
 def recall(record: EpisodeRecord) -> Recall:
-    """Whether, and how soon, the mixture comes back to the slot of a true task that returns.
+    """Whether, and how soon, the mixture returns to the slot of a true task that returns.
 
     The *home* of a visit is the slot chosen most often in its last half (the lowest one at a tie). A visit to
     a true task seen before is recalled if its home equals the home of the last visit to that task and differs
@@ -132,6 +132,7 @@ def recall(record: EpisodeRecord) -> Recall:
         if truth < 0:
             continue
         chosen = record.task[start:stop]
+        # In the first half the learner may still be finding out which task this is.
         home = int(np.bincount(chosen[len(chosen) // 2 :]).argmax())
         if truth in homes:
             recalled = home == homes[truth] and home != left
@@ -177,6 +178,7 @@ def adjusted_rand(labels: np.ndarray, truth: np.ndarray) -> float:
     total = pairs(np.asarray([known.sum()]))
     expected = in_rows * in_columns / total if total else 0.0
     most = (in_rows + in_columns) / 2
+    # Both are equal if each labelling is one single group: then they agree, and the quotient is 0 / 0.
     return 1.0 if most == expected else float((together - expected) / (most - expected))
 
 
@@ -209,6 +211,7 @@ def summarise(record: EpisodeRecord) -> dict[str, float]:
     """
     errors = {f"error_{name}": value for name, value in one_step_error(record).items()}
     found = recall(record)
+    # A learner with one model cannot recall. "None of 9 recalled" would read like the failure of a mixture.
     mixture = record.has_mixture
     delays = found.delay[np.isfinite(found.delay)]
     agree: dict[str, float] = dict.fromkeys(_AGREEMENT, float("nan"))
@@ -242,7 +245,7 @@ _AGREEMENT = ("adjusted_rand", "adjusted_rand_settled", "purity")
 def _agreement(record: EpisodeRecord) -> dict[str, float]:
     """How the chosen slots agree with the true tasks: the standard index over all steps comes first.
 
-    The settled index leaves out the 5 steps from each switch on, so that it tells confused tasks from a late
+    The settled index leaves out the 5 steps from each switch on, so that it separates confused tasks from late
     recognition, which the recall delay measures.
     """
     calm = settled(record.true_task)
@@ -254,7 +257,7 @@ def _agreement(record: EpisodeRecord) -> dict[str, float]:
 
 
 def _random_actions(record: EpisodeRecord) -> float:
-    """What the header says of the one-step error under random actions: the record itself cannot tell."""
+    """The one-step error under random actions. It was measured on another stream, so only the header has it."""
     found = record.meta.get("random_action_error")
     return float("nan") if found is None else float(found)
 

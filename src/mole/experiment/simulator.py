@@ -1,4 +1,7 @@
-"""The known-dynamics upper bound: the environment's own simulator as the planner's model, and no learner."""
+"""The known-dynamics upper bound: the environment's own simulator as the planner's model, and no learner.
+
+It shows what the planner could earn with a perfect model. What a method earns less is lost by its model.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,8 @@ def run_simulated_episode(
 ) -> Episode:
     """`mole.control.run_episode` with the environment's own simulator in the place of the agent's model.
 
-    There is no learner, hence one task, 0. The one-step error is measured as everywhere: the simulator's prediction
-    against what the environment then did.
+    There is no learner, hence one task, 0. The one-step error is that of the simulator's prediction, measured as for
+    every other method.
 
     Args:
         env: an environment that `mole.envs.simulation.Simulation` takes.
@@ -96,6 +99,7 @@ class _SimulatorController:
         self.state, planned = plan_on_host(self.planner, self.state, self.simulation.score, key)
         action = np.asarray(planned)
         self.seconds = time.perf_counter() - started
+        # After the clock: it serves the measurement of the error and is no part of planning.
         self.foreseen = self.simulation.rollout(action[None, None])[0, 1].astype(np.float32)
         return action
 

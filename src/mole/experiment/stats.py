@@ -1,10 +1,10 @@
-"""Honest figures from few runs: interquartile mean, stratified bootstrap, probability of improvement.
+"""Statistics of few runs: interquartile mean, stratified bootstrap, probability of improvement.
 
 A *cell* is one combination of conditions (for example one schedule); its values are independent runs (seeds).
 The bootstrap draws runs with replacement within each cell, so that cells keep their weight (Agarwal et al.,
 "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021, arXiv 2108.13264).
-Intervals are percentiles of the draws; with fewer than about 10 runs they are too narrow, which no resampling
-can cure. Every random draw comes from the generator that the caller passes.
+Intervals are percentiles of the draws. With fewer than about 10 runs they are too narrow, and no resampling
+can change that. Every random draw comes from the generator that the caller passes.
 """
 
 from __future__ import annotations
@@ -125,6 +125,7 @@ def probability_of_improvement(
         raise ValueError(
             f"got {len(first)} cells and {len(second)}, expected as many: compare the same conditions"
         )
+    # Over all pairs of runs, the Mann-Whitney statistic, as Agarwal et al. define it; not over pairs of equal seeds.
     wins = [(np.sign(x[:, None] - y[None, :]) + 1) / 2 for x, y in zip(first, second, strict=True)]
     draws = [
         ((_shares(len(x), rng, resamples) @ won) * _shares(len(y), rng, resamples)).sum(axis=1)
@@ -232,6 +233,7 @@ def _check_level(level: float) -> None:
 
 def _interval(value: float, draws: np.ndarray, level: float) -> Interval:
     _check_level(level)
+    # Percentiles, as in Agarwal et al.: a bias correction would need more runs than there are.
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
 

@@ -147,6 +147,7 @@ def parts_of(
             family=family.name,
             names={schedule: name for name, schedule in chosen.items()},
             truthless=tuple(text for text in chosen.values() if not has_tasks(family.env, text)),
+            # A short suite would otherwise run the slow simulator longer than all others.
             simulator_steps=min(suite.simulator_steps, suite.steps or family.steps),
             simulator_seeds=suite.simulator_seeds,
         )
@@ -185,7 +186,8 @@ def suite_jobs(parts: Sequence[Part], shard: tuple[int, int] = (1, 1)) -> list[J
     if not 1 <= number <= shards:
         raise ValueError(f"got shard {number}/{shards}; expected I/N with I from 1 to N.")
     jobs = [Job(part.config, cell, part.folder) for part in parts for cell in part.config.cells()]
-    jobs.sort(key=lambda job: job.cell.seed)  # stable: families and settings keep their order
+    # The sort is stable, so that families and settings keep their order within a seed.
+    jobs.sort(key=lambda job: job.cell.seed)
     return jobs[number - 1 :: shards]
 
 

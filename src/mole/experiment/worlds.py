@@ -125,7 +125,7 @@ def training_world(world: str, phase: str, tasks: str | None, switch_every: int)
 
     Args:
         world: its name, see above.
-        phase: "explore" (one hidden task per rollout) or "control" (it changes within the episode, untold).
+        phase: "explore" (one hidden task per rollout) or "control" (it changes within the episode, hidden).
         tasks: the distribution of hidden tasks: a name of the environment's (its first if None), or for a parameter
             ``uniform:LOW,HIGH``.
         switch_every: steps between changes in the control phase.
@@ -192,6 +192,7 @@ def _parts(world: str) -> tuple[str, str | None]:
 
 
 def _hint(env_id: str) -> str:
+    # Every mole/ id is known here; any other may be one of hundreds of Gymnasium's.
     ours = environments()
     if env_id.startswith("mole/"):
         return did_you_mean(env_id, ours)
@@ -215,6 +216,7 @@ def _own(entry: Any) -> bool:
 
 
 def _made(env_id: str, settings: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    # A run goes on until its last step: what ends an episode is a fall, never a time limit.
     limit: dict[str, Any] = {"episode_steps": None} if _own(_entry(env_id)) else {"max_episode_steps": -1}
     try:
         return gymnasium.make(env_id, disable_env_checker=True, **limit, **settings)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mole.experiment.methods import TABLE
 from mole.experiment.stats import Interval
 from mole.report.digest import Digest
 from mole.report.groups import Group
@@ -18,9 +19,15 @@ __all__ = ["CLAIMS", "Claim", "Evidence", "Verdict", "judge"]
 RETURN, ERROR = "return_per_1000", "error_all"
 LASTING = 0.5
 """A task lasts if one visit fills at least this share of a run."""
-RECALLED, DELAY, FEW = 0.95, 2.0, 2.0
-DELAY_PAPER = 20.0  # its likelihood is over a window of the last 10 to 16 points
+RECALLED = 0.95
+"""Share of the returns that must be recalled."""
+DELAY, DELAY_PAPER = 2.0, 20.0
+"""Steps that a recall may take, in the median. Our rule judges by the newest pair, so that two steps are enough. The
+paper's judges by a window of the last 10 to 16 pairs, most of which must be of the new task."""
+FEW = 2.0
+"""Tasks at the end of a run with one lasting task: itself, and one that was founded while it was new."""
 NEAR = 0.95
+"""Share of the oracle's return that counts as near it."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,8 @@ def _returns(setting: str, holds: bool, found: dict[str, Interval], reason: str 
 
 
 def _needed(group: Group, setting: str) -> Evidence | None:
-    found = _intervals(group, setting, RETURN, ("mole", "mole-paper", "kshot", "continuous", "supervised"))
+    adaptive = [method.name for method in TABLE if method.adapts]
+    found = _intervals(group, setting, RETURN, (*adaptive, "supervised"))
     adapting = [interval for name, interval in found.items() if name != "supervised"]
     if "supervised" not in found or not adapting:
         return None

@@ -18,7 +18,7 @@ __all__ = ["AFTER", "BEFORE", "Digest", "Found", "around", "digest_of", "find_re
 
 BEFORE, AFTER = 5, 50
 """Steps shown before and after a switch."""
-_BINS = 150
+_BINS = 150  # of a curve over a run: about as many as a figure has points to show
 _NO_RETURN = Recall(np.zeros(0, int), np.zeros(0, int), np.zeros(0, bool), np.zeros(0))
 
 
@@ -60,7 +60,7 @@ class Digest:
 
     @property
     def truth_known(self) -> bool:
-        """Whether the record says which task ruled."""
+        """Whether the record says what the true task was."""
         return self.true_tasks > 0
 
     @cached_property
@@ -146,6 +146,7 @@ def find_records(folders: Iterable[Path]) -> Found:
             )
     runs, unreadable = [], []
     for path in dict.fromkeys(path for folder in names for path in sorted(folder.rglob("*.npz"))):
+        # Actions are not records; a name with a dot is a file that somebody is still writing.
         if path.name.endswith(".actions.npz") or path.name.startswith("."):
             continue
         try:

@@ -158,7 +158,8 @@ def end_labels(axes: Axes, labels: Sequence[tuple[float, str, str]], *, size: fl
     if not labels:
         return
     figure = axes.figure
-    figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]  # it fixes the height in points
+    # Labels are moved apart by points of the finished figure, whose height the layout decides.
+    figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
     height = axes.get_window_extent().height / figure.dpi * 72
     gap = 1.22 * size / height
     to_axes = axes.transData + axes.transAxes.inverted()
@@ -242,6 +243,7 @@ def _shares(responsibilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Where that leaves too many segments for a page, steps are averaged first.
     """
+    # Step by step first: a hard assignment changes so seldom that nothing has to be averaged.
     for size in (1, max(1, -(-len(responsibilities) // _MOST_BANDS))):
         starts = np.arange(0, len(responsibilities), size)
         shares = np.add.reduceat(responsibilities, starts, axis=0)

@@ -17,7 +17,6 @@ from mole.control.records import EpisodeRecord
 from mole.control.stages import load_segments
 from mole.experiment.config import Cell
 from mole.experiment.metrics import recall, switches
-from mole.experiment.worlds import make_world
 from mole.report.digest import Digest
 from mole.report.groups import Group
 from mole.report.page import video_cards
@@ -45,11 +44,14 @@ def replay_frames(
     """
     meta = record.meta
     module = str(meta["env"]).rpartition(":")[0]
+    # The name comes from a file, and importing a module runs its code.
     if module and module not in sys.modules:
         raise ValueError(
             f"the record names an environment of the module {module!r:.80}, which is not imported; expected one "
             "that is: no file may name code to run. Import it first."
         )
+    from mole.experiment.worlds import make_world  # only a video needs a simulator, not the rest of a report
+
     env = make_world(
         meta["env"],
         schedule=meta["schedule"],
@@ -70,6 +72,7 @@ def replay_frames(
                 env.reset()
             _, reward, terminated, truncated, _ = env.step(commands[step])
             ended = terminated or truncated
+            # Physics diverges from the smallest difference on: a reward that is the same tells that all of it is.
             if abs(float(reward) - record.reward[step]) > 1e-6 * max(1.0, abs(record.reward[step])):
                 raise ValueError(
                     f"the replay left the record at step {step}: reward {float(reward)}, recorded "

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from mole.experiment.families import FAMILIES
+from mole.experiment.methods import PRIVILEGED, SIMULATOR
 from mole.experiment.stats import Interval, bootstrap, normalised, probability_of_improvement
 from mole.report.digest import Digest
 from mole.report.style import ordered
-from mole.report.tables import PRIVILEGED, Row, rows_of
+from mole.report.tables import Row, rows_of
 
 __all__ = ["Group", "Scale", "group_runs"]
 
@@ -135,12 +136,12 @@ class Group:
 
     @property
     def baselines(self) -> list[str]:
-        """All methods but `mole` that are told nothing."""
+        """All methods but `mole`, without the upper bounds."""
         return [name for name in self.methods if name != "mole" and name not in PRIVILEGED]
 
 
 def _rng() -> np.random.Generator:
-    return np.random.default_rng(0)  # the same records always give the same page
+    return np.random.default_rng(0)  # fixed, so that the same records always give the same page
 
 
 def group_runs(runs: Sequence[Digest]) -> list[Group]:
@@ -185,7 +186,7 @@ def _shared(runs: Sequence[Digest]) -> set[str]:
     """What the compared methods have in common: prior, planner and such; ablations and the simulator aside."""
     found = set()
     for run in runs:
-        if "/" not in str(run.meta["method"]) and run.meta["method"] != "simulator":
+        if "/" not in str(run.meta["method"]) and run.meta["method"] != SIMULATOR:
             configuration = run.meta.get("configuration") or {}
             kept = {key: value for key, value in configuration.items() if key not in _OWN}
             found.add(json.dumps([run.meta.get("prior"), kept], sort_keys=True))

@@ -27,6 +27,7 @@ from mole.report.style import css_variables
 
 __all__ = ["Figures", "inline_svg", "page", "provenance", "unfinished", "video_cards"]
 
+# Titles, schedules and errors come from files. Whatever they hold, a page with this policy loads and runs nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _MOST_LISTED = 40
 
@@ -185,6 +186,7 @@ def inline_svg(figure: Figure, *, label: str, prefix: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r'(?<=\s)(?:d|x|y)="[^"]*"', _rounded, text)
+    # Ids must differ between the figures of a page, or all would be clipped by the first one's frame.
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
     text = re.sub(r'font: ([^;"]*?\d+(?:\.\d+)?px) [^;"]*', r"font: \1 var(--font)", text)
     text = _slim(text, prefix)
@@ -202,7 +204,7 @@ def inline_svg(figure: Figure, *, label: str, prefix: str) -> str:
 
 
 def _slim(text: str, prefix: str) -> str:
-    """Without what says nothing: fonts (the page has one), null rotations, ids that nobody refers to, white space."""
+    """Without what changes nothing: fonts (the page has one), null rotations, ids without a reference, white space."""
     text = re.sub(r'font-family: [^;"]*;? ?', "", text)
     text = re.sub(r' transform="rotate\(-?0[^)]*\)"', "", text)
     wanted = set(re.findall(r'(?:url\(#|href="#)([\w-]+)', text))

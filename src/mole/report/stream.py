@@ -1,4 +1,8 @@
-"""The report of a stream: one self-contained page, whatever the data holds."""
+"""The report of a stream: one self-contained page.
+
+Every text that comes from the data (names of columns, labels, what is wrong with a row) is escaped, and cut where it
+could be long.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,11 @@ from mole.report.stream_figures import coverage, error_and_regimes, task_colour
 
 __all__ = ["write_stream_report"]
 
-_INPUTS, _TASKS, _LISTED = 25, 12, 8
+_INPUTS, _TASKS, _LISTED = (
+    25,
+    12,
+    8,
+)  # inputs and tasks of the table, visits of a line: more than that is unreadable
 
 
 def write_stream_report(
@@ -42,7 +50,7 @@ def write_stream_report(
         ValueError: if no row had a prediction and a target.
     """
     digest, settings = run.digest, run.settings
-    classify = settings.task == "classification"
+    classify = settings.kind == "classification"
     counter = Figures()
     title = f"{settings.target}, row by row"
     parts = [
@@ -79,7 +87,7 @@ def _lede(run: StreamRun) -> str:
     recalls = sum(regime.n_visits - 1 for regime in digest.visited.values())
     tasks = len(digest.visited)
     return (
-        f"{run.learned:,} of {run.rows:,} rows learned, {_error(digest.total, run.settings.task == 'classification')}. "
+        f"{run.learned:,} of {run.rows:,} rows learned, {_error(digest.total, run.settings.kind == 'classification')}. "
         f"{tasks} {'regime' if tasks == 1 else 'regimes'} found, {recalls} {'recall' if recalls == 1 else 'recalls'}."
     )
 
@@ -123,7 +131,8 @@ def _regimes(regimes: Mapping[int, Regime], classify: bool) -> str:
         )
     head = ("", "rows", "mean log loss" if classify else "RMSE", "found in rows", "recalled in rows")
     return (
-        '<div class="card"><h3>When each regime ruled</h3><p class="note">A visit counts once it lasted five rows.</p>'
+        '<div class="card"><h3>When each regime was active</h3>'
+        '<p class="note">A visit counts once it lasted five rows.</p>'
         f"{_table(head, rows, words=True)}</div>"
     )
 
@@ -153,7 +162,7 @@ def _importances(importances: Mapping[int, Mapping[str, float]]) -> str:
     )
     head = ("", *(f"task {task}" for task in tasks))
     return (
-        f'<div class="card"><h3>What the regimes say differently</h3><p class="note">{note}</p>'
+        f'<div class="card"><h3>How the regimes differ</h3><p class="note">{note}</p>'
         f"{_table(head, rows)}</div>"
     )
 

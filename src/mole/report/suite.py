@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from mole.control.records import EpisodeRecord
+from mole.experiment.methods import PRIVILEGED
 from mole.files.atomic import atomic_file
 from mole.report import figures as run_figures
 from mole.report import suite_figures
@@ -19,7 +20,6 @@ from mole.report.groups import Group, group_runs
 from mole.report.page import Figures, page, provenance, unfinished
 from mole.report.style import method_colours
 from mole.report.table_html import ablation_table, recall_table, results_table
-from mole.report.tables import PRIVILEGED
 
 __all__ = ["write_suite_report"]
 
@@ -58,6 +58,7 @@ def write_suite_report(
             f"got {len(found.runs)} records and none has a step, expected at least one: nothing to report"
         )
     target = Path(path)
+    # Of all groups at once: a method has the same colour in every figure of the page.
     colours = method_colours(row.method for group in groups for row in [*group.rows, *group.ablated])
     drawing = Figures(Path(figures) if figures is not None else None)
     verdicts = judge(groups)
@@ -91,9 +92,9 @@ def _made(group: Group) -> list:
 
 def _commands(group: Group) -> list[str]:
     """The commands in the headers; otherwise one per environment that makes the same cells."""
-    told = dict.fromkeys(str(run.meta["command"]) for run in group.runs if run.meta.get("command"))
-    if told:
-        return list(told)
+    recorded = dict.fromkeys(str(run.meta["command"]) for run in group.runs if run.meta.get("command"))
+    if recorded:
+        return list(recorded)
     lines = ["# not recorded; these make the same cells"]
     for env in dict.fromkeys(str(run.meta["env"]) for run in group.runs):
         mine = [run for run in group.runs if run.meta["env"] == env]
@@ -166,8 +167,8 @@ def claim_cards(verdicts: Sequence[Verdict], drawing: Figures, colours: Mapping[
 
 _ALIGNED = (
     "Mean squared error of the normalised prediction, made before learning from the step; log scale. Lines: mean "
-    "over runs, bands: its pointwise 95 % interval. Step 0 is the first under the new task, which nobody can foresee "
-    "who is not told."
+    "over runs, bands: its pointwise 95 % interval. Step 0 is the first under the new task; only a "
+    "method that is told the task can foresee it."
 )
 _BANDS = (
     "Upper strip: the true task, which the learner never sees (an oracle does). Below: the probabilities of its own "
@@ -278,6 +279,7 @@ def _setting(group: Group, setting: str, drawing: Figures, colours: Mapping[str,
             f"{name}-adaptation",
         )
     )
+    # A digest has no responsibilities, so the records of the first seeds are read once more.
     firsts = [
         EpisodeRecord.load(row.runs[0].source)
         for row in rows

@@ -10,11 +10,12 @@ import numpy as np
 
 from mole.experiment import stats
 from mole.experiment.learners import base_of
+from mole.experiment.methods import PRIVILEGED
 from mole.experiment.metrics import AFTER
 from mole.report.digest import Digest
 from mole.report.groups import Group
 from mole.report.style import css_variables
-from mole.report.tables import PRIVILEGED, Row, number
+from mole.report.tables import Row, number
 
 __all__ = ["ablation_table", "recall_table", "results_table"]
 
@@ -76,7 +77,7 @@ def results_table(rows: Sequence[Row[Any]], colours: Mapping[str, str], *, recal
 
 
 def _about_runs(rows: Sequence[Row[Any]]) -> str:
-    """How many runs a figure stands for, and how far its interval can be trusted."""
+    """How many runs a figure is computed from, and whether its interval can be trusted."""
     counts = sorted({len(row.runs) for row in rows})
     if counts[-1] == 1:
         return "One run per method and schedule: no intervals."
@@ -119,7 +120,8 @@ def interval_cell(row: Row[Any], name: str, digits: int, *, span: bool = True) -
     """A figure of a row, with its interval below; a dash where it has no meaning."""
     found = row.interval(name)
     if found is None:
-        # infinite or NaN where it is always defined: the learner diverged; else there was nothing to measure
+        # These two are defined for every run: if one is not finite, the learner diverged. The others may have had
+        # nothing to measure.
         return "diverged" if name in ("return_per_1000", "error_all") else "–"
     text = number(found.value, digits)
     if span and np.isfinite(found.low):

@@ -11,14 +11,14 @@ import numpy as np
 
 from mole.control.records import EpisodeRecord
 from mole.experiment import stats
+from mole.experiment.methods import BY_NAME, PRIVILEGED
 from mole.experiment.metrics import recall, summarise
 from mole.report.digest import Digest, setting_of
 from mole.report.style import ordered
 
 __all__ = ["Row", "headline", "number", "rows_of", "usable"]
 
-PRIVILEGED = ("oracle", "simulator")
-"""Methods that are told the true task, or that plan with the true system: shown, but not ranked."""
+_KNOWS = {"task": "which is told the true task", "system": "which plans with the true system"}
 _SEED = 0  # of the bootstrap: the same records always give the same page
 R = TypeVar("R", EpisodeRecord, Digest)
 
@@ -72,6 +72,7 @@ class Row(Generic[R]):
         if not np.isfinite(values).all():
             return None
         if len(values) == 1:
+            # A single run is shown, but it cannot say how far another one would be from it.
             return stats.Interval(float(values[0]), float("nan"), float("nan"))
         return stats.bootstrap([values], rng=np.random.default_rng(_SEED), statistic=self.statistic)
 
@@ -147,10 +148,10 @@ def _sentence(schedule: str, ranked: Sequence[Row[Any]], rows: Sequence[Row[Any]
     text = f"On {schedule}, {best.method} earns {number(value)} per 1,000 steps"
     if len(ranked) > 1:
         text += _lead(best, ranked[1])
-    oracle = next((row for row in rows if row.method in PRIVILEGED and row.interval("return_per_1000")), None)
-    if oracle is not None and oracle is not best:
-        told = oracle.figures["return_per_1000"].mean()
-        text += f"; {oracle.method}, which is told the true task, earns {number(told)}"
+    bound = next((row for row in rows if row.method in PRIVILEGED and row.interval("return_per_1000")), None)
+    if bound is not None and bound is not best:
+        earned = bound.figures["return_per_1000"].mean()
+        text += f"; {bound.method}, {_KNOWS[BY_NAME[bound.method].knows or 'task']}, earns {number(earned)}"
     hits, returns, delays = best.recalls
     if returns:
         text += f". {best.method} recalls {hits} of {returns} returning tasks"

@@ -18,7 +18,7 @@ from mole.files.atomic import atomic_file
 
 __all__ = ["render_webp", "rendering_available", "side_by_side"]
 
-_QUALITIES = (75, 55, 40, 25, 12)
+_QUALITIES = (75, 55, 40, 25, 12)  # of WebP, tried from the best down until the video is small enough
 _PROBE = """
 import mujoco
 model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>")
