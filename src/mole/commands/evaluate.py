@@ -26,7 +26,7 @@ from mole.commands.runs import (
 from mole.experiment.config import EvalConfig, PlannerConfig, parse_pairs, parse_settings, parse_shard
 from mole.experiment.families import Family, family_of, has_tasks
 from mole.experiment.learners import ablated
-from mole.experiment.methods import METHODS, UNTUNED
+from mole.experiment.methods import METHODS, TABLE, UNTUNED
 from mole.experiment.suite import Part, Suite, claim_parts, parts_of, records_of, suite_jobs, suite_named
 from mole.experiment.worlds import world_settings
 from mole.files.generations import SECONDS, folder_lock
@@ -34,6 +34,8 @@ from mole.priors.shipped import control_files
 from mole.report.suite import write_suite_report
 
 __all__ = ["eval_with"]
+
+_METHODS = f"some of {', '.join(method.name for method in TABLE)}."
 
 
 def eval_with(family: Family | None) -> Callable[..., None]:
@@ -43,7 +45,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
     def evaluate(
         env: Annotated[str | None, tyro.conf.Positional] = None,
         suite: str | None = None,
-        methods: tuple[str, ...] = (),
+        methods: Annotated[tuple[str, ...], tyro.conf.arg(help=_METHODS)] = (),
         ablation: tuple[str, ...] = (),
         schedule: tuple[str, ...] = (),
         settings: tuple[str, ...] = (),
@@ -55,6 +57,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         prior: tuple[str, ...] = (),
         supervised: Path | None = None,
         first_order: Path | None = None,
+        readout_prior: Path | None = None,
         setting: tuple[str, ...] = (),
         probe_steps: int | None = None,
         keep_actions: bool = False,
@@ -70,7 +73,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         Args:
             env: Gymnasium id or family (`mole envs` lists both). It comes first, because it decides the defaults.
             suite: paper, motors, terrain, crawler, quick or ablations, instead of an environment.
-            methods: some of mole, mole-paper, kshot, continuous, supervised, supervised-sgd, oracle, simulator.
+            methods: some of `mole.experiment.methods.TABLE`, from which its help is made.
             ablation: parts to remove from mole (or from mole-paper, if --methods names it): no-crp, crp, no-mixture,
                 no-meta, same-data, first-order, window=8, likelihood-window=4, step-scale=1, temperature=10,
                 capacity=2, margin=10, candidate-window=4, planner=shooting, planner=mppi.
@@ -84,6 +87,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             prior: file of the meta-trained prior; the prior of the package if not given. In a suite, FAMILY=PATH.
             supervised: file of the supervised prior; supervised.mole beside the meta-trained prior if not given.
             first_order: file of the prior for the ablation first-order.
+            readout_prior: file of the prior for the method mole-readout.
             setting: NAME=VALUE pairs that replace the tuned settings of one method.
             probe_steps: steps with random actions that measure the error off policy; 0 for none.
             keep_actions: save the actions too, so that the runs can be rendered (a suite always does).
@@ -100,8 +104,8 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             own_planner = dataclasses.replace(planner, precision=default.precision) != default
             _refuse(
                 {"ENV": env, "--schedule": schedule, "--setting": setting, "--parameter": parameter,
-                 "--ablation": ablation, "--supervised": supervised, "--first-seed": first_seed,
-                 "--keep-actions": keep_actions, "--planner": own_planner},
+                 "--ablation": ablation, "--supervised": supervised, "--readout-prior": readout_prior,
+                 "--first-seed": first_seed, "--keep-actions": keep_actions, "--planner": own_planner},
                 "--suite has its own; leave it out, or evaluate one environment: mole eval ENV",
             )  # fmt: skip
             chosen = _suite_of(suite, methods, families, seeds, steps, probe_steps, first_order)
@@ -141,6 +145,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             names=schedules,
             truthless=tuple(text for text in schedules if not has_tasks(world, text)),
             first_order=first_order,
+            readout_prior=readout_prior,
         )
         folder = out or Path("runs/eval")
         records = run_evaluation(config, folder, workers, every_seconds)
