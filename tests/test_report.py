@@ -170,6 +170,11 @@ def test_headline_does_not_claim_what_the_seeds_do_not_show():
     told = [*alone, run("oracle", 0, 9.0)]
     assert "mole earns 1,000" in tables.headline(tables.rows_of(told))[0]  # the oracle is not ranked
     assert "oracle, which is told the true task, earns 9,000" in tables.headline(tables.rows_of(told))[0]
+    known = [*alone, run("simulator", 0, 9.0)]
+    assert (
+        "simulator, which plans with the true system, earns 9,000"
+        in tables.headline(tables.rows_of(known))[0]
+    )
     lost = [run("mole", 0, np.nan)]
     assert tables.headline(tables.rows_of(lost)) == [
         "No run has a finite return: there is nothing to compare."

@@ -202,7 +202,7 @@ TABLE: tuple[Method, ...] = (
         prior="readout",
         default=False,
         order=7,
-        colour=("#4d7c0f", "#a3d65c"),
+        colour=("#9c3dcc", "#a64dff"),
     ),
 )
 """All methods."""
