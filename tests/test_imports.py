@@ -58,7 +58,7 @@ EXTRAS = {
     "minari": "datasets.minari",
     "h5py": "datasets.minari",
     "sklearn": "adapters.sklearn datasets.recorded",
-    "river": "adapters.river datasets.friedman_drift datasets.recorded",
+    "river": "adapters.river datasets.recorded",
 }
 
 

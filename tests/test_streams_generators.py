@@ -102,9 +102,9 @@ def test_tasks_that_never_switch_and_that_always_do():
 
 def test_impossible_switching_is_refused():
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="probability of 2; expected a number between 0 and 1"):
+    with pytest.raises(ValueError, match="switch_probability=2; expected a number between 0 and 1"):
         switching_tasks(rng, 5, 2)
-    with pytest.raises(ValueError, match="n_tasks=1; expected at least 2"):
+    with pytest.raises(ValueError, match=r"n_tasks=1; expected a whole number from 2 on\. None is"):
         switching_tasks(rng, 5, 0.1, 1)
 
 
@@ -230,18 +230,65 @@ def test_rotations_keep_the_length_of_inputs_and_permutations_the_inputs():
 
 
 def test_more_permutations_than_there_are_is_refused():
-    with pytest.raises(ValueError, match="n_tasks=3 with 2 classes; expected at most 2"):
+    with pytest.raises(
+        ValueError, match=r"n_tasks=3; expected a whole number from 2 to 2\. 2 classes have no more"
+    ):
         permuted_labels_stream(10, 0, n_tasks=3, classes=2)
 
 
 @pytest.mark.parametrize("name", ["sinusoid-fresh", "mlp-drift", "labels-rotated"])
 def test_a_stream_needs_pairs_and_a_seed(name):
-    with pytest.raises(ValueError, match="got length 0; expected at least 1"):
+    with pytest.raises(ValueError, match="got length=0; expected a whole number from 1 on"):
         make_stream(name, 0)
-    with pytest.raises(ValueError, match="got seed -1"):
+    with pytest.raises(ValueError, match="got seed=-1"):
         make_stream(name, 5, -1)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"y": [0.5, 1, 1], "kind": "classification", "n_classes": 2},
+        {"y": [0, np.nan, 1], "kind": "classification", "n_classes": 2},
+    ],
+)
+def test_labels_and_tasks_are_whole_numbers(changes):
+    with pytest.raises(TypeError, match=r"Stream got y=.*; expected whole numbers\. Labels and tasks"):
+        tiny([0, 0, 0], **changes)
+    with pytest.raises(TypeError, match=r"Stream got task=.*; expected whole numbers"):
+        tiny([0.5, 0, 0])
+
+
+def test_text_is_no_number():
+    with pytest.raises(TypeError, match=r"(?s)Stream got x=array\(\[\['1'\].*; expected an array of numbers"):
+        tiny([0, 0, 0], x=[["1"], ["2"], ["3"]])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda: drifting_stream("mlp", 5, 0, period=0),
+            ValueError,
+            "period=0; expected a whole number from 1",
+        ),
+        (lambda: drifting_stream("mlp", 5, 0, period=2.5), TypeError, "period=2.5 (float); expected a whole"),
+        (lambda: drifting_stream("cnn", 5, 0), ValueError, "teacher='cnn'; expected one of 'linear', 'mlp'"),
+        (lambda: teacher_stream("cnn", 5, 0), ValueError, "teacher='cnn'; expected one of 'linear', 'mlp'"),
+        (lambda: teacher_stream("mlp", 5, 0, inputs=True), TypeError, "inputs=True (bool); expected a whole"),
+        (
+            lambda: rotated_inputs_stream(5, 0, classes=1),
+            ValueError,
+            "classes=1; expected a whole number from 2",
+        ),
+        (lambda: rotated_inputs_stream(5, 0, n_tasks=None), TypeError, "n_tasks=None (NoneType); expected"),
+    ],
+)
+def test_amounts_out_of_range_are_refused(make, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        make()
+
+
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"got stream 'sinus'; expected one of sinusoid-fresh, "):
+    with pytest.raises(ValueError, match=r"got name='sinus'; expected one of sinusoid-fresh, "):
         make_stream("sinus", 5)

@@ -77,7 +77,6 @@ def test_friedmans_concepts_take_turns_and_the_first_is_friedmans_function():
 @pytest.mark.parametrize(
     ("module", "package", "remedy"),
     [
-        ("mole.datasets.friedman_drift", "river", "mole-online[streams]"),
         ("mole.datasets.minari", "minari", "minari[hdf5]"),
     ],
 )
@@ -93,8 +92,11 @@ def test_a_missing_package_names_what_to_install(monkeypatch, module, package, r
 def test_a_missing_data_set_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "river", None)
     monkeypatch.setitem(sys.modules, "river.datasets", None)
+    monkeypatch.setitem(sys.modules, "river.datasets.synth", None)
     with pytest.raises(ImportError, match=r"pip install 'mole-online\[streams\]'"):
         river_stream("bananas", 5)
+    with pytest.raises(ImportError, match=r"comes with river.*pip install 'mole-online\[streams\]'"):
+        make_stream("friedman-recurring", 5)
 
 
 class Box:

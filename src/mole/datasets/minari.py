@@ -23,7 +23,7 @@ except ImportError as missing:
         "Install them with: pip install 'minari[hdf5]'"
     ) from missing
 
-_UNKNOWN = "not given"  # minari warns about None
+_UNKNOWN = "not given"  # Minari warns about None
 
 __all__ = ["load_minari", "save_minari"]
 
@@ -42,7 +42,7 @@ def save_minari(
 
     Args:
         dataset_id: as minari wants it, e.g. ``"mole/half-cheetah-motors/random-v0"``.
-        episodes: from `mole.datasets.record_episodes`.
+        episodes: from `mole.datasets.transitions.record_episodes`.
         env: the Gymnasium environment they were recorded in; gives the spaces and, if it has one, its spec.
         author: of the data set.
         author_email: where to ask.
@@ -65,7 +65,7 @@ def save_minari(
             rewards=episode.rewards.tolist(),
             terminations=[False] * (len(episode.actions) - 1) + [episode.terminated],
             truncations=[False] * (len(episode.actions) - 1) + [not episode.terminated],
-            # minari keeps infos of the reset too; the first step's task governs from there
+            # Minari keeps an entry for the reset too: the task of the first step holds from there on.
             infos={"task": np.concatenate([episode.task[:1], episode.task])},
         )
         for number, episode in enumerate(episodes)
@@ -93,12 +93,21 @@ def load_minari(dataset_id: str) -> list[RecordedEpisode]:
 
     Raises:
         FileNotFoundError: if minari has no such data set locally.
+        ValueError: if an observation, an action or a task is no array of numbers.
     """
     episodes = []
     for episode in _minari.load_dataset(dataset_id, download=False).iterate_episodes():
         steps = len(episode.rewards)
         task = (episode.infos or {}).get("task")
         known = np.full(steps, -1) if task is None else np.asarray(task)[-steps:]
+        arrays = {"observations": episode.observations, "actions": episode.actions, "infos['task']": known}
+        for name, values in arrays.items():
+            kinds = "iu" if name == "infos['task']" else "fiu"
+            if np.asarray(values).dtype.kind not in kinds:  # dictionaries of arrays, text
+                what = "whole numbers" if kinds == "iu" else "arrays of numbers"
+                raise ValueError(
+                    f"load_minari got {name} of type {type(values).__name__} in {dataset_id!r}; expected {what}."
+                )
         episodes.append(
             RecordedEpisode(
                 np.asarray(episode.observations),

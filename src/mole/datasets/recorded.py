@@ -1,21 +1,23 @@
-"""Real data that ships inside the wheels of river and scikit-learn: nothing is downloaded. Needs the extra ``streams``.
+"""Streams from river and scikit-learn, as their wheels have them: nothing is downloaded. Needs the extra ``streams``.
 
-River's sets keep their recorded order, whatever the seed. Scikit-learn's have no order and the seed shuffles them.
-None says what governs it: the task is 0 throughout.
+Recorded data of river keeps its order, whatever the seed. Data of scikit-learn has no order, and the seed shuffles it.
+What governs recorded data is not known: the task is 0 throughout. River's Friedman generator with recurring abrupt
+drift has two known tasks.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from mole._expect import expect_choice, expect_whole
 from mole.datasets.stream import Stream, check_length, stream_rng
 
-__all__ = ["RIVER", "SKLEARN", "number_columns", "river_stream", "sklearn_stream"]
+__all__ = ["RIVER", "SKLEARN", "friedman_drift_stream", "number_columns", "river_stream", "sklearn_stream"]
 
 RIVER: Mapping[str, tuple[str, bool]] = {
     "trump-approval": ("TrumpApproval", False),
@@ -52,12 +54,12 @@ def river_stream(name: str, length: int | None = None) -> Stream:
 
     Raises:
         ImportError: without river.
-        KeyError: for an unknown name.
+        ValueError: for an unknown name.
     """
+    expect_choice("river_stream", "name", name, RIVER)
     class_name, labels = RIVER[name]
-    pairs = list(
-        getattr(_package("river.datasets"), class_name)()
-    )  # to the end, so that river closes its file
+    # All rows are read, also for a short stream: river closes its file at the end of it only.
+    pairs = list(getattr(_package("river.datasets"), class_name)())
     rows, targets = zip(*pairs[: _rows(name, length)], strict=True)
     if labels:
         return _labelled(number_columns(rows), np.asarray(targets), np.asarray([y for _, y in pairs]), name)
@@ -75,14 +77,48 @@ def sklearn_stream(name: str, length: int | None = None, seed: int = 0) -> Strea
 
     Raises:
         ImportError: without scikit-learn.
-        KeyError: for an unknown name.
+        ValueError: for an unknown name.
     """
+    expect_choice("sklearn_stream", "name", name, SKLEARN)
     function, labels = SKLEARN[name]
     x, y = getattr(_package("sklearn.datasets"), function)(return_X_y=True)
     order = stream_rng(name, seed).permutation(len(x))[: _rows(name, length)]
     if labels:
         return _labelled(x[order], y[order], y, name)
     return Stream(x[order], y[order][:, None], np.zeros(len(order)), name)
+
+
+def friedman_drift_stream(
+    length: int, seed: int, *, period: int = 500, name: str = "friedman-recurring"
+) -> Stream:
+    """The two concepts of river's global recurring abrupt drift (``gra``), in turn, ``period`` pairs each.
+
+    River's own schedule returns once; here the concepts go on alternating. Ten uniform inputs, noise variance 1.
+    Source of the concepts: Ikonomovska, Gama and Džeroski, Learning model trees from evolving data streams (2011).
+
+    Args:
+        length: pairs.
+        seed: of river's generator.
+        period: pairs between switches.
+        name: of the stream; part of the seed.
+
+    Raises:
+        ImportError: without river.
+        ValueError: if the period is below 1.
+    """
+    check_length(name, length)
+    expect_whole(f"stream {name!r}", "period", period, 1, "It is the number of pairs between switches.")
+    synth = _package("river.datasets.synth")
+    state = int(stream_rng(name, seed).integers(2**31))
+    # River's second concept holds between its two positions: for the one generator never, for the other always.
+    places = ((length, length + 1), (0, length))
+    concepts = [
+        synth.FriedmanDrift(drift_type="gra", position=place, seed=state).take(length) for place in places
+    ]
+    task = np.arange(length) // period % 2
+    pairs = [both[which] for both, which in zip(zip(*concepts, strict=True), task, strict=True)]
+    x = np.array([list(x.values()) for x, _ in pairs])
+    return Stream(x, np.array([[y] for _, y in pairs]), task, name)
 
 
 def number_columns(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -136,16 +172,6 @@ def _package(module: str) -> Any:
         return import_module(module)
     except ImportError as missing:
         raise ImportError(
-            f"this recorded stream comes with {module.split('.')[0]}, and {missing.name!r} cannot be imported. "
+            f"this stream comes with {module.split('.')[0]}, and {missing.name!r} cannot be imported. "
             "Install it with: pip install 'mole-online[streams]'"
         ) from missing
-
-
-def loaders() -> dict[str, Callable[[int, int], Stream]]:
-    """Every recorded stream as a function of (length, seed)."""
-    found: dict[str, Callable[[int, int], Stream]] = {}
-    for name in RIVER:
-        found[name] = lambda length, seed, name=name: river_stream(name, length)
-    for name in SKLEARN:
-        found[name] = lambda length, seed, name=name: sklearn_stream(name, length, seed)
-    return found

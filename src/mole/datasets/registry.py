@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from mole.datasets import recorded
+from mole.datasets.recorded import RIVER, SKLEARN, friedman_drift_stream, river_stream, sklearn_stream
 from mole.datasets.sinusoid import sinusoid_stream
 from mole.datasets.stream import Stream, check_length
 from mole.datasets.teachers import (
@@ -19,73 +20,28 @@ from mole.datasets.teachers import (
 __all__ = ["STREAMS", "make_stream"]
 
 
-def _sinusoid_fresh(length: int, seed: int) -> Stream:
-    return sinusoid_stream(length, seed, name="sinusoid-fresh")
-
-
-def _sinusoid_returning(length: int, seed: int) -> Stream:
-    return sinusoid_stream(length, seed, n_tasks=4, name="sinusoid-returning")
-
-
-def _linear_fresh(length: int, seed: int) -> Stream:
-    return teacher_stream("linear", length, seed, n_tasks=None, name="linear-fresh")
-
-
-def _linear_returning(length: int, seed: int) -> Stream:
-    return teacher_stream("linear", length, seed, name="linear-returning")
-
-
-def _mlp_fresh(length: int, seed: int) -> Stream:
-    return teacher_stream("mlp", length, seed, n_tasks=None, name="mlp-fresh")
-
-
-def _mlp_returning(length: int, seed: int) -> Stream:
-    return teacher_stream("mlp", length, seed, name="mlp-returning")
-
-
-def _mlp_two_outputs(length: int, seed: int) -> Stream:
-    return teacher_stream("mlp", length, seed, outputs=2, name="mlp-two-outputs")
-
-
-def _linear_drift(length: int, seed: int) -> Stream:
-    return drifting_stream("linear", length, seed)
-
-
-def _mlp_drift(length: int, seed: int) -> Stream:
-    return drifting_stream("mlp", length, seed)
-
-
-def _linear_stationary(length: int, seed: int) -> Stream:
-    return stationary_stream("linear", length, seed)
-
-
-def _mlp_stationary(length: int, seed: int) -> Stream:
-    return stationary_stream("mlp", length, seed)
-
-
-def _friedman_recurring(length: int, seed: int) -> Stream:
-    from mole.datasets.friedman_drift import friedman_drift_stream  # an extra
-
-    return friedman_drift_stream(length, seed)
+def _river(name: str) -> Callable[[int, int], Stream]:
+    return lambda length, seed: river_stream(name, length)  # a recorded order, which no seed changes
 
 
 STREAMS: dict[str, Callable[[int, int], Stream]] = {
-    "sinusoid-fresh": _sinusoid_fresh,
-    "sinusoid-returning": _sinusoid_returning,
-    "linear-fresh": _linear_fresh,
-    "linear-returning": _linear_returning,
-    "mlp-fresh": _mlp_fresh,
-    "mlp-returning": _mlp_returning,
-    "mlp-two-outputs": _mlp_two_outputs,
-    "linear-drift": _linear_drift,
-    "mlp-drift": _mlp_drift,
-    "linear-stationary": _linear_stationary,
-    "mlp-stationary": _mlp_stationary,
+    "sinusoid-fresh": partial(sinusoid_stream, name="sinusoid-fresh"),
+    "sinusoid-returning": partial(sinusoid_stream, n_tasks=4, name="sinusoid-returning"),
+    "linear-fresh": partial(teacher_stream, "linear", n_tasks=None, name="linear-fresh"),
+    "linear-returning": partial(teacher_stream, "linear", name="linear-returning"),
+    "mlp-fresh": partial(teacher_stream, "mlp", n_tasks=None, name="mlp-fresh"),
+    "mlp-returning": partial(teacher_stream, "mlp", name="mlp-returning"),
+    "mlp-two-outputs": partial(teacher_stream, "mlp", outputs=2, name="mlp-two-outputs"),
+    "linear-drift": partial(drifting_stream, "linear"),
+    "mlp-drift": partial(drifting_stream, "mlp"),
+    "linear-stationary": partial(stationary_stream, "linear"),
+    "mlp-stationary": partial(stationary_stream, "mlp"),
     "friedman-stationary": friedman_stream,
-    "friedman-recurring": _friedman_recurring,
+    "friedman-recurring": friedman_drift_stream,
     "labels-rotated": rotated_inputs_stream,
     "labels-permuted": permuted_labels_stream,
-    **recorded.loaders(),
+    **{name: _river(name) for name in RIVER},
+    **{name: partial(sklearn_stream, name) for name in SKLEARN},
 }
 """Name -> function (length, seed) -> `Stream`. The recorded ones, and "friedman-recurring", need the extra
 ``streams``; recorded ones are shorter than ``length`` where there are fewer rows."""
@@ -100,9 +56,11 @@ def make_stream(name: str, length: int, seed: int = 0) -> Stream:
         seed: the same one gives the same stream.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, a length below 1 or a negative seed.
+        TypeError: if the length or the seed is no whole number.
+        ImportError: if the stream needs the extra ``streams``, with what to install.
     """
     if not isinstance(name, str) or name not in STREAMS:
-        raise ValueError(f"got stream {name!r}; expected one of {', '.join(STREAMS)}.")
+        raise ValueError(f"make_stream got name={name!r:.80}; expected one of {', '.join(STREAMS)}.")
     check_length(name, length)
     return STREAMS[name](length, seed)

@@ -43,7 +43,7 @@ def sinusoid_stream(
 
 
 def sinusoid_tasks(n: int, length: int, seed: int) -> list[Trajectory]:
-    """Single tasks of the family, to meta-train a prior on: other ones than those of any stream.
+    """Single tasks of the family, to meta-train a prior on. None of them is in a stream.
 
     Args:
         n: number of tasks.

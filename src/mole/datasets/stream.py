@@ -1,4 +1,7 @@
-"""A stream with its ground truth: pairs in the order in which they arrive, and the task behind each."""
+"""A stream with its ground truth: pairs in the order in which they arrive, and the task behind each.
+
+And what every stream is made of: a generator of its own, and tasks that switch at random.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import dataclasses
 import zlib
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from mole._expect import expect_number, expect_whole
+from mole._expect import expect_choice, expect_number, expect_whole
 from mole._types import Trajectory
 
-__all__ = ["Kind", "Stream", "numbered_by_appearance", "stream_rng", "switching_tasks"]
+__all__ = ["Kind", "Stream", "check_length", "numbered_by_appearance", "stream_rng", "switching_tasks"]
 
 Kind = Literal["regression", "classification"]
 
@@ -32,6 +35,7 @@ class Stream:
 
     Raises:
         ValueError: if the shapes disagree, a target is not finite or a label is out of range.
+        TypeError: if an array holds no numbers, or a label or a task is no whole number.
     """
 
     x: np.ndarray
@@ -43,17 +47,10 @@ class Stream:
 
     def __post_init__(self) -> None:
         """Convert, check and freeze."""
-        if self.kind not in ("regression", "classification"):
-            raise ValueError(f"stream got kind={self.kind!r}; expected 'regression' or 'classification'.")
+        expect_choice("Stream", "kind", self.kind, ("regression", "classification"))
         labels = self.kind == "classification"
-        for name, dtype in (("x", np.float32), ("y", np.int64 if labels else np.float32), ("task", np.int64)):
-            try:
-                array = np.array(getattr(self, name), dtype=dtype)
-            except (TypeError, ValueError):
-                got = getattr(self, name)
-                raise TypeError(f"stream got {name}={got!r:.80}; expected an array of numbers.") from None
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+        for name, whole in (("x", False), ("y", labels), ("task", True)):
+            object.__setattr__(self, name, _frozen(name, getattr(self, name), whole=whole))
         n = self.task.shape[0] if self.task.ndim else 0
         ranks = (self.x.ndim, self.y.ndim, self.task.ndim)
         if ranks != (2, 1 if labels else 2, 1) or self.x.shape[0] != n or self.y.shape[0] != n or not n:
@@ -67,13 +64,17 @@ class Stream:
                 f"stream {self.name!r} is a {self.kind} and got n_classes={self.n_classes}; expected a number for a "
                 "classification and None for a regression."
             )
+        if self.n_classes is not None:
+            expect_whole("Stream", "n_classes", self.n_classes, 1, "It is the number of labels.")
         if self.n_classes is not None and not (self.y.min() >= 0 and self.y.max() < self.n_classes):
             raise ValueError(
                 f"stream {self.name!r} has labels {self.y.min()} to {self.y.max()}; expected 0 to "
                 f"{self.n_classes - 1}: number the classes."
             )
         if not np.isfinite(self.y).all():
-            raise ValueError(f"stream {self.name!r} has targets that are not finite: drop those rows.")
+            raise ValueError(
+                f"stream {self.name!r} got targets that are not finite; expected finite numbers: drop those rows."
+            )
 
     def __len__(self) -> int:
         """Number of pairs n."""
@@ -93,7 +94,7 @@ class Stream:
 
     @cached_property
     def returned(self) -> np.ndarray:
-        """[n] bool: whether the present stretch is of a task that had an earlier stretch."""
+        """[n] bool: whether the task of the present segment had an earlier segment."""
         result = np.zeros(len(self), bool)
         seen = {int(self.task[0])}
         edges = [*self.switches, len(self)]
@@ -112,34 +113,46 @@ class Stream:
         return Trajectory(np.array(self.x), np.array(self.targets()))
 
 
+def _frozen(name: str, values: Any, *, whole: bool) -> np.ndarray:
+    """A read-only copy: int64 where numbers are to be whole, else float32."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufO":  # text that looks like numbers is text
+            raise TypeError  # noqa: TRY301
+        numbers = array.astype(np.float64) if array.dtype.kind == "O" else array
+    except (TypeError, ValueError):
+        raise TypeError(f"Stream got {name}={values!r:.80}; expected an array of numbers.") from None
+    # A cast to integers cuts fractions off: a label of 0.5 would become the label 0.
+    if whole and not (np.isfinite(numbers) & (numbers == np.rint(numbers))).all():
+        raise TypeError(
+            f"Stream got {name}={values!r:.80}; expected whole numbers. Labels and tasks are numbered from 0 on."
+        )
+    copy = np.array(numbers, dtype=np.int64 if whole else np.float32)
+    copy.setflags(write=False)
+    return copy
+
+
 def stream_rng(name: str, seed: int) -> np.random.Generator:
     """The generator of stream ``name`` with ``seed``: streams of another name are independent of it.
 
     Raises:
-        ValueError: if the seed is negative.
+        TypeError: if the seed is no whole number.
+        ValueError: if it is negative.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"stream {name!r} got seed {seed!r}; expected an integer of at least 0.")
-    if seed < 0:
-        raise ValueError(f"stream {name!r} got seed {seed}; expected an integer of at least 0.")
+    seed = expect_whole(f"stream {name!r}", "seed", seed, 0)
+    # The name is part of the seed, or two streams with one seed would have the same inputs and the same noise.
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def check_length(name: str, length: int) -> None:
-    """Refuse a stream without pairs."""
-    if isinstance(length, bool) or not isinstance(length, int | np.integer):
-        raise TypeError(f"stream {name!r} got length {length!r}; expected a whole number of pairs.")
-    if length < 1:
-        raise ValueError(f"stream {name!r} got length {length}; expected at least 1 pair.")
-
-
-# When tasks switch, and to which.
+    """Raise unless ``length`` is a number of pairs, 1 or more."""
+    expect_whole(f"stream {name!r}", "length", length, 1, "It is the number of pairs.")
 
 
 def switching_tasks(
     rng: np.random.Generator, length: int, probability: float, n_tasks: int | None = None
 ) -> np.ndarray:
-    """The task of every pair when each pair but the first switches it with a fixed probability.
+    """The task of every pair if each pair but the first switches it with a fixed probability.
 
     Args:
         rng: the generator to draw from.
@@ -154,11 +167,10 @@ def switching_tasks(
     Raises:
         ValueError: if the probability is not in [0, 1] or there is no other task to switch to.
     """
-    expect_number("a switching stream", "switch_probability", probability)
+    expect_number("a switching stream", "switch_probability", probability, low=0.0, high=1.0)
     if n_tasks is not None:
-        expect_whole("a switching stream", "n_tasks", n_tasks, 2, "Or None for new ones.")
-    if not 0 <= probability <= 1:
-        raise ValueError(f"got a switch probability of {probability}; expected a number between 0 and 1.")
+        remedy = "None is a new task at every switch."
+        expect_whole("a switching stream", "n_tasks", n_tasks, 2, remedy)
     switches = rng.random(length) < probability
     switches[:1] = False
     if n_tasks is None:

@@ -1,6 +1,12 @@
-"""Teachers with known weights: linear maps and small networks that stay, switch or drift, and Friedman's function.
+"""Teachers whose truth is known: functions that stay, switch or drift, and labels that switch.
 
-Inputs are standard normal, targets have a variance of about one, and the noise has standard deviation `NOISE`.
+The teachers of a regression are linear maps, small networks and Friedman's function. Their inputs are standard normal,
+their targets have a variance of about one, and the noise has standard deviation `NOISE`; Friedman's function keeps the
+scales of its paper.
+
+The classes of a classification are normal clouds of one width around fixed centres. At a switch the inputs are rotated
+or the labels are permuted: a learner that knows the clouds has only to find out how they are turned, or what they are
+called.
 """
 
 from __future__ import annotations
@@ -11,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from mole._expect import expect_choice, expect_whole
 from mole.datasets.stream import Stream, check_length, stream_rng, switching_tasks
 
 __all__ = [
@@ -29,6 +36,11 @@ NOISE = 0.1
 Teacher = Literal["linear", "mlp"]
 _INPUTS = 5
 _UNITS = 16
+_TURNED_INPUTS = 6
+_CLASSES = 4
+_WIDTH = (
+    0.7  # of a cloud; its centre is drawn with standard deviation 1.5, so that neighbours overlap a little
+)
 _Map = Callable[[np.ndarray], np.ndarray]
 
 
@@ -54,9 +66,13 @@ def teacher_stream(
         inputs: dx.
         outputs: dy.
         name: of the stream; part of the seed.
+
+    Raises:
+        ValueError: for an unknown teacher, or an amount out of range.
+        TypeError: for an amount that is no whole number.
     """
     name = name or f"{teacher}-switching"
-    rng = _started(name, length, seed)
+    rng = _started(name, length, seed, inputs=inputs, outputs=outputs)
     task = switching_tasks(rng, length, switch_probability, n_tasks)
     teachers = [_teacher(teacher, rng, inputs, outputs) for _ in range(int(task.max()) + 1)]
     x = rng.standard_normal((length, inputs))
@@ -69,9 +85,9 @@ def teacher_stream(
 def stationary_stream(
     teacher: Teacher, length: int, seed: int, *, inputs: int = _INPUTS, name: str | None = None
 ) -> Stream:
-    """One teacher that never changes."""
+    """One teacher that never changes. Arguments and errors as in `teacher_stream`."""
     name = name or f"{teacher}-stationary"
-    rng = _started(name, length, seed)
+    rng = _started(name, length, seed, inputs=inputs)
     one = _teacher(teacher, rng, inputs, 1)
     x = rng.standard_normal((length, inputs))
     return Stream(x, one(x) + rng.normal(0, NOISE, (length, 1)), np.zeros(length), name)
@@ -92,12 +108,12 @@ def drifting_stream(
     become the other. Nothing ever switches: the task is 0 throughout.
 
     Raises:
-        ValueError: if the period is below 1.
+        ValueError: for an unknown teacher, or an amount out of range.
+        TypeError: for an amount that is no whole number.
     """
     name = name or f"{teacher}-drift"
-    if period < 1:
-        raise ValueError(f"stream {name!r} got period={period}; expected at least 1 pair for a whole turn.")
-    rng = _started(name, length, seed)
+    expect_choice(f"stream {name!r}", "teacher", teacher, ("linear", "mlp"))
+    rng = _started(name, length, seed, period=period, inputs=inputs)
     features = _hidden(rng, inputs) if teacher == "mlp" else None
     u, v = (_weights(rng, inputs if features is None else _UNITS, 1) for _ in range(2))
     if features is None:  # orthonormal, so that the variance of y does not change on the way
@@ -125,19 +141,21 @@ def friedman_stream(length: int, seed: int, *, name: str = "friedman-stationary"
     return Stream(x, y[:, None], np.zeros(length), name)
 
 
-def _started(name: str, length: int, seed: int) -> np.random.Generator:
+def _started(name: str, length: int, seed: int, **amounts: int) -> np.random.Generator:
+    """The generator of a stream whose amounts are whole numbers of at least 1."""
     check_length(name, length)
+    for argument, amount in amounts.items():
+        expect_whole(f"stream {name!r}", argument, amount, 1)
     return stream_rng(name, seed)
 
 
 def _teacher(teacher: str, rng: np.random.Generator, inputs: int, outputs: int) -> _Map:
+    expect_choice("a stream", "teacher", teacher, ("linear", "mlp"))
     if teacher == "linear":
         weights, bias = _weights(rng, inputs, outputs), rng.normal(0, 0.5, outputs)
         return lambda x: x @ weights + bias
-    if teacher == "mlp":
-        features, weights = _hidden(rng, inputs), _weights(rng, _UNITS, outputs)
-        return lambda x: features(x) @ weights
-    raise ValueError(f"got teacher {teacher!r}; expected 'linear' or 'mlp'.")
+    features, weights = _hidden(rng, inputs), _weights(rng, _UNITS, outputs)
+    return lambda x: features(x) @ weights
 
 
 def _hidden(rng: np.random.Generator, inputs: int) -> _Map:
@@ -147,17 +165,6 @@ def _hidden(rng: np.random.Generator, inputs: int) -> _Map:
 
 def _weights(rng: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:
     return rng.normal(0, 1 / np.sqrt(inputs), (inputs, outputs))
-
-
-# Classification that switches: the inputs are rotated, or the labels are permuted, and old tasks return.
-#
-# Classes are normal clouds of the same width around fixed centres. After a switch a learner that knows the clouds has
-# only to find out how they are turned, or what they are called.
-
-
-_TURNED_INPUTS = 6
-_CLASSES = 4
-_WIDTH = 0.7  # of a cloud; its centre is drawn with standard deviation 1.5
 
 
 def rotated_inputs_stream(
@@ -170,7 +177,7 @@ def rotated_inputs_stream(
     switch_probability: float = 0.005,
     name: str = "labels-rotated",
 ) -> Stream:
-    """Clouds that are turned by a rotation of their own in each of ``n_tasks`` returning tasks; not in the first.
+    """Clouds whose inputs are rotated, differently in each of ``n_tasks`` returning tasks; the first is not rotated.
 
     Args:
         length: pairs.
@@ -196,18 +203,17 @@ def permuted_labels_stream(
     switch_probability: float = 0.005,
     name: str = "labels-permuted",
 ) -> Stream:
-    """Clouds whose labels are permuted in each of ``n_tasks`` returning tasks, no two tasks alike.
+    """Clouds whose labels are permuted, differently in each of ``n_tasks`` returning tasks.
 
     Arguments as in `rotated_inputs_stream`.
 
     Raises:
         ValueError: if there are fewer permutations of the classes than tasks.
     """
-    if n_tasks > math.factorial(classes):
-        raise ValueError(
-            f"stream {name!r} got n_tasks={n_tasks} with {classes} classes; expected at most "
-            f"{math.factorial(classes)}, the number of permutations."
-        )
+    owner, remedy = f"stream {name!r}", f"{classes} classes have no more permutations."
+    expect_whole(owner, "classes", classes, 2)
+    # Beyond 20 the factorial has thousands of digits, and no stream has as many tasks.
+    expect_whole(owner, "n_tasks", n_tasks, 2, remedy, most=math.factorial(min(classes, 20)))
     rng, task, label, x = _clouds(name, length, seed, n_tasks, classes, inputs, switch_probability)
     permutations = {tuple(range(classes)): None}  # a dict keeps the order of insertion
     while len(permutations) < n_tasks:
@@ -218,10 +224,9 @@ def permuted_labels_stream(
 def _clouds(
     name: str, length: int, seed: int, n_tasks: int, classes: int, inputs: int, probability: float
 ) -> tuple[np.random.Generator, np.ndarray, np.ndarray, np.ndarray]:
-    check_length(name, length)
-    if classes < 2:
-        raise ValueError(f"stream {name!r} got classes={classes}; expected at least 2.")
-    rng = stream_rng(name, seed)
+    expect_whole(f"stream {name!r}", "classes", classes, 2)
+    expect_whole(f"stream {name!r}", "n_tasks", n_tasks, 2)
+    rng = _started(name, length, seed, inputs=inputs)
     task = switching_tasks(rng, length, probability, n_tasks)
     centres = rng.normal(0, 1.5, (classes, inputs))
     label = rng.integers(classes, size=length)
