@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from mole.commands.common import console
 from mole.commands.runs import same_defaults, world_for
 from mole.control.training import TrainingConfig, train_priors
-from mole.experiment.config import train_command
 from mole.experiment.families import Family
 from mole.experiment.worlds import training_world, world_spec
 from mole.files.generations import SECONDS
 from mole.files.processes import available_cores
 
-__all__ = ["train_with"]
+__all__ = ["train_command", "train_with"]
 
 _SWITCH_EVERY = 200
 
@@ -82,3 +82,44 @@ def train_with(family: Family | None) -> Callable[..., None]:
         console.print(f"try them: mole eval {given} --prior {folder / 'prior.mole'}")
 
     return train
+
+
+def train_command(
+    env: str,
+    seed: int,
+    config: TrainingConfig,
+    default: TrainingConfig,
+    **options: tuple[Any, Any],
+) -> str:
+    """The command that repeats a training, with the options that differ from their defaults, in a fixed order.
+
+    Args:
+        env: as given.
+        seed: as given.
+        config: amounts.
+        default: amounts if none are given.
+        options: (value, default) of every other option.
+    """
+    pairs = {name.replace("_", "-"): pair for name, pair in options.items()}
+    usual = _options(default)
+    pairs |= {name: (value, usual[name]) for name, value in _options(config).items()}
+    extra = [_written(name, value) for name, (value, usual) in pairs.items() if value != usual]
+    return " ".join(["mole train", env, *extra, f"--seed {seed}"])
+
+
+def _written(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        head, _, tail = name.rpartition(".")
+        return f"--{name}" if value else f"--{head}.no-{tail}" if head else f"--no-{tail}"
+    return f"--{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+def _options(config: Any, prefix: str = "") -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        name, value = prefix + field.name.replace("_", "-"), getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            options |= _options(value, f"{name}.")
+        else:
+            options[name] = value
+    return options

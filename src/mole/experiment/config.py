@@ -9,14 +9,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mole.experiment.learners import ablation, base_of, check_method, prior_kind, settings_for
 from mole.experiment.methods import METHODS, SIMULATOR, PriorKind, method_of
 from mole.planning.config import PlannerConfig
-
-if TYPE_CHECKING:
-    from mole.control.config import TrainingConfig
 
 __all__ = [
     "Cell",
@@ -25,7 +22,6 @@ __all__ = [
     "parse_pairs",
     "parse_settings",
     "parse_shard",
-    "train_command",
 ]
 
 
@@ -255,44 +251,3 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
         raise ValueError(f"--shard got {text!r}; expected I/N with I from 1 to N, for example 1/2.")
     return int(number), int(shards)
-
-
-def train_command(
-    env: str,
-    seed: int,
-    config: TrainingConfig,
-    default: TrainingConfig,
-    **options: tuple[Any, Any],
-) -> str:
-    """The command that repeats a training, with the options that differ from their defaults, in a fixed order.
-
-    Args:
-        env: as given.
-        seed: as given.
-        config: amounts.
-        default: amounts if none are given.
-        options: (value, default) of every other option.
-    """
-    pairs = {name.replace("_", "-"): pair for name, pair in options.items()}
-    usual = _options(default)
-    pairs |= {name: (value, usual[name]) for name, value in _options(config).items()}
-    extra = [_written(name, value) for name, (value, usual) in pairs.items() if value != usual]
-    return " ".join(["mole train", env, *extra, f"--seed {seed}"])
-
-
-def _written(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        head, _, tail = name.rpartition(".")
-        return f"--{name}" if value else f"--{head}.no-{tail}" if head else f"--no-{tail}"
-    return f"--{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
-
-
-def _options(config: Any, prefix: str = "") -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        name, value = prefix + field.name.replace("_", "-"), getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            options |= _options(value, f"{name}.")
-        else:
-            options[name] = value
-    return options
