@@ -98,7 +98,7 @@ def reference_of(learner):
         switch_every=float(learner.switch_every),
         most_switches=float(learner.most_switches),
         drift=np.asarray(learner.drift, float),
-        memory=1 / (1 - float(learner.discount)),
+        memory=float(learner.drift_memory),
         tail=float(learner.tail),
         found_after=float(learner.found_after),
         outputs=learner.outputs,

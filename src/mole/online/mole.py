@@ -10,8 +10,7 @@ For every pair of the stream (`Mixture._iterate`):
 The most probable task predicts and plans. Two rules are put together from the same four functions. `Mixture.paper` is
 the paper's: the mean loss over the last k pairs over a temperature, a Chinese-restaurant prior, soft responsibilities.
 `Mixture(prior)` is ours, the *pointwise rule*: the newest pair alone under a calibrated Student-t, a sticky prior, hard
-assignment, a candidate judged on pairs it was not fitted to and held to a margin; each task learns from the pairs it
-owns.
+assignment, a candidate judged by a margin on pairs it was not fitted to; each task learns from the pairs it owns.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 
 from mole._expect import expect_numbers, expect_type
@@ -47,9 +48,12 @@ from mole.readout.capacity import merged_tasks
 from mole.readout.prior import Readout, ReadoutPrior
 from mole.readout.slots import ReadoutState, counted, first_state, founded, placed
 
-__all__ = ["ReadoutMixture", "ReadoutState"]
+__all__ = ["UPGRADES", "ReadoutMixture", "ReadoutState"]
 
 _TINY = 1e-30
+
+UPGRADES = {".drift_memory": (".discount", lambda discount: np.float32(f"{1.0 / (1.0 - discount):.4g}"))}
+"""Leaves of a `ReadoutMixture` that version 0.1 wrote otherwise, as in `mole.online.stack`."""
 
 
 def _vector(values: Sequence[float] | Array | None) -> Array:
@@ -91,7 +95,7 @@ class ReadoutMixture(OnlineLearner):
     alpha: Array = eqx.field(converter=as_float32, default=2.0)
     switch_every: Array = eqx.field(converter=as_float32, default=50.0)
     drift: Array = eqx.field(converter=_vector, default=(1e-6, 3e-3))
-    drift_memory: float = eqx.field(static=True, default=30.0)
+    drift_memory: Array = eqx.field(converter=as_float32, default=30.0)
     found_after: Array = eqx.field(converter=as_float32, default=6.0)
     outputs: Array = eqx.field(converter=_vector, default=None)
     most_switches: Array = eqx.field(converter=as_float32, default=0.05)
@@ -285,7 +289,7 @@ class ReadoutMixture(OnlineLearner):
 
     def _compared(self, scores: Array, fit: Array, weight: Array) -> Array:
         """Discounted log-likelihoods of the rates of drift, normalised."""
-        weight, discount = weight[:, None], jnp.float32(1.0 - 1.0 / self.drift_memory)
+        weight, discount = weight[:, None], 1.0 - 1.0 / self.drift_memory
         return jnp.maximum(jax.nn.log_softmax(discount**weight * scores + weight * fit, axis=-1), -8.0)
 
 
