@@ -149,7 +149,7 @@ def main() -> None:
         return
     print(
         "# Results: streams, all figures\n\nMade by `python docs/stream_tables.py` from `results/streams/runs.csv`; "
-        "what they say is in [results-streams.md](results-streams.md)."
+        "[results-streams.md](results-streams.md) explains them."
     )
     for stream, methods in runs.items():
         table(stream, methods)

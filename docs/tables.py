@@ -32,10 +32,10 @@ Runs = dict[int, dict[str, str]]
 
 
 def main() -> None:
-    """One table per family and setting, and what mole's chance of being better is."""
+    """One table per family and setting, and the probability that mole is better."""
     print("# Results of the suite: every table\n")
     print(
-        "Made by `python docs/tables.py` from `results/suite/*.csv`; what it means: [results.md](results.md). "
+        "Made by `python docs/tables.py` from `results/suite/*.csv`; [results.md](results.md) explains it. "
         "Interquartile means with 95 % intervals."
     )
     for family in FAMILIES:
