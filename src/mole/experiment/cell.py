@@ -126,6 +126,7 @@ def whole_meta(path: Path) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
+    # The whole file is read, not its header alone: it may be cut or damaged anywhere.
     try:
         return EpisodeRecord.load(path).meta
     except ValueError as error:

@@ -40,6 +40,7 @@ class Cell:
     @property
     def name(self) -> str:
         """A file name that says method, schedule and seed."""
+        # Without family and setting: the folder is the family's, and a setting is a name of the schedule.
         return f"{_safe(self.method)}--{_safe(self.schedule)}--{self.seed}"
 
 
@@ -107,6 +108,7 @@ class EvalConfig:
                 f"EvalConfig got simulator_steps={self.simulator_steps}, simulator_seeds={self.simulator_seeds}; "
                 "expected at least 1 step and 0 seeds."
             )
+        # Now, and not after hours, in the first cell that needs it.
         for path in (self.prior, self.supervised):
             if not Path(path).is_file():
                 raise FileNotFoundError(f"no prior at {path}; `mole train {self.env}` makes one.")
@@ -139,7 +141,7 @@ class EvalConfig:
             if not (method_of(base_of(m)).knows == "task" and s in self.truthless)
             for seed in (self.seeds[: self.simulator_seeds] if m == SIMULATOR else self.seeds)
         )
-        return list(dict.fromkeys(cells))
+        return list(dict.fromkeys(cells))  # a seed given twice is one run
 
     def steps_of(self, method: str) -> int:
         """Steps of a run of ``method``."""
@@ -175,6 +177,7 @@ class EvalConfig:
         path = own.get(prior_kind(cell.method))
         if path is not None:
             made["prior"] = _fingerprint(path)
+        # As it is read back from a record, where tuples are lists.
         return json.loads(json.dumps({**self.described(), **made}))
 
 

@@ -124,6 +124,7 @@ def evaluate(
         WorkerLost: if a worker process is killed; finished runs are kept.
     """
     jobs = [Job(config, cell, folder) for cell in config.cells()]
+    # Locked first: two processes could otherwise both find the folder unclaimed.
     with folder_lock(folder):
         claim_folder(folder, "eval.json", config.described())
         run_jobs(jobs, workers=workers, every_seconds=every_seconds, on_tick=on_tick, on_done=on_done)
@@ -146,6 +147,7 @@ def run_jobs(
     """
     if workers < 1:
         raise ValueError(f"got workers={workers}; expected at least 1.")
+    # All are looked at before anything is run: a record of another configuration ends the evaluation at once.
     missing = []
     for job in jobs:
         if job.complete:
@@ -211,18 +213,15 @@ def _work(job: Job) -> str | None:
     """Run one cell; what stopped it, if it failed."""
 
     def on_step(recorder: Recorder) -> None:
-        if len(recorder) % _TICK_EVERY == 0:
-            _TICKS.put(_tick(job.cell, recorder))
+        steps = len(recorder)
+        if steps % _TICK_EVERY == 0:
+            reward, error = recorder.last("reward", steps).sum(), recorder.last("loss", 100).mean()
+            _TICKS.put(Tick(job.cell, steps, float(reward), float(error), int(recorder.last("n_tasks")[0])))
 
+    # Before the first step, which compiles for many seconds: the run is shown, and its time counts from here.
     _TICKS.put(Tick(job.cell, 0, 0.0, float("nan"), 1))
     try:
         run_cell(*job, on_step, EpisodeFile(job.checkpoint, Periodic(seconds=_SECONDS)))
     except Exception as error:  # any kind: the other runs go on, and the record keeps the reason
         return failed_cell(*job, error)
     return None
-
-
-def _tick(cell: Cell, recorder: Recorder) -> Tick:
-    steps = len(recorder)
-    reward, error = recorder.last("reward", steps).sum(), recorder.last("loss", 100).mean()
-    return Tick(cell, steps, float(reward), float(error), int(recorder.last("n_tasks")[0]))

@@ -137,6 +137,7 @@ def ablation(method: str) -> Ablation | None:
         if text not in PLANNERS:
             raise ValueError(f"unknown planner in {name!r}: {did_you_mean(text, PLANNERS)}")
         return Ablation(f"{meaning} {text}", planner=text)
+    # A whole number stays one: windows and capacities are counts.
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
@@ -180,6 +181,7 @@ def settings_for(method: str, tuned: Mapping[str, Mapping[str, Any]] | None = No
         ValueError: for an unknown method or ablation.
     """
     record, change = check_method(method), ablation(method)
+    # All of a family's settings or none: half of each was never tried together.
     chosen = (tuned or {}).get(record.name, record.tuned)
     return {**chosen, **({} if change is None else change.settings)}
 

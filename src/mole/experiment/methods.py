@@ -199,6 +199,7 @@ TABLE: tuple[Method, ...] = (
         "mole-readout",
         "a mixture of Bayesian readouts of shared features (--readout-prior)",
         ReadoutMixture,
+        # With its defaults: nobody has tuned it for control, so that it is not among the methods compared.
         prior="readout",
         default=False,
         order=7,

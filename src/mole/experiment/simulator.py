@@ -95,6 +95,7 @@ class _SimulatorController:
 
     def act(self, obs: np.ndarray, step: int) -> np.ndarray:
         started = time.perf_counter()
+        # By the number of the step, so that a resumed run draws what it would have drawn.
         key = jax.random.fold_in(self.key, step)
         self.state, planned = plan_on_host(self.planner, self.state, self.simulation.score, key)
         action = np.asarray(planned)

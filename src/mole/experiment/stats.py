@@ -107,6 +107,7 @@ def paired_difference(
             f"paired cells have {[len(v) for v in first]} and {[len(v) for v in second]} runs, expected "
             "the same: pair the runs by seed and drop those without a partner"
         )
+    # What the runs of a pair share (the seed's hidden tasks, an easy schedule) cancels before the draws.
     differences = [x - y for x, y in zip(first, second, strict=True)]
     return bootstrap(differences, rng=rng, statistic=statistic, resamples=resamples, level=level)
 

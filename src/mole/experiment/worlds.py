@@ -218,6 +218,7 @@ def _own(entry: Any) -> bool:
 def _made(env_id: str, settings: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
     # A run goes on until its last step: what ends an episode is a fall, never a time limit.
     limit: dict[str, Any] = {"episode_steps": None} if _own(_entry(env_id)) else {"max_episode_steps": -1}
+    # Gymnasium's checker would examine every step of every run; `agent_env` checks once what an agent needs.
     try:
         return gymnasium.make(env_id, disable_env_checker=True, **limit, **settings)
     except (TypeError, GymnasiumError) as error:

@@ -153,6 +153,7 @@ def _insufficient(group: Group, setting: str) -> Evidence | None:
     errors, returns = (_intervals(group, setting, metric, methods) for metric in (ERROR, RETURN))
     if len(errors) < 3 or len(returns) < 3:
         return None
+    # The claim is about the error; the returns must only not contradict it.
     better = [_below(errors[name], errors["kshot"]) for name in ("mole", "continuous")]
     worse = [_below(returns[name], returns["kshot"]) for name in ("mole", "continuous")]
     unit = "one-step error"
@@ -198,12 +199,14 @@ def _equal(group: Group, setting: str) -> Evidence | None:
     if mole is None or len(found) < 2 or not _lasting(mole):
         return None
     tasks = float(np.median(mole.figures["tasks_at_end"]))
+    # Ten seeds cannot show that two returns are equal, only that one is not below the other.
     holds = found["mole"].value >= found["continuous"].low and tasks <= FEW
     return _returns(setting, holds, found, f"median {tasks:g} tasks at the end")
 
 
 def _near(group: Group, setting: str) -> Evidence | None:
     found = _intervals(group, setting, RETURN, ("mole", "oracle"))
+    # A share of no return, or of a negative one, means nothing.
     if len(found) < 2 or found["oracle"].value <= 0 or not _returning(group.row(setting, "mole")):
         return None
     share = found["mole"].value / found["oracle"].value

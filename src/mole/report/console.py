@@ -67,7 +67,7 @@ def runs_csv(rows: Sequence[Row[Any]]) -> str:
 def _plain(interval: Interval | None) -> list[float | None] | None:
     if interval is None:
         return None
-    return [round(value, 6) if np.isfinite(value) else None for value in interval]
+    return [round(value, 6) if np.isfinite(value) else None for value in interval]  # JSON has no NaN
 
 
 def results_table(rows: Sequence[Row[Any]]) -> Table:
@@ -109,6 +109,7 @@ class LiveRuns:
         table = Table(box=None, padding=(0, 2, 0, 0))
         for name in ("method", "schedule", "seed", "step", "return / 1000", "error now", "tasks"):
             table.add_column(name, justify="left" if name in ("method", "schedule") else "right")
+        # A live display must fit on the screen: the newest few, since no more run at once than there are cores.
         for cell, tick in list(self._ticks.items())[-12:]:
             table.add_row(
                 cell.method,
@@ -151,6 +152,7 @@ class RemainingTime:
         """Take in the progress of a cell at the time ``now`` (seconds of any one clock)."""
         run = self._running.setdefault(tick.cell, _Running(now))
         run.step = tick.step
+        # The time before the first steps is compilation, and says nothing about the rate.
         if run.first_tick is None and tick.step:
             run.first_tick = (now, tick.step)
 
@@ -184,6 +186,7 @@ class RemainingTime:
             * rates.get(_key(cell), usual)
             for cell, steps in self._steps.items()
         ]
+        # One run cannot be divided between workers: the longest of them is the least that it takes.
         return max(sum(work) / self._workers, max(work, default=0.0))
 
 

@@ -78,6 +78,7 @@ def digest_of(record: EpisodeRecord, source: Path | None = None) -> Digest:
     """Summarise a record, also one of a run that failed before its first step."""
     found = recall(record) if len(record) else _NO_RETURN
     at = switches(record.true_task)
+    # A thousand runs are drawn on one page: none of them may be kept in full.
     size = max(1, -(-len(record) // _BINS))
     starts = np.arange(0, len(record), size)
     counts = np.diff(np.append(starts, len(record)))

@@ -131,6 +131,7 @@ def common_switches(runs: Sequence[EpisodeRecord]) -> np.ndarray:
     """The switch times that all runs share ([switches] int), empty if they differ."""
     longest = max(runs, key=len)
     times = switches(longest.true_task)
+    # Where every seed switches at other times, lines for all of them would be a grey wall.
     same = all(np.array_equal(switches(run.true_task), times[times < len(run)]) for run in runs)
     return times if same else np.zeros(0, int)
 

@@ -65,6 +65,7 @@ def returns_overview(
     colours = colours or method_colours(row.method for row in rows)
     schedules = list(dict.fromkeys(row.schedule for row in rows))
     most = max(sum(row.schedule == schedule for row in rows) for schedule in schedules)
+    # Four panels fill two columns; any larger number leaves fewer holes in three.
     columns = 1 if width < BREAK else (min(2, len(schedules)) if len(schedules) in (1, 2, 4) else 3)
     lines = -(-len(schedules) // columns)
     figure = new_figure(width, lines * (0.75 + 0.27 * most))
@@ -105,6 +106,7 @@ def return_over_time(
     labels = []
     for method, mine in by_method(runs).items():
         sums = [np.cumsum(run.reward) for run in mine]
+        # Hundreds of points a line are more than a screen shows, and the page holds every one of them.
         for one in sums if len(mine) > 1 else []:
             at = np.unique(np.linspace(0, len(one) - 1, _BINS // 2).astype(int))
             axes.plot(at + 1, one[at], color=colours[method], linewidth=0.7, alpha=0.3)
@@ -112,6 +114,7 @@ def return_over_time(
         at = np.unique(np.linspace(0, shortest - 1, _BINS).astype(int))
         mean = np.mean([one[at] for one in sums], axis=0)
         axes.plot(at + 1, mean, color=colours[method], linewidth=2.0, linestyle=dashes(method))
+        # The mean ends with the shortest run: beyond it, it would jump where a run drops out.
         labels.append((float(mean[-1]), method, colours[method]))
     axes.set_xlim(0, max(len(run) for run in runs))
     axes.yaxis.set_major_formatter(lambda value, _: number(value))

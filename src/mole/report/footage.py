@@ -145,6 +145,7 @@ def film(group: Group, target: Path, *, wanted: bool) -> str:
         return _none(reason.removeprefix("no video: "))
     try:
         return video_cards(_video(group, pair, target))
+    # A video that fails (another simulator, no space left) must not cost the page; the reason is shown in its place.
     except (ValueError, RuntimeError, OSError, ArithmeticError) as error:
         return _none(f"{type(error).__name__}: {error}")
 

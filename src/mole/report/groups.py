@@ -178,6 +178,7 @@ def _compatible(a: Sequence[Digest], b: Sequence[Digest]) -> bool:
     def cells(runs: Sequence[Digest]) -> set[tuple[str, str, str]]:
         return {(str(run.meta["method"]), run.setting, str(run.meta["seed"])) for run in runs}
 
+    # A cell in both folders was run twice: one of them is from other code or another machine.
     first, second = _shared(a), _shared(b)
     return not (cells(a) & cells(b)) and (not first or not second or first == second)
 

@@ -78,6 +78,7 @@ def write_stream_report(
     parts += [_bad(run), "<h2>How this was made</h2>", _provenance(run, source, commands)]
     target = Path(path)
     with atomic_file(target) as file:
+        # A column's name may hold half a surrogate pair, from a file in another encoding.
         file.write(page(title, "\n".join(parts)).encode("utf-8", errors="replace"))
     return target
 

@@ -89,6 +89,7 @@ def _aligned(row: Row[Digest], name: str) -> tuple[np.ndarray, Band]:
 
 def _over_run(row: Row[Digest]) -> tuple[np.ndarray, Band]:
     """Over the steps that all runs reach, in the shortest one's segments."""
+    # A run that stopped early has finer bins; all are read at the centres of its bins.
     shortest = min(row.runs, key=len)
     at = (np.arange(len(shortest.over_run)) + 0.5) * shortest.segment
     finite = [np.where(np.isfinite(run.over_run), run.over_run, np.nan) for run in row.runs]
@@ -146,6 +147,7 @@ def profiles(group: Group, *, width: float = WIDE, colours: Colours) -> Figure:
     """Share of runs whose normalised return is above each score."""
     scores = {name: cells for name in group.methods if (cells := group.scores(name))}
     every = np.concatenate([cell for cells in scores.values() for cell in cells])
+    # One run that fell far below would squeeze all others into a corner.
     low, high = np.quantile(every, [0.01, 0.99])
     at = np.linspace(min(low, 0.0) - 0.05, max(high, 1.0) + 0.05, _POINTS)
     figure = new_figure(width, 3.1 if width >= BREAK else 2.7)
