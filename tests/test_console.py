@@ -155,12 +155,18 @@ def test_the_video_shows_the_runs_that_it_is_given_whatever_else_the_folder_hold
     for method in ("mole", "kshot"):
         for seed in (0, 1):
             (tmp_path / f"{Cell(method, SCHEDULE, seed).name}.actions.npz").touch()
-    shown = []
+    shown, closed = [], []
 
     def frames(record: EpisodeRecord, actions: Path, *, steps: range) -> Iterator[np.ndarray]:
         shown.append((record.meta["method"], actions.name, steps))
         colours = np.random.default_rng(len(shown)).integers(0, 255, (len(steps), 3), np.uint8)
-        return (np.broadcast_to(colour, (60, 90, 3)) for colour in colours)
+        return replay(record.meta["method"], colours)
+
+    def replay(method: str, colours: np.ndarray) -> Iterator[np.ndarray]:
+        try:
+            yield from (np.broadcast_to(colour, (60, 90, 3)) for colour in colours)
+        finally:
+            closed.append(method)
 
     monkeypatch.setattr(footage, "rendering_available", lambda: (True, ""))
     monkeypatch.setattr(footage, "replay_frames", frames)
@@ -175,6 +181,7 @@ def test_the_video_shows_the_runs_that_it_is_given_whatever_else_the_folder_hold
     assert caption == "mole beside kshot, steps 180 to 240; broken motors are red"
     with Image.open(path) as image:
         assert (image.size, getattr(image, "n_frames", 1)) == ((184, 60), 60)
+    assert sorted(closed) == ["kshot", "mole"], "an environment was left open"
 
 
 # --- priors of the package

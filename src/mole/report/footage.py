@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +26,13 @@ from mole.report.video import render_webp, rendering_available, side_by_side
 
 __all__ = ["demo_video", "film", "replay_frames"]
 
+Frames = Generator[np.ndarray, None, None]
+
 
 def replay_frames(
     record: EpisodeRecord, actions: Path, *, steps: range, width: int = 480, height: int = 270
-) -> Iterator[np.ndarray]:
-    """Frames ``[height, width, 3]`` uint8 of the given steps of a run.
+) -> Frames:
+    """Frames ``[height, width, 3]`` uint8 of the given steps of a run. The environment is closed at the end.
 
     Args:
         record: the run; its header names environment, schedule and seed.
@@ -38,9 +42,8 @@ def replay_frames(
         height: pixels.
 
     Raises:
-        ValueError: if the record names a module that is not imported, the replay does not follow the record (another
-            version of the simulator, say), or there are
-            fewer actions than steps.
+        ValueError: if the record names a module that is not imported, there are fewer actions than steps, or the replay
+            does not follow the record (because of another version of the simulator, say).
     """
     meta = record.meta
     module = str(meta["env"]).rpartition(":")[0]
@@ -86,6 +89,17 @@ def replay_frames(
         env.close()
 
 
+def _beside(
+    frames: Sequence[Generator[np.ndarray, None, None]], names: tuple[str, str], path: Path, **how: Any
+) -> Path:
+    """Render two replays side by side."""
+    with ExitStack() as stack:
+        # One of them ends first, or fails: the other's environment would stay open.
+        for replay in frames:
+            stack.callback(replay.close)
+        return render_webp(side_by_side(frames[0], frames[1], names), path, **how)
+
+
 _DEMO = range(180, 420)
 """Steps: two switches, both back to tasks seen before."""
 
@@ -114,7 +128,7 @@ def demo_video(
     for method in methods:
         cell = Cell(method, runs[method].meta["schedule"], runs[method].meta["seed"])
         frames.append(replay_frames(runs[method], folder / f"{cell.name}.actions.npz", steps=shown))
-    path = render_webp(side_by_side(frames[0], frames[1], methods), folder / "video.webp", fps=20)
+    path = _beside(frames, methods, folder / "video.webp", fps=20)
     caption = f"{methods[0]} beside {methods[1]}, steps {shown.start} to {shown.stop}; broken motors are red"
     return {caption: path}, ""
 
@@ -193,9 +207,8 @@ def _video(group: Group, pair: Sequence[Digest], target: Path) -> dict[str, Path
             replay_frames(record, file, steps=steps, width=_SIZE[0], height=_SIZE[1])
             for record, file in zip(records, actions, strict=True)
         ]
-        both = side_by_side(frames[0], frames[1], (names[0], names[1]))
         fps = min(1.0 / float(pair[0].meta["step_seconds"]), 50.0)
-        render_webp(both, path, fps=fps, bytes_per_second=_BYTES_PER_SECOND)
+        _beside(frames, (names[0], names[1]), path, fps=fps, bytes_per_second=_BYTES_PER_SECOND)
     return {caption: path}
 
 
