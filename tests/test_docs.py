@@ -1,4 +1,4 @@
-"""The documentation is held to the code: snippets run, commands and names exist, tables list every setting."""
+"""The documentation is held to the code: snippets run, commands, options and names exist, tables list every setting."""
 
 from __future__ import annotations
 
@@ -17,24 +17,55 @@ import jax
 import pytest
 
 from helpers import tiny_prior
-from mole import Info, MetaConfig, MetaPrior, Mixture, Normalizer, Rank1Rate, meta_train, save_prior
+from mole import (
+    Fleet,
+    Info,
+    MetaConfig,
+    MetaPrior,
+    Mixture,
+    Normalizer,
+    OnlineClassifier,
+    OnlineRegressor,
+    Rank1Rate,
+    ReadoutMixture,
+    meta_train,
+    save_prior,
+)
+from mole._moved import KEPT, MOVED, RENAMED
 from mole.cli import main
+from mole.control import Agent
+from mole.control.config import TrainingConfig
 from mole.control.records import EpisodeRecord
 from mole.envs import parse_schedule
 from mole.envs.cheetah.motors import DYNAMICS, SCHEDULES
+from mole.estimators.step import Step
 from mole.experiment.learners import Priors, learner_for
-from mole.experiment.methods import METHODS
+from mole.experiment.methods import BY_NAME, TABLE
+from mole.files import checkpoint
 from mole.meta.tasks import as_groups
 from mole.priors.file import PriorHeader
 from mole.priors.shipped import shipped_file
+from mole.readout import ReadoutPrior
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 SNIPPETS = [name for name, text in PAGES.items() if "```python" in text]
+# What is checked name by name: the pages, and the documents in the root. The changelog also tells of old names.
+TEXTS = {
+    **PAGES,
+    **{name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")},
+}
 
 
 def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXTS[page], re.MULTILINE | re.DOTALL)
+
+
+def spans(text: str) -> list[str]:
+    """The code spans of a page, without its code blocks."""
+    return re.findall(
+        r"`([^`\n]+(?:\n[^`\n]+)?)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    )
 
 
 def table(page: str, head: str) -> dict[str, list[str]]:
@@ -80,6 +111,22 @@ def test_the_snippets_of_a_page_run_one_after_another(page: str, workplace: Path
         exec(compile(code, f"{page}, block {number}", "exec"), space)
 
 
+def test_the_examples_of_the_readme_run(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "mole.priors.file.shipped_file", lambda name: shipped_file(name) and workplace / "prior.mole"
+    )
+    stream, control, world = blocks("README.md", "python")
+    space: dict[str, Any] = {"stream": [({"load": 0.1 * t, "valve": "open"}, 0.2 * t) for t in range(6)]}
+    for code in (stream, control.replace("steps=1000", "steps=3"), world):
+        exec(compile(code, "README.md", "exec"), space)
+        if "env" in space:
+            space.pop("env").close()
+    assert (workplace / "model.mole").exists()
+    assert len(capsys.readouterr().out.splitlines()) == 2 * 6 + 1
+
+
 # What makes an example short: its own numbers, and smaller ones in their place.
 SHORTER = {
     "any_environment.py": {
@@ -88,7 +135,7 @@ SHORTER = {
     },
     "stream.py": {"STEPS, PERIOD = 2000, 100": "STEPS, PERIOD = 440, 40"},
     "break_any_world.py": {},
-    "control.py": {'"alternate:A,B:100", 1000': '"alternate:A,B:100", 3'},
+    "control.py": {"steps=1000": "steps=3"},
     "pump.py": {},
     "river_pipeline.py": {"STEPS, PERIOD = 1000, 100": "STEPS, PERIOD = 120, 40"},
     "sklearn_stream.py": {"BATCHES, ROWS, FIRST = 40, 50, 10": "BATCHES, ROWS, FIRST = 4, 20, 5"},
@@ -98,7 +145,7 @@ PRINTS = {
     "any_environment.py": r"return_per_1000 +-\d+\.\d+\n",
     "stream.py": r"error \d+\.\d+, .* \d tasks\nrecall: \d of 6 returns",
     "break_any_world.py": r"step  60: task  1  \{'gravity': 1.62\}",
-    "control.py": r"return_per_1000 +-?\d+\.\d+\n",
+    "control.py": r"return -?\d+\.\d, \d tasks found\n",
     "pump.py": r"pump.csv: 1,500 rows; from row on, mode: 1 \w+, \d+ \w+",
     "river_pipeline.py": r"MoleRegressor +MAE: \d+\.\d+\n\d tasks, now task \d",
     "sklearn_stream.py": r"MoleClassifier +\d+% right.*\n\d tasks",
@@ -127,12 +174,22 @@ def test_an_example_runs(
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    for page in PAGES:
-        for block in blocks(page, "bash"):
-            for line in block.splitlines():
-                words = shlex.split(line)
-                if words and words[0] == "mole":
-                    yield f"{page}: {line}", words[1:]
+    """Every use of the command ``mole``: in blocks, and in code spans if it has options."""
+    found: dict[str, list[str]] = {}
+    for page, text in TEXTS.items():
+        lines = [
+            line for language in ("bash", "sh") for block in blocks(page, language) for line in in_full(block)
+        ]
+        for line in [*lines, *(span.replace("\n", " ") for span in spans(text) if "--" in span)]:
+            words = shlex.split(line, comments=True)
+            if words and words[0] == "mole":
+                found[f"{page}: {line}"] = words[1:]
+    yield from found.items()
+
+
+def in_full(block: str) -> list[str]:
+    """The lines of a shell block, with those that go on on the next line in one."""
+    return [line.strip() for line in block.replace("\\\n", " ").splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -160,10 +217,77 @@ def test_a_command_has_the_options_that_a_page_gives_it(
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", helps[words[0]]), f"mole {words[0]} has no {option}"
 
 
+@pytest.mark.parametrize("page", TEXTS)
+def test_an_option_in_the_text_belongs_to_a_command(page: str) -> None:
+    sources = "".join(
+        path.read_text()
+        for folder in ("benchmarks", "fuzz", "docs")
+        for path in (ROOT / folder).rglob("*.py")
+    )
+    every = {option for words in dict(commands()).values() for option in words if option.startswith("--")}
+    fields = "".join(path.read_text() for path in (ROOT / "src/mole").rglob("*.py"))
+    for option in {
+        word for span in spans(TEXTS[page]) for word in span.split() if re.match(r"--[a-z]", word)
+    }:
+        # an option of `mole` is a field or an argument of that name; others are in the parser of a script
+        name = option.removeprefix("--").split("=")[0].rpartition(".")[2].replace("-", "_")
+        known = (
+            option in every or f'"{option}"' in sources or re.search(rf"^\s+{name}: ", fields, re.MULTILINE)
+        )
+        assert known, f"{page}: {option}"
+
+
+# Objects that the documents call by a name → what they are.
+OBJECTS = {
+    "model": OnlineRegressor(),
+    "fleet": Fleet,
+    "step": Step(*[None] * len(Step._fields)),  # pyright: ignore[reportArgumentType]
+    "learner": Mixture(tiny_prior(jax.random.key(0))),
+    "prior": tiny_prior(jax.random.key(0)),
+    "agent": Agent,
+    "checkpoint": checkpoint,
+    "Agent": Agent,
+    "Fleet": Fleet,
+    "Info": Info,
+    "MetaConfig": MetaConfig,
+    "Mixture": Mixture,
+    "OnlineClassifier": OnlineClassifier,
+    "OnlineRegressor": OnlineRegressor,
+    "ReadoutMixture": ReadoutMixture,
+    "TrainingConfig": TrainingConfig,
+}
+
+
+def missing_attributes(text: str) -> list[str]:
+    """``model.x`` in a code span, where the model has no x; and ``x_`` where no estimator has it."""
+    wrong = []
+    for span in spans(text):
+        for name, attribute in re.findall(r"(?<![\w./])(\w+)\.(\w+)", span):
+            # a name with an ending is a file, as model.mole
+            if name in OBJECTS and attribute not in ("mole", "py") and attribute not in dir(OBJECTS[name]):
+                wrong.append(f"{name}.{attribute}")
+        if re.fullmatch(r"[a-z_]+_", span) and span not in {
+            *dir(OnlineRegressor()),
+            *dir(OnlineClassifier()),
+        }:
+            wrong.append(span)
+    return wrong
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_an_attribute_of_a_documented_object_exists(page: str) -> None:
+    assert missing_attributes(TEXTS[page]) == []
+
+
+def test_an_attribute_that_does_not_exist_is_found() -> None:
+    text = "`model.info`, `model.n_tasks_`, `learner.margin`, `learner.margins`, `faults_`, `fault_`, `model.mole`"
+    assert missing_attributes(text) == ["model.info", "learner.margins", "fault_"]
+
+
 def names() -> list[str]:
-    """Every dotted name of the package that a page puts in backticks (also as a call)."""
-    found = {name for text in PAGES.values() for name in re.findall(r"`(mole(?:\.\w+)+)[(`]", text)}
-    return sorted(found)
+    """Every dotted name of the package that a document puts in backticks (also as a call), but for old ones."""
+    texts = [text for page, text in TEXTS.items() if page != "changes.md"]
+    return sorted({name for text in texts for name in re.findall(r"`(mole(?:\.\w+)+)[(`]", text)})
 
 
 def resolve(name: str) -> Any:
@@ -189,17 +313,30 @@ def test_a_name_that_does_not_exist_is_found() -> None:
         resolve("mole.online.Blend")
 
 
-@pytest.mark.parametrize("page", PAGES)
+def test_the_page_of_changes_lists_what_moved() -> None:
+    rows = re.findall(r"^\| `(mole[\w.]+)` \| `(mole[\w.]+)` \|$", PAGES["changes.md"], re.MULTILINE)
+    assert dict(rows) == {**MOVED, **RENAMED}
+    for _, new in rows:
+        assert resolve(new) is not None
+    assert [old for old in KEPT if f"`{old}" not in PAGES["changes.md"]] == []
+
+
+@pytest.mark.parametrize("page", TEXTS)
 def test_links_and_files_exist(page: str) -> None:
-    text = PAGES[page]
+    text, home = TEXTS[page], ROOT / "docs" if page in PAGES else ROOT
     for place in re.findall(r"\]\((?!https?:)([^)#]+)", text):
-        # The page of results is written from an evaluation, the others by hand.
-        assert place == "results.md" or (ROOT / "docs" / place).exists(), place
-    for place in re.findall(r"`((?:src|tests|examples|benchmarks|docs)/[\w./]+)`", text):
-        assert (ROOT / place).exists(), place
+        assert (home / place).exists(), place
+    for place, title in re.findall(r"\]\(([\w./-]*)#([\w-]+)\)", text):
+        heads = re.findall(r"^#+ (.*)", (home / place).read_text() if place else text, re.MULTILINE)
+        assert title in [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads], title
+    for place in re.findall(r"`((?:src|tests|examples|benchmarks|docs|fuzz|results)/[\w./*-]+)`", text):
+        assert list(ROOT.glob(place)), place
+    tests = "".join(path.read_text() for path in sorted((ROOT / "tests").glob("test_*.py")))
+    for name in re.findall(r"`(test_\w+)(?:\.py)?`", text):
+        assert (ROOT / f"tests/{name}.py").exists() or f"def {name}(" in tests, name
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    for target in re.findall(r"`make ([\w-]+)`", text):
-        assert target in targets, f"make {target}"
+    for target in re.findall(r"^make ([\w-]+)|`make ([\w-]+)", text, re.MULTILINE):
+        assert "".join(target) in targets, f"make {target}"
 
 
 def test_the_table_of_the_mixture_lists_every_setting_with_its_values(unchecked: None) -> None:
@@ -239,14 +376,23 @@ def test_a_table_of_fields_is_complete(page: str, head: str, fields: list[str]) 
 
 def test_the_methods_are_the_classes_and_priors_that_the_table_says() -> None:
     rows = re.findall(
-        r"^\| `([\w-]+)` \| `([\w.]+)` \| (meta-trained|supervised) \|", PAGES["algorithm.md"], re.MULTILINE
+        r"^\| `([\w-]+)` \| `?([\w.]+)`? \| (meta-trained|supervised|readouts|none) \|",
+        PAGES["algorithm.md"],
+        re.MULTILINE,
     )
-    assert tuple(row[0] for row in rows) == METHODS
-    both = Priors(tiny_prior(jax.random.key(0)), tiny_prior(jax.random.key(1)))
+    assert tuple(row[0] for row in rows) == tuple(method.name for method in TABLE)
+    readouts = ReadoutPrior.untrained(
+        x_norm=Normalizer.identity(3), y_norm=Normalizer.identity(2), key=jax.random.key(2)
+    )
+    priors = Priors(tiny_prior(jax.random.key(0)), tiny_prior(jax.random.key(1)), readout=readouts)
+    starts = {"meta-trained": priors.meta, "supervised": priors.supervised, "readouts": priors.readout}
     for method, cls, prior in rows:
-        learner = learner_for(method, both)
+        if cls == "none":
+            assert BY_NAME[method].learner is None
+            continue
+        learner = learner_for(method, priors)
         assert type(learner).__name__ == cls.split(".")[0]
-        assert learner.prior is (both.meta if prior == "meta-trained" else both.supervised)
+        assert learner.prior is starts[prior]
 
 
 def test_the_schedules_of_the_page_can_be_read() -> None:
