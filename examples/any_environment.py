@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import jax
-
-from mole import MetaConfig, Mixture
+from mole import MetaConfig
 from mole.control import Agent, run_episode
 from mole.control.training import TrainingConfig, train_priors
 from mole.envs import spec_for
@@ -36,10 +34,10 @@ prior, _ = train_priors(  # about a minute on one core; what is in the folder is
     provenance={"env": WORLD},
 )
 
-space = env.action_space
-agent = Agent(Mixture(prior), CEM(space.low, space.high, horizon=20), spec_for(env))
-meta = {"env": WORLD, "method": "mole", "schedule": SCHEDULE, "seed": 0, "step_seconds": 0.05}
+planner = CEM(env.action_space.low, env.action_space.high, horizon=20)
+agent = Agent.for_env(env, prior, planner=planner)
 # `truth` is for the record alone: the agent never sees the task.
-episode = run_episode(env, agent, steps=STEPS, seed=0, key=jax.random.key(0), meta=meta, truth=KnownTask(env))
+episode = run_episode(env, agent, steps=STEPS, seed=0, truth=KnownTask(env))
+env.close()
 for name, value in summarise(episode.record).items():
     print(f"{name:22s} {value:10.3f}")

@@ -11,7 +11,7 @@ rng = np.random.default_rng(0)
 
 
 def record(length: int, phase: float) -> Trajectory:
-    """One stretch under one hidden condition: x is [time, dx], y is [time, dy], both in natural units."""
+    """One segment under one hidden condition: x is [time, dx], y is [time, dy], both in natural units."""
     x = rng.uniform(-3, 3, size=(length, 1))
     return Trajectory(x, np.sin(x + phase))
 

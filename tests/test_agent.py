@@ -11,13 +11,29 @@ import numpy as np
 import pytest
 
 from helpers import tiny_prior
+from mole import Mixture, Normalizer, ReadoutMixture, ReadoutPrior
 from mole.control.agent import Agent, LearnedDynamics, jit_act, jit_observe
 from mole.envs import DynamicsSpec
 from mole.online import KShot, Static
 from mole.planning import CEM
-from point_mass import HIGH, LOW, SPEC, make_agent
+from point_mass import HIGH, LOW, SPEC, PointMass, make_agent
 
 OBS = jnp.array([0.5, -0.25])
+PRIOR = tiny_prior(jax.random.key(0), 3, 2, window=4, normalised=True)
+READOUTS = ReadoutPrior.untrained(
+    width=4, depth=1, x_norm=Normalizer.identity(3), y_norm=Normalizer.identity(2), key=jax.random.key(1)
+)
+
+
+def agent_of(kind):
+    """An agent with a small planner, by the kind of its learner: everything must work for each of them."""
+    planner = make_agent().planner
+    prior = READOUTS if kind == "readouts" else PRIOR
+    learner = KShot(prior) if kind == "kshot" else None
+    return Agent.for_env(PointMass(), prior, learner=learner, planner=planner, spec=SPEC)
+
+
+every_learner = pytest.mark.parametrize("kind", ["mixture", "readouts", "kshot"])
 
 
 def same(a, b):
@@ -54,8 +70,9 @@ def test_learned_dynamics_composes_features_normalisers_and_changes():
     )
 
 
-def test_act_and_observe_are_pure():
-    agent = make_agent()
+@every_learner
+def test_act_and_observe_are_pure(kind):
+    agent = agent_of(kind)
     state = agent.init()
     kept = jax.tree.map(np.array, state)
     key, other = jax.random.key(0), jax.random.key(1)
@@ -90,8 +107,9 @@ def test_the_agent_plans_with_the_model_of_its_most_probable_task():
     assert np.array_equal(agent.act(state, OBS, key)[1], static.act(static.init(), OBS, key)[1])
 
 
-def test_the_compiled_functions_equal_the_plain_ones(count_compiles):
-    agent = make_agent()
+@every_learner
+def test_the_compiled_functions_equal_the_plain_ones(kind, count_compiles):
+    agent = agent_of(kind)
     state, key = agent.init(), jax.random.key(5)
     obs = np.asarray(OBS)
     plain, action = agent.act(state, OBS, jax.random.fold_in(key, 3))
@@ -113,8 +131,9 @@ def test_the_compiled_functions_equal_the_plain_ones(count_compiles):
     assert count() == 0
 
 
-def test_restart_forgets_the_plan_and_keeps_what_was_learned():
-    agent = make_agent()
+@every_learner
+def test_restart_forgets_the_plan_and_keeps_what_was_learned(kind):
+    agent = agent_of(kind)
     state, action = agent.act(agent.init(), OBS, jax.random.key(0))
     state, _ = agent.observe(state, OBS, action, OBS + 0.1)
     restarted = agent.restart(state)
@@ -145,8 +164,9 @@ def test_parts_that_do_not_fit(prior, bounds, error):
         Agent(learner, planner, SPEC)
 
 
-def test_bfloat16_plans_nearly_the_same_and_leaves_learning_alone():
-    agent = make_agent()
+@every_learner
+def test_bfloat16_plans_nearly_the_same_and_leaves_learning_alone(kind):
+    agent = agent_of(kind)
     narrow = dataclasses.replace(agent, precision="bfloat16")
     state, key = agent.init(), jax.random.key(3)
     wide_state, wide_action = agent.act(state, OBS, key)
@@ -159,3 +179,36 @@ def test_bfloat16_plans_nearly_the_same_and_leaves_learning_alone():
 def test_an_unknown_precision_is_refused(unchecked):
     with pytest.raises(ValueError, match="precision='float16'; expected 'float32' or 'bfloat16'"):
         dataclasses.replace(make_agent(), precision="float16")
+
+
+def test_an_agent_for_an_environment_is_put_together_from_its_prior():
+    for prior, learner in ((PRIOR, Mixture(PRIOR)), (READOUTS, ReadoutMixture(READOUTS))):
+        agent = Agent.for_env(PointMass(), prior, spec=SPEC)
+        assert eqx.tree_equal(agent.learner, learner)
+        assert eqx.tree_equal(agent.planner, CEM(LOW, HIGH))  # also the amounts of `mole eval`
+        assert agent.spec is SPEC
+        assert agent.precision == "float32"
+    given = Agent.for_env(
+        PointMass(),
+        PRIOR,
+        learner=Static(PRIOR),
+        planner=CEM(LOW, HIGH, horizon=3),
+        spec=SPEC,
+        precision="bfloat16",
+    )
+    assert (type(given.learner), given.planner.horizon, given.precision) == (Static, 3, "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"prior": "motors"}, TypeError, r"got prior=.motors. .str.; expected .*MetaPrior.*load_prior returns one"),
+        ({"learner": ReadoutMixture(READOUTS)}, ValueError, r"another prior than the given one; expected one prior"),
+        ({"env": "mole/Cheetah"}, TypeError, r"got env='mole/Cheetah'; expected a Gymnasium env.*gymnasium.make"),
+        ({"spec": None}, ValueError, r"got PointMass, an environment without an id; expected one made with"),
+    ],
+    ids=["prior", "learner", "env", "spec"],
+)  # fmt: skip
+def test_what_no_agent_can_be_made_of(change, error, message, unchecked):
+    with pytest.raises(error, match=message):
+        Agent.for_env(**{"env": PointMass(), "prior": PRIOR, "spec": SPEC, **change})

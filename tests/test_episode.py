@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,9 @@ from mole.control.episode import EpisodeError, Segment, run_episode
 from mole.control.records import EpisodeRecord
 from mole.control.stages import load_segments, save_segments
 from mole.datasets.transitions import random_rollout, to_trajectories
+from mole.envs import spec_for
 from mole.online import Oracle, Static
+from mole.planning import CEM
 from point_mass import HIGH, LOW, META, SPEC, PointMass, PointTruth, make_agent
 
 AGENT = make_agent(margin=5.0, candidate_window=4)
@@ -177,6 +180,27 @@ def test_an_environment_that_does_not_fit():
         run(Wrong())
     with pytest.raises(ValueError, match=r"run_episode got steps=0; expected a whole number from 1 on"):
         run(PointMass(), steps=0)
+
+
+def test_what_the_record_is_not_told_it_takes_from_the_environment_the_learner_and_the_seed():
+    agent = Agent.for_env(PointMass(), AGENT.learner.prior, planner=AGENT.planner, spec=SPEC)
+    made = run_episode(PointMass(), agent, steps=3, seed=7)
+    expected = {"env": "PointMass", "method": "Mixture", "schedule": "", "seed": 7, "step_seconds": 1.0}
+    assert made.record.meta == {**expected, "complete": True, "error": None}
+    same = run_episode(PointMass(), agent, steps=3, seed=7, key=jax.random.key(7), meta={"method": "mine"})
+    assert same.record.meta == {**made.record.meta, "method": "mine"}
+    np.testing.assert_array_equal(same.segments[0].actions, made.segments[0].actions)
+
+
+def test_the_record_of_an_environment_with_an_id_says_its_schedule_and_its_step():
+    env = gymnasium.make("mole/HalfCheetahMotors-v0", schedule="alternate:A,B:2")
+    spec = spec_for(env)
+    prior = tiny_prior(jax.random.key(0), spec.feature_dim, spec.delta_dim)
+    planner = CEM(env.action_space.low, env.action_space.high, samples=4, elites=2, iterations=1, horizon=2)
+    record, _ = run_episode(env, Agent.for_env(env, prior, planner=planner), steps=1, seed=0)
+    env.close()
+    about = {name: record.meta[name] for name in ("env", "schedule", "step_seconds")}
+    assert about == {"env": "mole/HalfCheetahMotors-v0", "schedule": "alternate:A,B:2", "step_seconds": 0.05}
 
 
 def test_random_rollouts_cover_the_bounds_and_are_cut_at_resets():

@@ -162,6 +162,23 @@ def test_an_environment_that_fails_tells_the_other_process():
     assert str(error) == "episode stopped at step 3 of 9: boom."
 
 
+def test_an_environment_is_closed_when_exploration_fails(tmp_path):
+    class Failing(Maker):
+        closed = 0
+
+        def __call__(self, phase):
+            env = super().__call__(phase)
+            env.fail, env.how = 30, OSError("the simulator is gone")
+            env.close = lambda: setattr(self, "closed", self.closed + 1)
+            return env
+
+    maker = Failing()
+    with pytest.raises(OSError, match="the simulator is gone"):
+        train(tmp_path, maker)
+    assert (maker.phases, maker.closed) == (["explore"], 1)
+    assert not (tmp_path / "data-random.npz").exists()
+
+
 def test_workers_need_what_another_process_can_make(tmp_path):
     with pytest.raises(ValueError, match=r"make_env or spec that no other process can read .*use workers=0"):
         train(tmp_path, lambda phase: make_point_mass(phase), workers=1)
@@ -233,13 +250,13 @@ def test_a_damaged_stage_is_set_aside_and_made_again(whole, tmp_path, damage):
         ({"episodes": 0}, r"TrainingConfig got episodes=0; expected at least 1"),
         ({"rounds": -1}, r"rounds=-1.*expected rounds >= 0 and a share between 0 and 1"),
         ({"on_policy_share": 1.0}, r"on_policy_share=1.0; expected"),
-        ({"samples": 8}, r"elites: got 10, expected between 1 and samples = 8"),
+        ({"samples": 8}, r"elites=10; expected a whole number from 1 to 8. At most all samples"),
         (
             {"last_iterations": 0},
             r"last_iterations=0, last_learning_rate=None; expected at least 1 and a positive",
         ),
         ({"last_learning_rate": 0.0}, r"last_learning_rate=0.0; expected at least 1 and a positive number"),
-        ({"horizon": 0}, r"horizon: got 0, expected at least 1 step"),
+        ({"horizon": 0}, r"horizon=0; expected a whole number from 1 on. It is the steps of a plan"),
         ({"meta": MetaConfig(window=3)}, r"meta.window=3; expected at least 4, since the agent that gathers"),
         ({"episode_steps": 7}, r"rollouts of 7 steps; expected at least 2k = 8, one window of time"),
     ],

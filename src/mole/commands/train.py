@@ -1,4 +1,4 @@
-"""``mole train``: a prior and its supervised twin, from nothing."""
+"""``mole train``: a prior and its supervised baseline, from nothing."""
 
 from __future__ import annotations
 
@@ -40,23 +40,24 @@ def train_with(family: Family | None) -> Callable[..., None]:
         every_seconds: float = SECONDS,
         config: Annotated[TrainingConfig, tyro.conf.arg(name="")] = default,
     ) -> None:
-        """Train a prior and its supervised twin from nothing; go on where an interrupted training stopped.
+        """Train a prior and its supervised baseline from nothing; go on where an interrupted training stopped.
 
         Args:
             env: Gymnasium id, or a family (`mole envs` lists both); first, since it decides the defaults.
             tasks: distribution of hidden tasks; the environment's first if not given.
             parameter: a parameter of any Gymnasium environment that is to change: gravity, mass, friction, …
-            switch_every: steps between untold changes of the task while the agent controls.
-            seed: of everything.
+            switch_every: steps between changes of the hidden task while the agent controls.
+            seed: seed of everything.
             out: folder for data and priors; runs/train-<seed> if not given.
             workers: processes that gather data, one core each; as many as there are cores if not given. The result does
                 not depend on how many. 0 does everything in one process.
-            every_seconds: between two checkpoints of a stage, from which it goes on if it is stopped.
+            every_seconds: seconds between two checkpoints of a stage, from which it goes on if it is stopped.
             config: amounts of data and training.
         """
         same_defaults(env, family)
         world = world_for(env, parameter)
         folder = Path(f"runs/train-{seed}") if out is None else out
+        # Once for nothing, so that tasks which the world does not have are refused before a folder is made.
         training_world(world, "explore", tasks, switch_every).close()
         command = train_command(
             env,
@@ -91,7 +92,9 @@ def train_command(
     default: TrainingConfig,
     **options: tuple[Any, Any],
 ) -> str:
-    """The command that repeats a training, with the options that differ from their defaults, in a fixed order.
+    """The command that repeats a training, with the options that differ from their defaults.
+
+    It is part of what a folder is claimed by, so that its order and form must stay as they were.
 
     Args:
         env: as given.

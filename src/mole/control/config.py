@@ -15,6 +15,7 @@ from mole.planning.config import PlannerConfig, planner_for
 __all__ = ["Precision", "TrainingConfig", "fast_bfloat16", "resolved_precision"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
+# As Linux names the instructions that multiply bfloat16 matrices.
 _FLAGS = {"avx512_bf16", "amx_bf16"}
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -83,6 +84,7 @@ class TrainingConfig:
                 f"TrainingConfig got last_iterations={iterations}, last_learning_rate={rate}; expected at least 1 and "
                 "a positive number, or None."
             )
+        # Found out here rather than hours later, when the first data is cut into windows.
         if min(self.random_steps, self.episode_steps) < 2 * self.meta.window:
             raise ValueError(
                 f"TrainingConfig got rollouts of {min(self.random_steps, self.episode_steps)} steps; expected at least "
@@ -98,6 +100,7 @@ class TrainingConfig:
 
     def meta_of(self, number: int) -> MetaConfig:
         """Meta-training after a round; 0 is the one on random data."""
+        # The first prior is trained from nothing and the last is the result: both may be worth more than the others.
         iterations, rate = self.round_iterations, self.meta.learning_rate
         if number == 0:
             iterations = self.meta.iterations

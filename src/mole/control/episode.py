@@ -152,6 +152,7 @@ def run_episode(
         EpisodeError: if the environment raises or gives numbers that are not finite; the record ends there.
     """
     expect_whole("run_episode", "steps", steps)
+    expect_whole("run_episode", "seed", seed, 0)
     if meta is not None:
         expect_type("run_episode", "meta", meta, Mapping, "The header of the record, by name.")
     if not (hasattr(env, "observation_space") and hasattr(agent, "spec")):
@@ -180,6 +181,8 @@ def run_episode(
 
 def _known_meta(env: Any, method: str, seed: int) -> dict[str, Any]:
     """What the header of a record can be filled with when nobody says more."""
+    # `getattr`, since an environment of somebody else may have only `reset`, `step` and two spaces; its `dt` may be a
+    # method, or zero.
     made, inner = getattr(env, "spec", None), getattr(env, "unwrapped", env)
     seconds = getattr(inner, "dt", None)
     return {
@@ -208,6 +211,8 @@ def run_controller(
     run = RunningEpisode(env, controller, seed, truth, action_noise, meta)
     try:
         run.begin()
+        # With a file, a signal waits for the end of a step, so that what is saved is whole. Without one only the record
+        # is saved, and a signal acts at once.
         if checkpoint is None:
             for step in range(steps):
                 run.step(step)
@@ -225,6 +230,7 @@ def run_controller(
         run.recorder.finish()
     except (Exception, KeyboardInterrupt) as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        # The record says what stopped it, also where nobody catches the error.
         run.recorder.finish(error=reason)
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -235,6 +241,7 @@ def run_controller(
             Episode(run.recorder.record(), run.segments()),
         ) from error
     finally:
+        # Also on the way out: hours of a run are worth keeping, whatever ended it.
         if record_to is not None and len(run.recorder):
             run.recorder.record().save(record_to)
     return Episode(run.recorder.record(), run.segments())

@@ -73,6 +73,7 @@ def stage_key(seed: int, stage: str, number: int) -> jax.Array:
 def fresh_model(world: World, config: TrainingConfig, seed: int) -> MLP:
     """The network that a training, and its supervised baseline, start from."""
     sizes = (world.spec.feature_dim, world.spec.delta_dim)
+    # The same key for both, so that they differ in the training alone.
     return MLP(*sizes, width=config.width, depth=config.depth, key=stage_key(seed, "model", 0))
 
 
@@ -84,6 +85,7 @@ def recorded(world: World, config: TrainingConfig, folder: Path, number: int) ->
         else ["data-random"]
     )
     segments = [one for name in names for one in load_segments(folder / f"{name}.npz")]
+    # Episodes that end early give segments shorter than a window, which are joined within their run.
     run = config.episode_steps if number else config.random_steps
     return to_trajectories(segments, world.spec, shortest=2 * config.meta.window, run=run)
 
@@ -137,6 +139,7 @@ def collect(job: Collect) -> None:
     # Both kinds of adaptation leave their mistakes in the data, in turn.
     learner = KShot(prior) if job.episode % 2 else Mixture(prior)
     place = job.round * config.episodes + job.episode
+    # Without noise in some episodes, so that the prior also knows where its own plans lead.
     noise = config.action_noise[place % len(config.action_noise)]
     method, precision = type(learner).__name__, config.planner_config.precision
     running = EpisodeFile(job.path.with_suffix(".part"), Periodic(seconds=job.every_seconds))
@@ -146,6 +149,7 @@ def collect(job: Collect) -> None:
             env,
             Agent(learner, config.planner(env.action_space), job.world.spec, precision),
             steps=config.episode_steps,
+            # A prime, far above the number of episodes: trainings with other seeds share none of them.
             seed=job.seed * 100_003 + place,
             key=stage_key(job.seed, "control", place),
             # In full: the header decides whether a running episode goes on, and must not depend on the environment.
@@ -168,10 +172,12 @@ def collect(job: Collect) -> None:
         "noise": noise,
         "precision": precision,
         "return_per_1000": float(record.reward.mean() * 1000),
+        # The loss of a pair that was refused is NaN.
         "one_step_error": float(np.nanmean(record.loss)),
         "tasks": int(record.n_tasks[-1]),
         "ms_per_step": float(np.median(record.seconds) * 1e3),
     }
+    # The transitions last: their file is what says that the job is done.
     with atomic_file(job.figures) as file:
         file.write((json.dumps(figures) + "\n").encode())
     save_segments(job.path, segments)
@@ -216,6 +222,7 @@ def train_baseline(job: Baseline) -> None:
     def watch(event: TrainProgress) -> None:
         log.append({}, {"stage": "supervised", "round": 0, **event._asdict()})
 
+    # From the files, also in this process: a worker that does this job has nothing else.
     random, *rounds = (recorded(job.world, config, job.folder, number) for number in range(config.rounds + 1))
     groups = [random, [t for one in rounds for t in one]] if rounds else [random]
     prior = supervised_train(

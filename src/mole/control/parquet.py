@@ -33,6 +33,7 @@ _MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 10**8, 1000, 1 << 27
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     """Write arrays (``[time]`` or ``[time, n]``) and a JSON header, atomically."""
     columns = {name: _column(array) for name, array in arrays.items()}
+    # The header is metadata, not a column: other tools show a table of steps and nothing else.
     table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(dict(header), sort_keys=True)})
     with atomic_file(path) as file:
         pq.write_table(table, file, compression="zstd")

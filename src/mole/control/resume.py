@@ -101,8 +101,10 @@ class RunningEpisode:
         action = self.controller.act(self._obs, step)
         if self.noise:
             noise = self.noise * 0.5 * (self._high - self._low) * self._rng.standard_normal(action.shape)
+            # Noise may leave the bounds, and not every environment clips.
             action = np.clip(action + noise.astype(np.float32), self._low, self._high)
         obs, reward, terminated, truncated, info = self.env.step(action)
+        # Checked before anything learns from it: a single NaN would spoil the learner and every later plan.
         obs = _checked(obs, "observation")
         if not np.isfinite(reward):
             raise FloatingPointError(f"the environment gave the reward {reward}; expected a finite number.")
@@ -111,6 +113,7 @@ class RunningEpisode:
             true_task=-1 if self.truth is None else self.truth.governing(info),
             **self.controller.observe(self._obs, action, obs),
         )
+        # After the record: if the controller fails, record and transitions have the same length.
         self._keep(action, obs)
         if terminated or truncated:
             self.controller.restart()
@@ -148,6 +151,7 @@ def _checked(obs: Any, what: str) -> np.ndarray:
     if not np.isfinite(obs).all():
         bad = np.flatnonzero(~np.isfinite(obs)).tolist()
         raise FloatingPointError(f"the environment gave an {what} that is not finite in entries {bad}.")
+    # What models and files hold; the environment itself keeps its own precision.
     return obs.astype(np.float32)
 
 
@@ -179,6 +183,7 @@ class EpisodeFile:
         """
         if not self._periodic.due(step) and not now:
             return
+        # Everything each time: the transitions of a run are small beside its networks.
         arrays = {name: run.recorder.last(name, step) for name in Recorder.NAMES}
         arrays["obs"] = np.concatenate([np.stack(obs) for obs, _ in run.transitions])
         arrays["actions"] = np.stack([action for _, actions in run.transitions for action in actions])
@@ -208,8 +213,10 @@ class EpisodeFile:
         # Through JSON, as the file's was: it makes lists of tuples.
         if header.kind != _KIND or header.config.get("about") != json.loads(json.dumps(dict(about))):
             return self._refuse("was written by something else")
+        # Another version may round otherwise, and half of the run would not be what it would have been.
         if header.libraries != checkpoint.libraries():
             return self._refuse(f"was written with {header.libraries}, now {checkpoint.libraries()}")
+        # Read before the steps are repeated: a damaged file should not cost that time.
         like = {name: checkpoint.placeholder(*stored) for name, stored in header.config["arrays"].items()}
         state, arrays = checkpoint.load(found, (run.controller.state, like), kind=_KIND)
         try:
@@ -234,6 +241,7 @@ class EpisodeFile:
 def _repeat(run: RunningEpisode, arrays: Mapping[str, np.ndarray], lengths: list[int]) -> None:
     """Repeat the recorded actions, and compare all that the environment gives."""
     for step, action in enumerate(arrays["actions"]):
+        # Bit for bit: an environment that repeats itself nearly is another one after a hundred steps.
         if run.repeat(action) != arrays["reward"][step]:
             raise _DivergedError(f"is of an environment that gave another reward at step {step}")
     recorded = np.split(arrays["obs"], np.cumsum(np.asarray(lengths) + 1)[:-1])

@@ -42,6 +42,7 @@ def claim_folder(folder: Path, name: str, description: Mapping[str, Any]) -> Non
         atomic_text(path, text + "\n")
         return
     try:
+        # The new one goes through JSON too, which makes lists of tuples.
         old, new = json.loads(path.read_text("utf-8")), json.loads(text)
     # ValueError also for bytes that are not text; RecursionError for brackets without end.
     except (ValueError, RecursionError) as error:
@@ -58,6 +59,7 @@ def claim_folder(folder: Path, name: str, description: Mapping[str, Any]) -> Non
 
 def save_segments(path: Path, segments: Sequence[Segment]) -> None:
     """Write segments to one ``.npz`` file, atomically: all end to end, and how long each is."""
+    # Three arrays instead of two for each segment: an archive of thousands of members is slow to read.
     arrays = {
         "obs": np.concatenate([s.obs for s in segments]),
         "actions": np.concatenate([s.actions for s in segments]),
@@ -106,6 +108,7 @@ def set_damaged_aside(folder: Path) -> None:
     Raises:
         mole.files.checkpoint.CheckpointError: if a prior is of a newer format.
     """
+    # Files of running stages end in .part: whoever goes on from one checks it.
     for names, read, damaged in (
         ("*.mole", checkpoint.verify, DamagedError),
         ("data-*.npz", load_segments, ValueError),
@@ -132,6 +135,7 @@ class TrainingLog:
         self.path, self._seen = path, set[str]()
         if not path.exists():
             return
+        # A process that was killed may have left half a line.
         whole, _, torn = path.read_bytes().rpartition(b"\n")
         if torn:
             with atomic_file(path) as file:
@@ -151,6 +155,7 @@ class TrainingLog:
         with naming(self.path), self.path.open("a") as file:
             file.write(json.dumps({**seconds, **entry}) + "\n")
             file.flush()
+            # Stages that are done are not done again: an event that a power cut takes would be missing for good.
             os.fsync(file.fileno())
 
 
@@ -171,6 +176,7 @@ class StageBar:
         """See the class."""
         self._seconds = dict(_SECONDS_PER_STEP)
         self._seconds["control"] /= max(1, workers)
+        # In seconds, since a step of meta-training takes a hundred times as long as one of exploration.
         total = sum(self._seconds[stage] * steps for stage, steps in planned.items())
         columns = (
             TextColumn("{task.description}"),

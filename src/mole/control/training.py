@@ -75,9 +75,9 @@ def train_priors(
             changes within the episode). Its action space gives the planner's bounds.
         spec: the environment's `DynamicsSpec`.
         config: amounts.
-        folder: data, priors of every round, ``log.jsonl``; stages whose file is there already are not done again,
-            unless it is damaged: it is set aside then, with a `mole.files.generations.RecoveryWarning`.
-        seed: of everything.
+        folder: for the data, the priors of every round and ``log.jsonl``. A stage whose file exists is not repeated; a
+            damaged file is set aside with a `mole.files.generations.RecoveryWarning`, and its stage is repeated.
+        seed: seed of everything.
         provenance: goes into the headers of the priors.
         workers: processes that make the episodes of a round (and, on a CPU, the baseline), each on one core; the result
             does not depend on how many. `make_env` and `spec` must be made of functions of modules, which another
@@ -157,10 +157,12 @@ class _Training:
         self.seed, self.provenance, self.bar, self.pool = seed, provenance, bar, pool
         self.every_seconds, self.events = every_seconds, TrainingLog(folder / "log.jsonl")
         self.started, self.elsewhere = time.monotonic(), 0.0
+        self.recorded = functools.partial(recorded, world, config, folder)
 
     def run(self) -> tuple[MetaPrior, MetaPrior]:
         self.explore()
         rounds, prior = self.config.rounds, None
+        # Meta-training of a round uses the data of all rounds: what earlier priors did wrong is worth learning too.
         random, control = self.recorded(0), list[Trajectory]()
         for number in range(rounds):
             prior = self.meta_train(number, random, control, prior)
@@ -176,17 +178,16 @@ class _Training:
             part.unlink()
         return prior, load_prior(baseline.job.path, MetaPrior)
 
-    def recorded(self, number: int) -> list[Trajectory]:
-        return recorded(self.world, self.config, self.folder, number)
-
     def explore(self) -> None:
         path, config = self.folder / "data-random.npz", self.config
         if path.exists():
             return
         self.bar.say("random actions")
         segments = list[Segment]()
+        # In this process: random actions take seconds where the control of a round takes minutes.
         with contextlib.closing(self.world.make_env("explore")) as env:
             for number in range(config.random_rollouts):
+                # A generator per rollout: the data of a rollout does not depend on how long the others are.
                 segments += random_rollout(
                     env, config.random_steps, np.random.default_rng([self.seed, number])
                 )
@@ -201,6 +202,7 @@ class _Training:
         ]
         missing = [job for job in jobs if not job.path.exists()]
         running = {job.path: done for job, done in zip(missing, self.submit(collect, missing), strict=True)}
+        # In their order, whichever ends first: so the log of a training does not depend on the number of workers.
         for job in jobs:
             if job.path in running:
                 self.bar.say(
@@ -219,6 +221,7 @@ class _Training:
 
         def result(future: Future[tuple[T, float]]) -> T:
             value, seconds = future.result()
+            # This process's own clock does not count the workers.
             self.elsewhere += seconds
             return value
 
@@ -237,6 +240,7 @@ class _Training:
                 config=config.meta_of(number),
                 key=stage_key(self.seed, "meta", number),
                 group_weights=config.group_weights(len(groups)),
+                # A round goes on from the inner rates of the one before.
                 rate=None if start is None else start.inner_rate,
                 callback=self.watch("meta", number),
                 checkpoint=(running := TrainingFile(path.with_suffix(".part"), self.periodic())),
@@ -244,6 +248,7 @@ class _Training:
             header = {**self.provenance, "seed": self.seed, "round": number}
             save_prior(path, unit_scale_where_constant(prior, groups), header)
             running.remove()
+        # As read from the file, so that what follows is the same whether this stage was made now or before.
         return load_prior(path, MetaPrior)
 
     def begin_baseline(self, steps: int) -> _RunningBaseline:

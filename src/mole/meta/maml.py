@@ -2,8 +2,10 @@
 
     min over θ, β of   E over windows   L(θ − β ∘ ∇L(θ, D_tr), D_val)
 
-D_tr the first k and D_val the last k pairs of a window. Two exact ways to the same number: `adapted_loss` adapts any
-Equinox module; `adapted_loss_mlp` never builds the adapted weights of an MLP (`mole.learning.lowrank`).
+D_tr are the first k and D_val the last k pairs of a window. There are two exact ways to the same number:
+`adapted_loss` adapts any Equinox module; `adapted_loss_mlp` never builds the adapted weights of an MLP
+(`mole.learning.lowrank`). `descend` minimises the mean of either, or the plain loss of supervised training, by Adam on
+freshly drawn batches of windows.
 """
 
 from __future__ import annotations
@@ -107,6 +109,7 @@ def meta_loss(
     length = windows.x.shape[1]
     if length % 2:
         raise ValueError(f"meta_loss got windows of {length} pairs; expected an even number 2k.")
+    # No subclass: it may compute something else than the fast path knows.
     is_mlp = type(model) is MLP
     if fast and not is_mlp:
         raise TypeError(
@@ -122,7 +125,8 @@ def meta_loss(
     if one is adapted_loss_mlp:
         return jnp.mean(jax.vmap(window_objective)(windows.x, windows.y))
 
-    # One window after another: adapted weights of a single window stay in cache, a vmap would stream all of them.
+    # One window after another: the adapted weights of a single window stay in the cache, those of a whole batch do not.
+    # Checkpointed, since the backward pass would otherwise keep the intermediate values of all windows.
     checkpointed = eqx.filter_checkpoint(window_objective)
     total, _ = jax.lax.scan(
         lambda s, xy: (s + checkpointed(*xy), None), jnp.zeros(()), (windows.x, windows.y)
@@ -130,13 +134,8 @@ def meta_loss(
     return total / windows.x.shape[0]
 
 
-# What training descends and how: objectives on windows of time, and Adam on freshly drawn batches of them.
-#
-# A program is compiled once per kind of training, not once per training: the rounds of a control training share it.
-
-
 class Fit(NamedTuple):
-    """What is trained."""
+    """What is trained: the network θ and the inner rates β."""
 
     model: Model
     rate: InnerRate
@@ -151,6 +150,7 @@ class MetaObjective(eqx.Module):
 
     def __call__(self, fit: Fit, windows: Window) -> Float[Array, ""]:
         """The loss of windows x ``[batch, 2k, dx]``, y ``[batch, 2k, dy]``."""
+        # Stopped, not left out: the gradient has the same structure either way, and its part for β is zero.
         rate = fit.rate if self.learn_rate else jax.lax.stop_gradient(fit.rate)
         return meta_loss(fit.model, rate, self.likelihood, windows, first_order=self.first_order)
 
@@ -162,12 +162,22 @@ class PlainObjective(eqx.Module):
 
     def __call__(self, fit: Fit, windows: Window) -> Float[Array, ""]:
         """The loss of windows x ``[batch, 2k, dx]``, y ``[batch, 2k, dy]``."""
+        # Windows here are only a way to draw the same pairs as meta-training does.
         x, y = windows.x.reshape(-1, windows.x.shape[-1]), windows.y.reshape(-1, windows.y.shape[-1])
         return window_loss(fit.model, self.likelihood, x, y)
 
 
 class Descent(NamedTuple):
-    """Numbers of the optimiser that a program is compiled for."""
+    """Numbers of the optimiser that a program is compiled for.
+
+    They are few on purpose: the rounds of a control training differ in all other numbers and share one program.
+
+    Attributes:
+        batch: windows in one gradient step.
+        length: pairs in a window (2k).
+        clip_norm: largest global norm of a gradient.
+        rate_speed: learning rate of the inner rates, as a multiple of that of the model's parameters.
+    """
 
     batch: int
     length: int
@@ -176,11 +186,13 @@ class Descent(NamedTuple):
 
     def optimiser(self) -> optax.GradientTransformation:
         """Clipping and Adam, without the learning rate."""
+        # Clipped first: a single huge gradient would stay in the averages of Adam for a thousand steps.
         return optax.chain(optax.clip_by_global_norm(self.clip_norm), optax.scale_by_adam())
 
 
 def cosine(first: float, last: float, iterations: int) -> np.ndarray:
     """The learning rate ``[iterations]``, falling from ``first`` towards ``last`` along half a cosine."""
+    # In float64 and ahead of time, so that a training that goes on has the same rates to the last bit.
     share = 0.5 * (1.0 + np.cos(np.pi * np.arange(iterations) / iterations))
     return (last + (first - last) * share).astype(np.float32)
 
@@ -201,7 +213,7 @@ def descend(
     keys: Keys[Array, " steps"],
     rates: Float[Array, " steps"],
 ) -> tuple[Fit, Any]:
-    """One step for each of ``keys[steps]``, with the learning rates of the same steps.
+    """One gradient step for each of ``keys[steps]``, with the learning rates of the same steps.
 
     Args:
         objective: what to descend.
@@ -213,6 +225,7 @@ def descend(
         keys: of the batches.
         rates: learning rate of the model's parameters; that of the inner rates is ``descent.rate_speed`` times it.
     """
+    # Activations and sizes are no arrays: only what has a gradient goes through the scan.
     arrays, static = eqx.partition(fit, eqx.is_inexact_array)
     optimiser = descent.optimiser()
 
@@ -222,6 +235,7 @@ def descend(
         gradient = jax.grad(lambda a: objective(eqx.combine(a, static), windows))(arrays)
         direction: Any
         direction, opt_state = optimiser.update(gradient, opt_state)
+        # The optimiser has no learning rate of its own: it would be compiled into the program.
         moved = direction._replace(
             model=jax.tree.map(lambda d: -rate * d, direction.model),
             rate=jax.tree.map(lambda d: -(descent.rate_speed * rate) * d, direction.rate),

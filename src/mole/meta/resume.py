@@ -1,4 +1,4 @@
-"""A training in a file, from which it goes on as if it had never stopped."""
+"""A training that runs: the file from which it goes on as if it had never stopped, and what it shows meanwhile."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ class TrainingFile:
         if found is None:
             return state
         header = checkpoint.read_header(found)
+        # Through JSON, as the file's was: it makes lists of tuples.
         same = header.kind == _KIND and header.config == json.loads(json.dumps(about))
         if not same or header.libraries != checkpoint.libraries():
             why = f"with {header.libraries}, now {checkpoint.libraries()}" if same else "by another training"
@@ -98,7 +99,7 @@ class TrainingFile:
 
 
 class Keeper:
-    """Keeps a training that runs; see `kept`."""
+    """Writes the file of a training while it runs; see `kept`."""
 
     def __init__(
         self, file: TrainingFile | None, state: TrainingState, about: dict[str, Any], interrupts: Interrupts
@@ -113,6 +114,7 @@ class Keeper:
             KeyboardInterrupt: if a signal asks.
         """
         if self._file is not None:
+            # Before leaving: nothing is lost but the iterations since the last chunk.
             if self._file.due(state.done) or self._interrupts.asked:
                 self._file.save(state, self._about)
             self._interrupts.raise_if_asked()
@@ -120,12 +122,12 @@ class Keeper:
 
 @contextmanager
 def kept(file: TrainingFile | None, start: TrainingState, about: dict[str, Any]) -> Iterator[Keeper]:
-    """Take up a training, and keep it while it runs; without a file it begins, and nothing is kept.
+    """Go on with a training from its file, and write the file while it runs. Without a file it begins anew.
 
     Args:
-        file: where.
+        file: where it is kept; None to keep nothing.
         start: the training before its first iteration.
-        about: what decides its result.
+        about: what decides its result (`described`).
     """
     if file is None:
         yield Keeper(None, start, about, Interrupts())
@@ -137,7 +139,7 @@ def kept(file: TrainingFile | None, start: TrainingState, about: dict[str, Any])
 def described(
     config: Any, key: Key, groups: Sequence[Sequence[Trajectory]], weights: Any, fit: Any
 ) -> dict[str, Any]:
-    """What decides the result of a training, as plain JSON data.
+    """What decides the result of a training, as plain JSON data: only the same training goes on from a file.
 
     Args:
         config: a dataclass of numbers and names.
@@ -146,23 +148,23 @@ def described(
         weights: share of each group.
         fit: what it starts from, of which the checksum is kept too.
     """
+    # By checksum: the data of a training is far too large to be kept in the header of its checkpoint.
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(fit):
         if isinstance(leaf, jax.Array | np.ndarray):
             digest.update(np.asarray(leaf).tobytes())
+    # Contiguous, since the checksum is of bytes: a view must count as what it shows.
     for trajectory in (one for group in groups for one in group):
         for part in trajectory:
             digest.update(np.ascontiguousarray(part).tobytes())
     return {
         "config": dataclasses.asdict(config),
+        # JSON has no typed keys.
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "groups": [[len(one.x) for one in group] for group in groups],
         "checksum": digest.hexdigest(),
         "weights": np.asarray(weights).tolist(),
     }
-
-
-# What training tells the person who waits: a bar with the held-out loss before and after adaptation.
 
 
 class TrainProgress(NamedTuple):
@@ -184,6 +186,8 @@ class TrainProgress(NamedTuple):
 
 
 class _Bar:
+    """A bar with the held-out loss before and after adaptation; silent without ``progress``."""
+
     def __init__(self, progress: Progress | None, iterations: int) -> None:
         self._progress = progress
         self._task = None if progress is None else progress.add_task("training", total=iterations, losses="")

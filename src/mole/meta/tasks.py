@@ -1,6 +1,8 @@
-"""Windows of time: the tasks that a prior is meta-trained on.
+"""Windows of time, on which a prior is meta-trained, and the recorded data that they are cut from.
 
-A task is a window of 2k consecutive pairs (k to adapt on, k to be judged on), cut from inside of one trajectory.
+A window has 2k consecutive pairs of one trajectory: k to adapt on, and k to judge the adapted model on. Most hidden
+tasks last longer than that, so that nobody needs to say which task a window is of. Data comes as trajectories, or as
+groups of them, of which each gets a share of the windows.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ __all__ = [
     "window_data",
 ]
 
+# Sizes to which arrays are padded: powers of two from the first on, and multiples of the second beyond it.
 _LEAST, _STEP = 1 << 15, 1 << 20
 
 
@@ -36,7 +39,7 @@ class WindowData(NamedTuple):
     """Trajectories laid end to end, with every place where a window may start.
 
     Attributes:
-        x: inputs ``[n, dx]``, zero-padded (to a power of two at first) so that growing data seldom recompiles.
+        x: inputs ``[n, dx]``, zero-padded so that data which grows from round to round seldom recompiles.
         y: targets ``[n, dy]``, padded likewise.
         starts: first index of each valid window, padded.
         bounds: ``[groups + 1]`` places in ``starts`` that separate groups of trajectories (e.g. random, on-policy).
@@ -73,8 +76,10 @@ def window_data(groups: Sequence[Sequence[Trajectory]], length: int) -> WindowDa
                 )
             xs.append(np.asarray(x, np.float32))
             ys.append(np.asarray(y, np.float32))
+            # A table of all starts: windows never cross the end of a trajectory, and drawing one is a look-up.
             starts.append(np.arange(offset, offset + max(0, len(x) - length + 1), dtype=np.int32))
             offset += len(x)
+        # Refused by group: without a start in one of them, its share of the windows could not be drawn.
         bounds.append(sum(map(len, starts)))
         if bounds[-1] == bounds[-2]:
             longest = max((len(x) for x, _ in group), default=0)
@@ -112,6 +117,7 @@ def sample_windows(
     group = jax.random.categorical(key_group, jnp.log(group_weights), shape=(batch,))
     low, high = data.bounds[group], data.bounds[group + 1]
     place = low + jnp.floor(jax.random.uniform(key_start, (batch,)) * (high - low)).astype(jnp.int32)
+    # The minimum: in float32 the product can round up to the number of starts.
     return gather_windows(data, data.starts[jnp.minimum(place, high - 1)], length)
 
 
@@ -132,6 +138,7 @@ def split_trajectories(
     """
     if not trajectories:
         raise ValueError("meta-training got no trajectories; expected at least one. Record data first.")
+    # One trajectory has nothing else to hold out.
     if len(trajectories) == 1:
         x, y = trajectories[0]
         cut = len(x) - max(1, round(fraction * len(x)))
@@ -143,25 +150,29 @@ def split_trajectories(
     return train, [trajectories[i] for i in sorted(held)]
 
 
-# Recorded data as training receives it: checked, in groups, normalised.
-
-
 Groups = Sequence[Trajectory] | Sequence[Sequence[Trajectory]]
+"""Recorded data as training takes it: trajectories, or groups of them."""
 
 
 def fit_normalizers(
     trajectories: Sequence[Trajectory], likelihood: Likelihood
 ) -> tuple[Normalizer, Normalizer]:
-    """Statistics of all inputs and targets; targets that are classes stay as they are."""
+    """Normalisers of all inputs and targets; targets that are classes stay as they are."""
     x_norm = Normalizer.fit(np.concatenate([np.asarray(t.x) for t in trajectories]))
     targets = np.concatenate([np.asarray(t.y) for t in trajectories])
+    # One-hot vectors are probabilities, and must stay so.
     if isinstance(likelihood, Categorical):
         return x_norm, Normalizer.identity(targets.shape[1])
     return x_norm, Normalizer.fit(targets)
 
 
 def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
-    """Trajectories as a list of groups; a clear error for no data, wrong ranks and numbers that are not finite."""
+    """Trajectories as a list of groups.
+
+    Raises:
+        TypeError: if there is something else than a list.
+        ValueError: if there are no data, an entry is no trajectory, or an array is not ``[time, d]`` or not finite.
+    """
     if not isinstance(trajectories, Sequence) or isinstance(trajectories, str | bytes):
         raise TypeError(f"training got {trajectories!r:.80}; expected a list of mole.Trajectory(x, y).")
     items: list[Any] = list(trajectories)
@@ -189,7 +200,11 @@ def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
 
 
 def as_weights(weights: Sequence[float] | None, groups: int) -> np.ndarray:
-    """One weight per group, equal if not given; a clear error for anything that cannot be drawn from."""
+    """One weight per group, equal ones if not given.
+
+    Raises:
+        ValueError: if nothing can be drawn with these weights.
+    """
     values = np.ones(groups, np.float32) if weights is None else np.asarray(weights, np.float32)
     if values.shape != (groups,) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
         raise ValueError(
@@ -203,6 +218,7 @@ def normalised(trajectory: Trajectory, x_norm: Normalizer, y_norm: Normalizer) -
     """A trajectory of normalised inputs and targets."""
 
     def apply(norm: Normalizer, values: Any) -> np.ndarray:
+        # In float64: where the mean is large against the spread, float32 would lose digits.
         return (np.asarray(values, np.float64) - np.asarray(norm.mean)) / np.asarray(norm.std)
 
     return Trajectory(apply(x_norm, trajectory.x), apply(y_norm, trajectory.y))

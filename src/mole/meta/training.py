@@ -1,7 +1,7 @@
-"""Training a prior on recorded trajectories: meta-learned, or plainly supervised on the very same data.
+"""Training a prior on recorded trajectories: meta-learned, or supervised on the same data as a baseline.
 
-Both share one loop: normalise, hold out whole trajectories, draw windows, Adam under a cosine schedule, evaluate on
-the held-out windows before and after one inner step, keep the best, stop early if asked.
+Both share one loop: normalise, hold out whole trajectories, draw windows, take steps of Adam under a cosine schedule,
+evaluate on the held-out windows before and after one inner step, keep the best, stop early if asked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mole.meta.tasks import (
 
 __all__ = ["MetaConfig", "meta_train", "supervised_train"]
 
-_CHUNK = 125
+_CHUNK = 125  # iterations of one compiled call; a signal to stop waits for its end
 _HELD_OUT_WINDOWS = 256
 _Form = Literal["scalar", "layer", "rank1"]
 
@@ -106,7 +106,7 @@ def meta_train(
 
     Args:
         model: the network to start from (fresh, or the model of an earlier prior).
-        trajectories: recorded stretches of (x ``[time, dx]``, y ``[time, dy]``) in natural units, or several groups
+        trajectories: recorded segments of (x ``[time, dx]``, y ``[time, dy]``) in natural units, or several groups
             of them. Windows never cross a trajectory's end.
         config: sizes and rates.
         key: PRNG key; the same key and data give the same prior on the same machine.
@@ -115,8 +115,8 @@ def meta_train(
         rate: inner rates to start from (those of an earlier prior) instead of ``config``'s.
         callback: called after every evaluation with a `TrainProgress`.
         progress: show a progress bar with the held-out loss before and after adaptation.
-        checkpoint: the file that the training goes on from if it is there, and is kept in while it runs; whoever keeps
-            the prior removes it then. With it, Ctrl-C and SIGTERM wait for the end of a chunk of iterations.
+        checkpoint: file of the running training: it goes on from there if the file exists, and writes it now and then.
+            Whoever keeps the prior removes the file. With it, Ctrl-C and SIGTERM wait for some iterations.
 
     Returns:
         The prior with the best held-out loss after adaptation, its normalisers and its measured residual scale.
@@ -129,13 +129,10 @@ def meta_train(
     expect_type("meta_train", "config", config, MetaConfig)
     likelihood = Gaussian() if likelihood is None else likelihood
     if rate is None:
-        forms: dict[str, Callable[[], InnerRate]] = {
-            "scalar": lambda: ScalarRate(config.initial_rate),
-            "layer": lambda: LayerRate(model, config.initial_rate),
-            "rank1": lambda: Rank1Rate(model, config.initial_rate),
-        }
-        rate = forms[config.rate]()
-
+        if config.rate == "scalar":
+            rate = ScalarRate(config.initial_rate)
+        else:
+            rate = (LayerRate if config.rate == "layer" else Rank1Rate)(model, config.initial_rate)
     objective = MetaObjective(likelihood, config.learn_rate, config.first_order)
     fit = Fit(model, rate)
     return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress,
@@ -159,9 +156,8 @@ def supervised_train(
     Arguments, result and errors as in `meta_train`; the inner rate of the result is ``config.initial_rate`` for all
     parameters, to be tuned by whoever steps it online.
     """
-    likelihood = Gaussian() if likelihood is None else likelihood
-
     expect_type("supervised_train", "config", config, MetaConfig)
+    likelihood = Gaussian() if likelihood is None else likelihood
     fit = Fit(model, ScalarRate(config.initial_rate))
     objective = PlainObjective(likelihood)
     return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress,
@@ -184,8 +180,10 @@ def _train(
     groups = as_groups(trajectories)
     everything = [t for group in groups for t in group]
     x_norm, y_norm = fit_normalizers(everything, likelihood)
+    # The seed is fixed, so that trainings with other keys are judged on the same trajectories.
     splits = [split_trajectories(group, config.held_out, seed=0) for group in groups]
     length = 2 * config.window
+    # Normalised by the statistics of all data, as the learner will be online.
     train, held = (
         window_data([[normalised(t, x_norm, y_norm) for t in split[part]] for split in splits], length)
         for part in (0, 1)
@@ -199,6 +197,7 @@ def _train(
     opt_state, adapts = begin(descent, fit), isinstance(objective, MetaObjective)
 
     started, start = time.monotonic(), TrainingState(fit, opt_state, fit, np.inf, 0, 0)
+    # Computed for a file alone: the checksum reads all data.
     about = {} if checkpoint is None else described(config, key, groups, weights, fit)
     with training_bar(config.iterations, enabled=progress) as bar, kept(checkpoint, start, about) as keeper:
         fit, opt_state, best, best_loss, stale, done = keeper.state
@@ -207,17 +206,20 @@ def _train(
             until = min(config.iterations, (done // config.evaluate_every + 1) * config.evaluate_every)
             while done < until:
                 steps = min(_CHUNK, until - done)
+                # Keys by the iteration: a training that goes on draws the same batches as one that never stopped.
                 keys = jax.random.split(jax.random.fold_in(key, done), steps)
                 rates = jnp.asarray(learning_rates[done : done + steps])
                 fit, opt_state = descend(objective, descent, fit, opt_state, train, weights, keys, rates)
                 done += steps
                 bar.advance(steps)
+                # The last chunk before an evaluation is kept after it, with what it found.
                 if done < until:
                     keeper.after(TrainingState(fit, opt_state, best, best_loss, stale, done))
             before, after, _ = _evaluate(fit, likelihood, held_windows, adapts)
             event = TrainProgress(
                 done, config.iterations, float(before), float(after), time.monotonic() - started
             )
+            # At once: parameters that are not finite do not come back, whatever else is trained.
             if not np.isfinite(event.loss_after):
                 raise FloatingPointError(
                     f"training diverged at iteration {done}: the held-out loss is {event.loss_after}; expected a "
@@ -226,6 +228,7 @@ def _train(
             bar.show(event)
             if callback is not None:
                 callback(event)
+            # By the loss after adaptation, which is what the prior is for.
             if event.loss_after < best_loss:
                 best, best_loss, stale = fit, event.loss_after, 0
             else:
@@ -241,6 +244,7 @@ def _train(
         x_norm=x_norm,
         y_norm=y_norm,
         likelihood=likelihood,
+        # Online it divides prediction errors: a target that never varies must not make it zero.
         residual_scale=jnp.maximum(residual, 1e-4),
     )
 
@@ -251,11 +255,13 @@ def _evaluate(fit: Fit, likelihood: Likelihood, windows: Window, adapts: bool) -
     k = windows.x.shape[1] // 2
 
     def one(window: Window) -> tuple[Array, Array, Array]:
+        # The residual is that of the adapted model, as the mixture judges with adapted models.
         x, y = window
         adapted = adapt(fit.model, fit.rate, likelihood, x[:k], y[:k]) if adapts else fit.model
         squared = jnp.square(jax.vmap(lambda a, b: b - likelihood.mean(adapted(a)))(x[k:], y[k:]))
         losses = [window_loss(m, likelihood, x[k:], y[k:]) for m in (fit.model, adapted)]
         return losses[0], losses[1], jnp.mean(squared, axis=0)
 
+    # One after another, or the adapted weights of all windows would be in memory at once.
     before, after, squared = jax.lax.map(one, windows)
     return jnp.mean(before), jnp.mean(after), jnp.sqrt(jnp.mean(squared, axis=0))
