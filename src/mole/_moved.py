@@ -18,6 +18,7 @@ MOVED = {
     "mole.checkpoint": "mole.files.checkpoint",
     "mole.control.episode_file": "mole.control.resume",
     "mole.envs.half_cheetah": "mole.envs.cheetah.motors",
+    "mole.envs.half_cheetah_terrain": "mole.envs.cheetah.terrain",
     "mole.envs.ns_gym": "mole.envs.wrappers.ns_gym",
     "mole.envs.parameters": "mole.envs.wrappers.parameters",
     "mole.generations": "mole.files.generations",
@@ -74,7 +75,7 @@ def old_name(module: str, name: str) -> Any:
     if old in KEPT:
         return getattr(importlib.import_module(KEPT[old]), name)
     if old in RENAMED:
-        warnings.warn(renamed(old, RENAMED[old]), DeprecationWarning, stacklevel=3)
+        _warn(renamed(old, RENAMED[old]))
         place, _, new = RENAMED[old].rpartition(".")
         return getattr(importlib.import_module(place), new)
     if old in MOVED:
@@ -99,7 +100,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         # a package is also imported on the way to one of its modules, which went elsewhere: it warns when it is used
         warned = not hasattr(module, "__path__")
         if warned:
-            warnings.warn(renamed(old, new), DeprecationWarning, stacklevel=2)
+            _warn(renamed(old, new))
 
         def __getattr__(name: str) -> Any:
             nonlocal warned
@@ -112,10 +113,22 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             value = getattr(target, name)
             if not warned:
                 warned = True
-                warnings.warn(renamed(old, new), DeprecationWarning, stacklevel=2)
+                _warn(renamed(old, new))
             return value
 
         vars(module).update(__getattr__=__getattr__)
+
+
+def _warn(text: str) -> None:
+    """Warn at the line that has the old name: the frames between are those of the import system and of this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        ("importlib", "mole._")
+    ):
+        frame = frame.f_back
+    place = (frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__"))
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(text, DeprecationWarning, *place, registry=registry)
 
 
 def install() -> None:
