@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mole
+from helpers import bits
 from mole import MetaPrior, OnlineRegressor, StreamPrior, load_prior
 from mole.datasets.sinusoid import sinusoid_stream
 from mole.priors import read_provenance, shipped
@@ -102,23 +103,26 @@ def test_a_prior_that_is_not_installed_is_told_with_the_command_that_makes_it(
             load_prior(name)
 
 
-def test_a_prior_for_streams_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prior_for_streams_can_be_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shipped, "_TASKS", 3)
     made = []
 
-    def fit_prior(tasks: object, seed: int) -> str:
+    def fit_prior(tasks: object, seed: int) -> StreamPrior:
         made.append((tasks, seed))
-        return "a prior"
+        return prior
 
+    prior, path = load_prior("linear-5"), tmp_path / "made.mole"
     monkeypatch.setattr("mole.priors.stream.fit_prior", fit_prior)
     for name, features in (("sinusoids", 1), ("linear-5", 5)):
-        prior, told = shipped.make(name)
-        assert (prior, told["family"], told["pairs"], told["seed"]) == ("a prior", STREAMS[name], 120, 0)
+        told = shipped.make(name, path)
+        assert (told["family"], told["pairs"], told["seed"]) == (STREAMS[name], 120, 0)
+        assert read_provenance(path) == told
+        assert bits(load_prior(path).prior) == bits(prior.prior)
         tasks, seed = made.pop()
         assert [np.shape(task.x) for task in tasks] == [(40, features)] * 3
         assert seed == 0
     with pytest.raises(
         ValueError, match=r"shipped\.make got name='cosines'; expected one of 'sinusoids', 'linear-5'"
     ):
-        shipped.make("cosines")
+        shipped.make("cosines", path)
     assert set(CONTROL).isdisjoint(STREAMS)

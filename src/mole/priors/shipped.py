@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mole._expect import expect_choice
+from mole.files import checkpoint
 
 __all__ = ["ASSETS", "CONTROL", "STREAMS", "ControlPrior", "control_files", "make", "names", "shipped_file"]
 
@@ -124,8 +125,8 @@ def _present(path: Path, name: str, command: str) -> Path:
     return path
 
 
-def make(name: str) -> tuple[Any, dict[str, Any]]:
-    """Train the prior of a family of streams again: a `StreamPrior`, and how it was made.
+def make(name: str, path: Path) -> dict[str, Any]:
+    """Train the prior of a family of streams again and write it to ``path``; what its header says of how it was made.
 
     Raises:
         ValueError: if there is no such family.
@@ -133,7 +134,7 @@ def make(name: str) -> tuple[Any, dict[str, Any]]:
     # here, because whoever only asks for a file needs neither an optimiser nor the generators
     from mole.datasets.sinusoid import sinusoid_tasks
     from mole.datasets.teachers import stationary_stream
-    from mole.priors.stream import fit_prior
+    from mole.priors.stream import describe_file, fit_prior
 
     expect_choice("shipped.make", "name", name, STREAMS)
     if name == "sinusoids":
@@ -148,15 +149,14 @@ def make(name: str) -> tuple[Any, dict[str, Any]]:
         "pairs": _TASKS * _LENGTH,
         "seed": _SEED,
     }
-    return fit_prior(tasks, seed=_SEED), provenance
+    # what `save_prior` does, which is above this module
+    kind, prior, config = describe_file(fit_prior(tasks, seed=_SEED), provenance)
+    checkpoint.save(path, prior, kind=kind, config=config)
+    return provenance
 
 
 if __name__ == "__main__":
-    from mole.priors.file import save_prior
-
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for family in STREAMS:
-        made, told = make(family)
-        save_prior(folder / f"{family}.mole", made, told)
-        print(told)
+        print(make(family, folder / f"{family}.mole"))
