@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mole.estimators.step import Step, shares_of
+from mole.online import Fault
 from mole.rows.encoding import RowEncoder
 
 __all__ = ["FakeClassifier", "FakeRegressor"]
@@ -43,6 +45,22 @@ class _Fake:
         errors = np.asarray(self.state["errors"])
         weights = np.exp(errors.min() - errors)
         return weights / weights.sum()
+
+    def step_one(self, x: Any, y: Any = None) -> Step:
+        predicted = self._predicted(x)
+        if y is not None:
+            self.learn_one(x, y)
+        shares = self.responsibilities_.tolist()
+        return Step(
+            *predicted, math.nan, self.task_, shares[self.task_], 2, False, Fault(0),
+            shares_of(shares, self.tasks_.tolist(), self.task_),
+        )  # fmt: skip
+
+    def _predicted(self, x: Any) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def learn_one(self, x: Any, y: Any) -> Any:
+        raise NotImplementedError
 
     @property
     def schema_(self) -> Any:
@@ -86,6 +104,9 @@ class FakeRegressor(_Fake):
         half = 2 * math.sqrt(self.state["errors"][self.task_])
         return self.predict_one(x) - half, self.predict_one(x) + half
 
+    def _predicted(self, x: Any) -> tuple[Any, ...]:
+        return (self.predict_one(x), *self.predict_interval_one(x), None)
+
     def learn_one(self, x: Any, y: float) -> FakeRegressor:
         self.encoder.observe(x)
         for task in (0, 1):
@@ -110,6 +131,10 @@ class FakeClassifier(_Fake):
     def predict_one(self, x: Any) -> Any:
         proba = self.predict_proba_one(x)
         return max(proba, key=lambda label: proba[label])
+
+    def _predicted(self, x: Any) -> tuple[Any, ...]:
+        proba = self.predict_proba_one(x)
+        return self.predict_one(x) if proba else None, None, None, proba
 
     def learn_one(self, x: Any, y: Any) -> FakeClassifier:
         self.encoder.observe(x)

@@ -447,11 +447,9 @@ def test_wild_numbers_do_not_poison_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"level": 1.0}, r"level=1\.0; expected a share between 0 and 1"),
+        ({"level": 1.0}, r"level=1\.0; expected a number above 0 and below 1"),
         ({"width": 0}, "width=0; expected a whole number from 1 on"),
-        ({"memory": 2.5}, r"memory=2\.5"),
         ({"memory": 3}, "memory=3; expected a whole number from 4 on"),
-        ({"history": True}, "history=True"),
         ({"prior": readout_prior(), "mixture": {"max_tasks": 0}}, "ReadoutMixture got max_tasks=0"),
     ],
 )
@@ -459,6 +457,47 @@ def test_wild_numbers_do_not_poison_it() -> None:
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OnlineRegressor(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"level": "high"}, r"level='high' \(str\); expected a number above 0 and below 1"),
+        ({"memory": 2.5}, r"memory=2\.5 \(float\); expected a whole number from 4 on"),
+        ({"history": True}, r"history=True \(bool\); expected a whole number from 1 on"),
+        ({"mixture": [1]}, r"mixture=\[1\] \(list\); expected"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_settings_of_another_type_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        OnlineRegressor(**settings)
+
+
+def test_everything_that_can_be_learned_and_set_can_be_saved(tmp_path: Path) -> None:
+    """JSON has neither infinity nor NaN, and knows no numbers but Python's."""
+    settings = {
+        "level": np.float32(0.5),
+        "width": np.int64(8),
+        "mixture": {**SMALL, "alpha": np.float32(1.5)},
+    }
+    model = OnlineRegressor(**settings)  # pyright: ignore[reportArgumentType]
+    rows = [
+        [1.0, np.inf],
+        [1.0, None],
+        [np.nan, -np.inf],
+        ["a", 2.0],
+        {"x0": np.inf, "x1": "inf"},
+        [0.5, 1.0],
+    ]
+    for place, row in enumerate(rows):
+        model.learn_one(row, float(place))
+    model.save(tmp_path / "model.mole")
+    back = OnlineRegressor.load(tmp_path / "model.mole")
+    assert repr(list(back._rows)) == repr(list(model._rows))
+    for row in rows:
+        assert back.predict_one(row) == model.predict_one(row)
+    assert file_of(learn(back, pairs(6)), tmp_path) == file_of(learn(model, pairs(6)), tmp_path)
 
 
 @pytest.mark.usefixtures("unchecked")

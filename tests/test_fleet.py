@@ -177,15 +177,20 @@ def test_wrong_shapes_are_refused_and_nothing_is_learned() -> None:
     for places in ([5], [-1], [0, 99]):
         with pytest.raises(IndexError, match=r"expected places from 0 to 4"):
             fleet.reset(places)
+    for wrong in ([0.9], 0.0, ["1"], [[0, 1]]):  # a float is no place, and is not rounded to one
+        with pytest.raises(TypeError, match=r"expected places from 0 to 4, or one truth value per stream"):
+            fleet.reset(wrong)  # pyright: ignore[reportArgumentType]
     with pytest.raises(IndexError, match=r"got truth values \(2,\); expected \[5\]"):
         fleet.reset(np.array([True, False]))
     np.testing.assert_array_equal(fleet.predict(x[:, 25]), before)
 
 
-@pytest.mark.parametrize("size", [0, -1, True, 2.0])
+@pytest.mark.parametrize(
+    ("size", "error"), [(0, ValueError), (-1, ValueError), (True, TypeError), (2.0, TypeError)]
+)
 @pytest.mark.usefixtures("unchecked")
-def test_wrong_sizes_are_refused(size: Any) -> None:
-    with pytest.raises(ValueError, match="expected a whole number of streams from 1 on"):
+def test_wrong_sizes_are_refused(size: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"expected a whole number from 1 on\. It is the number of streams"):
         Fleet(readout_prior(), size)
 
 

@@ -90,7 +90,7 @@ def test_the_online_estimator_is_at_hand() -> None:
 
 
 def test_settings_out_of_range_are_reported_by_fit() -> None:
-    with pytest.raises(ValueError, match=r"got level=2.0; expected a share"):
+    with pytest.raises(ValueError, match=r"got level=2\.0; expected a number above 0 and below 1"):
         MoleRegressor(level=2.0).fit(X, Y)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from mole.estimators import OnlineClassifier, OnlineRegressor
-from mole.estimators.base import Prior
+from mole.estimators.state import Prior
 from mole.estimators.classifier import Label
 
 try:

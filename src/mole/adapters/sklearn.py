@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mole.estimators import OnlineClassifier, OnlineRegressor
-from mole.estimators.base import Prior
+from mole.estimators.state import Prior
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin

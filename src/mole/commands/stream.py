@@ -23,11 +23,11 @@ from mole.commands.stream_view import StreamView
 from mole.files import checkpoint as checkpoints
 from mole.files.generations import KEPT, SECONDS, Periodic
 from mole.files.processes import Interrupts
-from mole.pipeline.runner import StreamRun, StreamSettings, guess_task, task_importances
+from mole.pipeline.runner import StreamRun, StreamSettings, guess_kind, task_importances
 from mole.pipeline.sources import Row, Source, open_source
 from mole.report.stream import write_stream_report
 
-__all__ = ["check_columns", "stream", "task_of"]
+__all__ = ["check_columns", "kind_of", "stream"]
 
 _LOOKED_AT = 1000  # rows in which the first target must be, where its kind is not given
 
@@ -93,7 +93,7 @@ def stream(
                 console.print(escape(note), style="yellow", highlight=False, soft_wrap=True)
             kind = ready.prior.kind
         if kind is None:
-            kind, given = task_of(rows, target)
+            kind, given = kind_of(rows, target)
         settings = _settings(target, kind, chosen, level, seed, ready)
         if report is not None and not report.resolve().parent.is_dir():
             raise FileNotFoundError(f"cannot write {report}: its folder does not exist; create it first")
@@ -102,7 +102,7 @@ def stream(
         if last:
             console.print(f"going on after row {saved.run.rows:,}", style="dim")
         writer = make_writer(
-            stack, settings.task, name, to_stdout, saved, last is not None, live=source == "-"
+            stack, settings.kind, name, to_stdout, saved, last is not None, live=source == "-"
         )
         loop = Loop(saved.run, writer, name, checkpoint, keep, periodic, strict, saved.position)
         interrupts = Interrupts()
@@ -123,12 +123,12 @@ def check_columns(source: Source, target: str, features: tuple[str, ...] | None)
             raise ValueError(f"{source.name} has no column {name!r}: {did_you_mean(name, source.columns)}")
 
 
-def task_of(rows: Iterator[Row], target: str) -> tuple[str, Iterator[Row]]:
+def kind_of(rows: Iterator[Row], target: str) -> tuple[str, Iterator[Row]]:
     """Regression if the first target is a number; the rows looked at come again."""
     looked_at: list[Row] = []
     for row in itertools.islice(rows, _LOOKED_AT):
         looked_at.append(row)
-        found = guess_task((row.values or {}).get(target))
+        found = guess_kind((row.values or {}).get(target))
         if found is not None:
             return found, itertools.chain(looked_at, rows)
     raise ValueError(
@@ -138,11 +138,11 @@ def task_of(rows: Iterator[Row], target: str) -> tuple[str, Iterator[Row]]:
 
 
 def _settings(
-    target: str, task: str, chosen: tuple[str, ...] | None, level: float, seed: int, ready: GivenPrior | None
+    target: str, kind: str, chosen: tuple[str, ...] | None, level: float, seed: int, ready: GivenPrior | None
 ) -> StreamSettings:
     name = None if ready is None else ready.name
-    labels = ready.prior.labels if ready is not None and task == "classification" else None
-    return StreamSettings(target, task, chosen, level, seed, name, labels)
+    labels = ready.prior.labels if ready is not None and kind == "classification" else None
+    return StreamSettings(target, kind, chosen, level, seed, name, labels)
 
 
 def _shown(console: Console, view: StreamView) -> Any:

@@ -92,7 +92,7 @@ def begin(
     settings: StreamSettings, ready: GivenPrior | None, checkpoint: Path | None, name: str | None
 ) -> SavedRun:
     """The run of the checkpoint, or a new one."""
-    made = estimators.OnlineClassifier if settings.task == "classification" else estimators.OnlineRegressor
+    made = estimators.OnlineClassifier if settings.kind == "classification" else estimators.OnlineRegressor
     if checkpoint is None:
         prior = None if ready is None else ready.prior
         estimator = made(prior, level=settings.level, seed=settings.seed)
@@ -107,7 +107,7 @@ def begin(
 
 def make_writer(
     stack: ExitStack,
-    task: str,
+    kind: str,
     name: str | None,
     to_stdout: bool,
     saved: SavedRun,
@@ -116,13 +116,13 @@ def make_writer(
     live: bool,
 ) -> PredictionWriter | None:
     """The writer of predictions, if there are to be any; its file ends where the run stood if it goes on ``again``."""
-    columns = CLASSIFICATION if task == "classification" else REGRESSION
+    columns = CLASSIFICATION if kind == "classification" else REGRESSION
     if to_stdout:
         return PredictionWriter(sys.stdout.buffer, columns, jsonl=False, live=live, header=not again)
     if name is None:
         return None
     file = open_predictions(name, saved.length if again else None)
-    stack.push(lambda kind, *_: _close(file, failed=kind is not None))
+    stack.push(lambda error, *_: _close(file, failed=error is not None))
     jsonl = Path(name).suffix.lower() in (".jsonl", ".ndjson")
     return PredictionWriter(file, columns, jsonl=jsonl, live=live, header=not again, length=saved.length)
 

@@ -68,7 +68,7 @@ class StreamView:
         if not self._losses:
             return "no error yet"
         total = self._run.digest.total
-        if self._run.settings.task == "classification":
+        if self._run.settings.kind == "classification":
             now, ever = np.mean(self._hits), total.hits / total.scored
             return f"right: {100 * now:.1f} % of the last {len(self._hits)}, {100 * ever:.1f} % of all"
         now, ever = np.sqrt(np.mean(self._losses)), np.sqrt(total.loss / total.scored)

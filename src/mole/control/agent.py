@@ -1,11 +1,11 @@
-"""An agent: an online learner of the dynamics and a planner. `act` and `observe` are pure and jit.
+"""An agent: an online learner of the dynamics and a planner that uses the model which the learner believes in.
 
-The agent sees observations and actions, never the hidden task.
+`Agent.act` and `Agent.observe` are pure functions of an explicit state. `jit_act` and `jit_observe` are the same,
+compiled. The agent sees observations and actions, never the hidden task.
 """
 
 from __future__ import annotations
 
-import collections
 import functools
 import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,21 +14,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import ArrayLike
 
+from mole._expect import expect_type
 from mole._types import Array, Float, Key, Model
+from mole.learning.compiled import Structure, take_apart
 from mole.learning.models import narrow_weights
 from mole.learning.prior import MetaPrior
-from mole.online.base import Info, OnlineLearner
+from mole.online import Mixture
+from mole.online.base import Info, OnlineLearner, Prior
 from mole.planning.base import Planner, PlannerState
+from mole.planning.config import PlannerConfig, planner_for
 
 if TYPE_CHECKING:
     from mole.envs.spec import DynamicsSpec
+    from mole.readout import ReadoutPrior
 
 __all__ = ["Agent", "AgentState", "LearnedDynamics", "Measured", "jit_act", "jit_observe", "measured"]
-
-_KEPT = 4
 
 
 class LearnedDynamics(eqx.Module):
@@ -41,7 +43,7 @@ class LearnedDynamics(eqx.Module):
     """
 
     model: Model
-    prior: MetaPrior
+    prior: Prior
     spec: DynamicsSpec = eqx.field(static=True)
 
     def __call__(self, obs: Float[Array, " obs"], action: Float[Array, " act"]) -> Float[Array, " obs"]:
@@ -52,14 +54,21 @@ class LearnedDynamics(eqx.Module):
 
 
 class AgentState(NamedTuple):
-    """What an agent carries from one step to the next: pytrees of arrays."""
+    """What an agent carries from one step to the next: pytrees of arrays.
+
+    Attributes:
+        learner: state of the `OnlineLearner`.
+        planner: state of the `Planner`, from which the next plan starts.
+    """
 
     learner: Any
     planner: PlannerState
 
 
 class Agent(eqx.Module):
-    """A learner that adapts the dynamics model online and a planner that uses its most probable one.
+    """A learner that adapts the dynamics model online, and a planner that plans with its most probable model.
+
+    `Agent.for_env` puts one together for an environment and a prior.
 
     Args:
         learner: any `OnlineLearner`, with a prior for this environment.
@@ -81,12 +90,14 @@ class Agent(eqx.Module):
         """Check that the three parts fit."""
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"Agent got precision={self.precision!r}; expected 'float32' or 'bfloat16'.")
+        # By what they have and not by their class: a learner or planner of somebody else will do.
         for name, has in (("learner", "prior"), ("planner", "action_low"), ("spec", "feature_dim")):
             if not hasattr(getattr(self, name), has):
                 raise TypeError(
                     f"Agent got {name}={getattr(self, name)!r:.80}; expected an online learner, a planner and the "
                     "DynamicsSpec of an environment."
                 )
+        # Sizes are compared here, since an error of XLA about a product of matrices would name none of the three parts.
         prior = self.learner.prior
         for name, got, expected in (
             ("the prior's inputs", prior.input_size, self.spec.feature_dim),
@@ -99,8 +110,64 @@ class Agent(eqx.Module):
                     "on this environment and the bounds of its action space."
                 )
 
+    @classmethod
+    def for_env(
+        cls,
+        env: Any,
+        prior: MetaPrior | ReadoutPrior,
+        *,
+        learner: OnlineLearner | None = None,
+        planner: Planner | None = None,
+        spec: DynamicsSpec | None = None,
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> Agent:
+        """An agent for an environment and a prior that was trained on it, with the planner of `mole eval`.
+
+        Args:
+            env: a Gymnasium environment with a bounded, flat action space.
+            prior: of the dynamics (`mole.load_prior`).
+            learner: a ready learner on this prior. If not given, `Mixture(prior)` for a `MetaPrior` and
+                `ReadoutMixture(prior)` for a `ReadoutPrior`, with their default settings: they suit any environment.
+                (`mole eval` has tuned ones for its own worlds: `mole.experiment.methods.TABLE`.)
+            planner: a ready planner. If not given, CEM within the bounds of the action space, with the amounts of
+                `mole.planning.config.PlannerConfig`.
+            spec: the environment's `DynamicsSpec`; `mole.envs.spec_for(env)` if not given.
+            precision: see the class.
+
+        Raises:
+            TypeError: if ``prior`` is no prior of dynamics, or ``env`` no environment.
+            ValueError: if there is no spec for the environment, the learner has another prior, or the parts do not fit
+                together.
+        """
+        # Here, since it imports an optimiser, which nobody needs who acts.
+        from mole.readout import ReadoutMixture, ReadoutPrior
+
+        expect_type(
+            "Agent.for_env", "prior", prior, (MetaPrior, ReadoutPrior), "mole.load_prior returns one."
+        )
+        if learner is None:
+            learner = Mixture(prior) if isinstance(prior, MetaPrior) else ReadoutMixture(prior)
+        elif learner.prior is not prior:
+            raise ValueError(
+                "Agent.for_env got a learner with another prior than the given one; expected one prior for both. Pass "
+                "learner.prior, or make the learner from this prior."
+            )
+        if not hasattr(env, "action_space"):
+            raise TypeError(
+                f"Agent.for_env got env={env!r:.80}; expected a Gymnasium environment. Make one with gymnasium.make."
+            )
+        if planner is None:
+            planner = planner_for(PlannerConfig(), env.action_space)
+        if spec is None:
+            # Here, since it imports a simulator, which an environment with a spec of its own need not have.
+            from mole.envs.spec import spec_for
+
+            spec = spec_for(env)
+        return cls(learner, planner, spec, precision)
+
     def init(self) -> AgentState:
         """The state before the first step."""
+        # As arrays, so that the program which the first call compiles is that of all later ones.
         return AgentState(self.learner.init(), jax.tree.map(jnp.array, self.planner.init()))
 
     def act(
@@ -108,6 +175,7 @@ class Agent(eqx.Module):
     ) -> tuple[AgentState, Float[Array, " act"]]:
         """Plan from ``obs`` with the most probable task's model; the action ``[act]`` is within the bounds."""
         model = self.learner.model(state.learner)
+        # A copy for planning: what is learned keeps all its digits.
         if self.precision != "float32":
             model = narrow_weights(model, jnp.dtype(self.precision))
         dynamics = LearnedDynamics(model, self.learner.prior, self.spec)
@@ -126,6 +194,16 @@ class Agent(eqx.Module):
         learner, info = self.learner.update(state.learner, x, y)
         return AgentState(learner, state.planner), info
 
+    @functools.cached_property
+    def _compiled(self) -> tuple[_Programs, list[Array]]:
+        # Kept with the agent, since to take it apart costs as much as a call. No field, so no part of the pytree.
+        structure, arrays = take_apart(self)
+        return _programs(structure), arrays
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Compiled programs are not copied or pickled."""
+        return {name: value for name, value in vars(self).items() if name != "_compiled"}
+
     def restart(self, state: AgentState) -> AgentState:
         """After an environment's reset: the plan is forgotten, what was learned stays."""
         return AgentState(state.learner, jax.tree.map(jnp.array, self.planner.init()))
@@ -140,6 +218,7 @@ class Measured(NamedTuple):
 
 def measured(spec: DynamicsSpec, obs: Float[Array, " obs"]) -> Measured:
     """What the environment's spec says of an observation ``[obs]``."""
+    # NaN, not None: a compiled function returns arrays only.
     functions = (spec.position, spec.posture)
     return Measured(*(jnp.full((), jnp.nan) if f is None else f(obs) for f in functions))
 
@@ -148,8 +227,8 @@ def jit_act(
     agent: Agent, state: AgentState, obs: ArrayLike, key: Key, step: ArrayLike
 ) -> tuple[PlannerState, Array]:
     """`Agent.act` compiled once per kind of agent; the key of the step is folded in."""
-    kind, arrays = _kind_of(agent)
-    return _act(kind, arrays, state, obs, key, step)
+    programs, arrays = agent._compiled
+    return programs.act(arrays, state, obs, key, step)
 
 
 def jit_observe(
@@ -159,65 +238,48 @@ def jit_observe(
 
     What was seen is fetched in one transfer, as NumPy arrays.
     """
-    kind, arrays = _kind_of(agent)
-    learner, packed = _observe(kind, arrays, state.learner, (state.planner, obs, action, next_obs))
-    return AgentState(learner, state.planner), *kind.unpacked(np.asarray(packed))
+    programs, arrays = agent._compiled
+    learner, packed = programs.observe(arrays, state.learner, (state.planner, obs, action, next_obs))
+    return AgentState(learner, state.planner), *programs.seen(np.asarray(packed))
 
 
-class _Kind:
-    """What agents that differ in their numbers alone share; compared by identity, at no cost at every call."""
+class _Programs:
+    """The compiled functions of all agents of one structure (`mole.learning.compiled`)."""
 
-    def __init__(self, structure: Any, constants: tuple[Any, ...], rest: Any) -> None:
-        self.structure, self.constant = structure, jax.tree.unflatten(rest, constants)
-        self.seen: Any = (
-            None  # structure, shapes and types of what an observation gives; known once it is traced
+    def __init__(self, structure: Structure) -> None:
+        self._seen: Any = (
+            None  # structure, shapes and types of what an observation gives, known once it is traced
         )
 
-    def agent(self, arrays: list[Array]) -> Agent:
-        return eqx.combine(jax.tree.unflatten(self.structure, arrays), self.constant)
+        @jax.jit
+        def act(
+            arrays: list[Array], state: AgentState, obs: Array, key: Key, step: Array
+        ) -> tuple[PlannerState, Array]:
+            agent = structure.join(arrays)
+            state, action = agent.act(state, jnp.asarray(obs), jax.random.fold_in(key, step))
+            return state.planner, action
 
-    def packed(self, seen: tuple[Info, Measured]) -> Array:
+        @functools.partial(jax.jit, donate_argnums=1)
+        def observe(arrays: list[Array], learner: Any, rest: tuple[Any, ...]) -> tuple[Any, Array]:
+            agent, (planner, obs, action, next_obs) = structure.join(arrays), rest
+            state, info = agent.observe(AgentState(learner, planner), obs, action, next_obs)
+            return state.learner, self._packed((info, measured(agent.spec, next_obs)))
+
+        self.act, self.observe = act, observe
+
+    def _packed(self, seen: tuple[Info, Measured]) -> Array:
+        """All that was seen as one vector: each array that is fetched costs as much as a small program."""
         leaves, structure = jax.tree.flatten(seen)
-        self.seen = structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
+        self._seen = structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
         return jnp.concatenate([leaf.astype(jnp.float32).reshape(-1) for leaf in leaves])
 
-    def unpacked(self, values: np.ndarray) -> tuple[Info, Measured]:
-        structure, leaves = self.seen
+    def seen(self, values: np.ndarray) -> tuple[Info, Measured]:
+        """The inverse of what `observe` did to it."""
+        structure, leaves = self._seen
         ends = np.cumsum([math.prod(shape) for shape, _ in leaves])
         parts = [values[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         shaped = [p.reshape(shape).astype(dtype) for p, (shape, dtype) in zip(parts, leaves, strict=True)]
         return jax.tree.unflatten(structure, shaped)
 
 
-_shared_kind = functools.cache(_Kind)
-_taken_apart: collections.OrderedDict[int, tuple[Agent, _Kind, list[Array]]] = collections.OrderedDict()
-
-
-def _kind_of(agent: Agent) -> tuple[_Kind, list[Array]]:
-    """Kind and arrays of an agent; those of the last few are kept, since taking one apart costs as much as a call."""
-    known = _taken_apart.get(id(agent))
-    if known is None:
-        arrays, rest = eqx.partition(agent, eqx.is_array)
-        leaves, structure = jax.tree.flatten(arrays)
-        constants, kept = jax.tree.flatten(rest)
-        known = agent, _shared_kind(structure, tuple(constants), kept), leaves
-        if not any(isinstance(leaf, Tracer) for leaf in leaves):
-            _taken_apart[id(agent)] = known  # holds the agent, so that its id is not another's
-            if len(_taken_apart) > _KEPT:
-                _taken_apart.popitem(last=False)
-    return known[1:]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _act(
-    kind: _Kind, arrays: list[Array], state: AgentState, obs: Array, key: Key, step: Array
-) -> tuple[PlannerState, Array]:
-    state, action = kind.agent(arrays).act(state, jnp.asarray(obs), jax.random.fold_in(key, step))
-    return state.planner, action
-
-
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-def _observe(kind: _Kind, arrays: list[Array], learner: Any, rest: tuple[Any, ...]) -> tuple[Any, Array]:
-    agent, (planner, obs, action, next_obs) = kind.agent(arrays), rest
-    state, info = agent.observe(AgentState(learner, planner), obs, action, next_obs)
-    return state.learner, kind.packed((info, measured(agent.spec, next_obs)))
+_programs = functools.cache(_Programs)

@@ -1,81 +1,36 @@
-"""What the online regressor and classifier share: rows, the learner with its state, history, and files."""
+"""The way of a row through an estimator, which the online regressor and classifier share.
+
+A row is read once, becomes one vector, and goes with its target into one compiled call that predicts and learns
+(`mole.estimators.step`). `learn_one` and `step_one` are that call; what is asked afterwards comes from what it gave.
+"""
 
 from __future__ import annotations
 
 import abc
-import collections
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
-from mole.estimators.checks import check_settings
-from mole.estimators.growing import grow, pad, refresh_due
-from mole.estimators.intervals import IntervalTracker, task_importance
-from mole.estimators.step import Engine
-from mole.learning.models import Normalizer
-from mole.learning.prior import MetaPrior
-from mole.online.guard import REFUSED, count_faults
-from mole.priors.stream import StreamPrior, learner_of
-from mole.readout import ReadoutMixture, ReadoutPrior
-from mole.rows.encoding import RowEncoder, Schema
-from mole.rows.scaling import robust_normalizer
-from mole.rows.values import fits, has_holes, kept_row, shown
+from mole.estimators.growing import refresh_due
+from mole.estimators.state import NOTHING, EstimatorState
+from mole.estimators.step import Learned, Step, shares_of
+from mole.online.guard import REFUSED, Fault
+from mole.rows.scaling import rows_of, targets_of
+from mole.rows.values import fits, has_holes, kept, read_row, shown
 
-__all__ = ["HISTORY", "OnlineEstimator", "Prior"]
+__all__ = ["OnlineEstimator"]
 
-Prior = StreamPrior | ReadoutPrior | MetaPrior
-HISTORY = ("loss", "task", "n_tasks", "spawned", "probability")
-_RECENT = 256
+# typing.Self is not known to the run-time checks of annotations in the tests.
+T = TypeVar("T", bound="OnlineEstimator")
+_HEALTHY, _REFUSED = Fault(0), REFUSED.value
 
 
-class OnlineEstimator(abc.ABC):
-    """A learner with its state, fed by rows. Final classes: `OnlineRegressor`, `OnlineClassifier`."""
+class OnlineEstimator(EstimatorState):
+    """Predicts and learns rows one at a time. Final classes: `OnlineRegressor`, `OnlineClassifier`."""
 
-    _has_intervals: bool
-
-    def __init__(
-        self,
-        prior: Prior | None,
-        *,
-        level: float,
-        width: int,
-        seed: int,
-        memory: int,
-        history: int,
-        mixture: Mapping[str, Any] | None,
-    ) -> None:
-        """See the final classes."""
-        name = type(self).__name__
-        check_settings(name, level, width, seed, memory, history, mixture)
-        if prior is not None and not isinstance(prior, Prior):
-            raise TypeError(
-                f"{name} got a prior of type {type(prior).__name__}; expected one from mole.fit_prior, "
-                "mole.meta_train or their load functions, or None."
-            )
-        self._settings = {
-            "level": level, "width": width, "seed": seed, "memory": memory, "history": history,
-            "mixture": dict(mixture or {}),
-        }  # fmt: skip
-        self._given = prior
-        self._encoder, self._schema = RowEncoder(), prior.schema if isinstance(prior, StreamPrior) else None
-        self._rows: collections.deque[Any] = collections.deque(maxlen=memory)
-        self._targets: collections.deque[Any] = collections.deque(maxlen=memory)
-        self._tasks: collections.deque[int] = collections.deque(maxlen=memory)
-        self._recent: collections.deque[np.ndarray] = collections.deque(maxlen=_RECENT)
-        self._columns: dict[str, collections.deque[float]] = {
-            column: collections.deque(maxlen=history) for column in HISTORY
-        }
-        self._faults: collections.Counter[str] = collections.Counter()
-        self._length: int | None = None
-        self._engine: Engine | None = None
-        self._intervals: IntervalTracker | None = None
-        self.n_seen_ = 0
-        """Pairs learned."""
-        if prior is not None:
-            self._start(learner_of(prior, self._mixture_settings()))
+    _targets_are: str
 
     # What the final classes add.
 
@@ -83,212 +38,176 @@ class OnlineEstimator(abc.ABC):
     def _target(self, y: Any) -> Any:
         """A checked target: a vector of floats, or a label."""
 
+    def _is_new(self, target: Any) -> bool:
+        """Whether predictions have to change before this target can be learned."""
+        return False
+
     def _admitted(self, target: Any) -> tuple[Any, bool]:
         """The target as it is kept, once the whole pair has been checked; and whether the learner was made anew."""
         return target, False
 
-    @abc.abstractmethod
-    def _vectors(self, targets: list[Any]) -> np.ndarray:
-        """Kept targets as ``[n, dy]``."""
+    def _vector(self, target: Any) -> np.ndarray:
+        """A kept target as ``[dy]``."""
+        return self._vectors([target])[0]
 
     @abc.abstractmethod
-    def _target_norm(self, vectors: np.ndarray) -> Normalizer:
-        """Normaliser of targets ``[n, dy]``."""
+    def _predicted(self, forecast: Any) -> tuple[Any, ...]:
+        """The first four fields of `Step` from mean and scale, each ``[dy]``; of None while nothing is known."""
 
-    def _mixture_settings(self) -> dict[str, Any]:
-        """Settings of the mixture over a given prior."""
-        return dict(self._settings["mixture"])
+    def _learned(self, forecast: Any, target: Any) -> None:
+        """What else is learned from a target that had this forecast, if any."""
+        return
 
-    @property
-    def _learner(self) -> Any:
-        return None if self._engine is None else self._engine.learner
+    # Predict and learn.
 
-    @property
-    def _state(self) -> Any:
-        return None if self._engine is None else self._engine.state
+    def learn_one(self: T, x: Any, y: Any) -> T:
+        """Learn from one pair.
 
-    # What can be asked.
+        Args:
+            x: a row: a dict from column to value, or a sequence of numbers.
+            y: target: of a regressor a number, or a sequence of ``dy`` numbers, finite; of a classifier a label, an
+                int, a str or a bool.
 
-    @property
-    def schema_(self) -> Schema:
-        """How rows become inputs now.
-
-        Raises:
-            ValueError: before the first row.
-        """
-        return self._encoder.schema() if self._schema is None else self._schema
-
-    @property
-    def learner_(self) -> Any:
-        """The mixture; None before there is one."""
-        return self._learner
-
-    @property
-    def responsibilities_(self) -> np.ndarray:
-        """Probability of every slot of the mixture after the last pair; they sum to one."""
-        if self._learner is None:
-            return np.ones(1)
-        state = self._state
-        return np.asarray(
-            state.probability if isinstance(self._learner, ReadoutMixture) else state.responsibilities
-        )
-
-    @property
-    def tasks_(self) -> np.ndarray:
-        """Number of the task in every slot; −1 where there is only a candidate, or nothing."""
-        if self._learner is None:
-            return np.zeros(1, int)
-        if isinstance(self._learner, ReadoutMixture):
-            return np.asarray(self._state.task)
-        slots = np.arange(len(self.responsibilities_))
-        return np.where(slots < int(self._state.n_tasks), slots, -1)
-
-    @property
-    def task_(self) -> int:
-        """Number of the task that predicts now, in order of discovery."""
-        return int(self._columns["task"][-1]) if self._columns["task"] else 0
-
-    @property
-    def n_tasks_(self) -> int:
-        """Tasks known now."""
-        return int(self._columns["n_tasks"][-1]) if self._columns["n_tasks"] else 1
-
-    @property
-    def history_(self) -> dict[str, np.ndarray]:
-        """Per learned pair, oldest first, the last ``history`` of them: standardised squared error of the prediction
-        made before (``loss``; NaN while nothing was known), ``task``, ``n_tasks``, ``spawned`` and ``probability``.
-        """
-        types = {"task": int, "n_tasks": int, "spawned": bool}
-        return {name: np.asarray(values, types.get(name, float)) for name, values in self._columns.items()}
-
-    @property
-    def faults_(self) -> dict[str, int]:
-        """What was wrong, in how many pairs: names of `mole.online.Fault` in lower case, ``missing`` (values filled in)
-        and ``refused`` (`learn_one` raised an error); what did not happen is left out.
-        """
-        return dict(self._faults)
-
-    def importance_(self, task: int) -> np.ndarray:
-        """How much a task's model depends on each input: mean |dy / dx| over recent inputs ``[dy, dx]``.
-
-        In standard deviations of target and input; inputs are those of ``schema_``.
+        Returns:
+            Itself.
 
         Raises:
-            KeyError: if the mixture does not (or no longer) know the task.
-            ValueError: before there is a mixture.
+            ValueError: if the row or the target is of a wrong kind or size; nothing is learned then.
         """
-        if self._learner is None or not self._recent:
+        self._learn(x, y)
+        return self
+
+    def step_one(self, x: Any, y: Any = None) -> Step:
+        """Predict one row, learn it, and tell what happened, in one compiled call.
+
+        The same to the bit as `predict_one` (with the interval or the probabilities) and then `learn_one`, in little
+        more than half of the time.
+
+        Args:
+            x: a row, as in `learn_one`.
+            y: target, as in `learn_one`. None if it is not known: then nothing is learned, ``loss`` is NaN, and what is
+                told of tasks is as it was after the last pair.
+
+        Raises:
+            ValueError: as `learn_one`.
+        """
+        if y is None:
+            predicted, fault = self._predicted(self._forecast(x)), 0
+            _, task, n_tasks, _, probability = self._history[-1] if self._history else NOTHING
+            loss, spawned = math.nan, False
+        else:
+            predicted, fault = self._learn(x, y, told=True)
+            loss, task, n_tasks, spawned, probability = self._history[-1]
+        prediction, low, high, probabilities = predicted
+        return Step(
+            prediction, low, high, probabilities, loss, int(task), probability, int(n_tasks), bool(spawned),
+            Fault(fault) if fault else _HEALTHY, shares_of(*self._in_slots(), int(task)),
+        )  # fmt: skip
+
+    def learn_many(self: T, x: Any, y: Any) -> T:
+        """Learn several pairs, in order.
+
+        Args:
+            x: rows: a sequence of rows, or an array ``[n, dx]``.
+            y: as many targets: ``[n]``, or ``[n, dy]`` of a regressor.
+
+        Raises:
+            ValueError: if there are not as many of each; or as `learn_one`, after the pairs before were learned.
+        """
+        rows, targets = rows_of(x), targets_of(y)
+        if len(rows) != len(targets):
             raise ValueError(
-                f"{type(self).__name__}.importance_ needs learned pairs; got {self.n_seen_}, expected a few."
+                f"got {len(rows)} rows and {len(targets)} {self._targets_are}; expected as many of each."
             )
-        slot = next(iter(np.flatnonzero(self.tasks_ == task).tolist()), None)
-        if slot is None and task != self.task_:
-            raise KeyError(task)
-        found = task_importance(self._learner, self._state, slot, np.stack(self._recent))
-        return found if self._schema is None else found[:, : self._schema.size]
+        for row, target in zip(rows, targets, strict=True):
+            self._learn(row, target)
+        return self
 
-    # Learning.
+    def partial_fit(self: T, x: Any, y: Any) -> T:
+        """`learn_many`, by scikit-learn's name."""
+        return self.learn_many(x, y)
 
-    def _learn(self, x: Any, y: Any) -> None:
-        """One checked pair; nothing is kept of a wrong one."""
-        with self._counting_refusals():
-            row = kept_row(x, self._length, type(self).__name__)
-            checked, vector = self._target(y), self._input_of(row)
+    def _learn(self, x: Any, y: Any, *, told: bool = False) -> tuple[Any, int]:
+        """One pair; nothing is kept of a wrong one. What was predicted, if that is to be ``told``, and the faults."""
+        predicted: Any = None
+        forecast: Any = None
+        try:
+            row = read_row(x, self._length, type(self).__name__)
+            if told and self._engine is None:
+                predicted = self._predicted(None)
+            checked, pair = self._target(y), self._pair_of(row)
+        except ValueError:
+            self._faults["refused"] += 1
+            raise
         if has_holes(row):
             self._faults["missing"] += 1
+        new = self._is_new(checked)
+        if new and told and pair is not None:
+            # A new label changes what the predictions are about, and maybe the learner: ask before that.
+            predicted = self._predicted(self._engine_.predict(pair[: self._engine_.dx]))
         target, changed = self._admitted(checked)
         if changed:
-            vector = self._input_of(row)
+            pair = self._pair_of(row)
         grows = self._given is None
         if grows and len(self._rows) < self._settings["memory"]:
             self._encoder.observe(row)
         if not isinstance(x, Mapping):
             self._length = len(row)
         self.n_seen_ += 1
-        if vector is not None:
-            self._step(vector, self._vectors([target])[0])
+        fault = 0
+        if pair is None:
+            self._history.append(NOTHING)
         else:
-            self._note(math.nan, 0, 1, False, 1.0)
+            engine = self._engine_
+            pair[engine.dx :] = self._vector(target)
+            done = engine.step(pair)
+            forecast, fault = None if new else (done.mean, done.scale), done.fault
+            if told and predicted is None:
+                predicted = self._predicted(forecast)
+            self._note(done, pair)
+        self._learned(forecast, target)
         if grows:
-            self._rows.append(row)
+            self._rows.append(kept(row, x))
             self._targets.append(target)
             self._tasks.append(self.task_)
             anything = any(column.present for column in self._encoder.columns.values())
             if anything and refresh_due(self.n_seen_, self._settings["memory"]):
                 self._refresh()
+        return predicted, fault
 
-    def _step(self, x: np.ndarray, y: np.ndarray) -> None:
-        assert self._engine is not None
-        done = self._engine.learn(x, y)
+    def _note(self, done: Learned, pair: np.ndarray) -> None:
+        self._slots = done.responsibilities, done.tasks
         if done.fault:
-            self._faults.update(count_faults([done.fault]))
-        if not done.fault & REFUSED.value:
-            self._recent.append(x)
+            self._faults.update(str(fault.name).lower() for fault in Fault(done.fault))
+        if not done.fault & _REFUSED:
+            dx = self._engine_.dx
+            self._recent.append(pair[:dx])
             if self._intervals is not None:
-                self._intervals.update(y.tolist(), done.mean, done.scale, done.task)
-        self._note(done.loss, done.task, done.n_tasks, done.spawned, done.probability)
-
-    @contextmanager
-    def _counting_refusals(self) -> Iterator[None]:
-        """Count a pair that is wrong; the error goes on to the caller."""
-        try:
-            yield
-        except ValueError:
-            self._faults["refused"] += 1
-            raise
-
-    def _note(self, *figures: float) -> None:
-        for column, value in zip(HISTORY, figures, strict=True):
-            self._columns[column].append(value)
-
-    def _refresh(self) -> None:
-        """Make the prior anew from the history, and learn the history again."""
-        self._schema = self._encoder.schema()
-        raw = np.stack([self._schema.encode(row) for row in self._rows])
-        x, y = pad(raw), self._vectors(list(self._targets))
-        grown = grow(
-            x,
-            y,
-            np.asarray(self._tasks),
-            0 if self._learner is None else int(self._state.next_task),
-            x_norm=robust_normalizer(raw, x.shape[1]),
-            y_norm=self._target_norm(y),
-            width=self._settings["width"],
-            seed=self._settings["seed"],
-            settings=self._mixture_settings(),
-        )
-        self._start(grown.learner, grown.state)
-        self._tasks = collections.deque(grown.tasks.tolist(), maxlen=self._settings["memory"])
-        self._columns["task"][-1] = self._tasks[-1]
-        self._columns["n_tasks"][-1] = max(int(np.sum(self.tasks_ >= 0)), 1)
-        self._recent = collections.deque(x[-_RECENT:], maxlen=_RECENT)
-
-    def _start(self, learner: Any, state: Any = None) -> None:
-        self._engine = Engine(learner, state)
-        if self._intervals is None and self._has_intervals:
-            self._intervals = IntervalTracker(self._settings["level"], learner.prior.target_size)
+                self._intervals.update(pair[dx:].tolist(), done.mean, done.scale, done.task)
+        self._history.append((done.loss, done.task, done.n_tasks, done.spawned, done.probability))
 
     # Rows and predictions.
 
-    def _input_of(self, row: Any) -> np.ndarray | None:
-        """The vector of a kept row, as the learner wants it; None while there is no learner."""
-        if self._engine is None:
+    def _pair_of(self, row: Any) -> np.ndarray | None:
+        """Room for a pair ``[dx + dy]`` with the input of a row in it; None while there is no learner."""
+        engine = self._engine
+        if engine is None:
             return None
+        pair = np.zeros(engine.dx + engine.dy, np.float32)
         if self._schema is not None:
-            vector = self._schema.encode(row)
-            return vector if self._given is not None else pad(vector)
-        assert self._engine is not None
-        size, vector = self._engine.dx, None
-        if not isinstance(row, dict) and len(row) == size and fits(row):
-            vector = row.astype(np.float32)
-        if vector is None:
+            # What the estimator makes for itself is padded with zeros up to a size for which things are compiled.
+            pair[: self._schema.size] = self._schema.encode(row)
+        elif not isinstance(row, dict) and len(row) == engine.dx and fits(row):
+            pair[: engine.dx] = row
+        else:
             raise ValueError(
-                f"{type(self).__name__} got x={shown(row)}; expected {size} finite numbers, as the prior was trained "
-                "with. A prior from mole.fit_prior with a schema takes dicts and missing values. Nothing was learned."
+                f"{type(self).__name__} got x={shown(row)}; expected {engine.dx} finite numbers, as the prior was "
+                "trained with. A prior from mole.fit_prior with a schema takes dicts and missing values. Nothing was "
+                "learned."
             )
-        return vector
+        return pair
 
-    def _forecast(self, x: Any) -> np.ndarray | None:
-        """Mean and scale ``[2, dy]``; None while nothing is known."""
-        vector = self._input_of(kept_row(x, self._length, type(self).__name__))
-        return None if vector is None or self._engine is None else self._engine.predict(vector)
+    def _forecast(self, x: Any) -> Any:
+        """Mean and scale for a row, each ``[dy]``; None while nothing is known."""
+        pair = self._pair_of(read_row(x, self._length, type(self).__name__))
+        return None if pair is None else self._engine_.predict(pair[: self._engine_.dx])

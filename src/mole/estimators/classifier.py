@@ -10,8 +10,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from mole.estimators.base import OnlineEstimator, Prior
+from mole.estimators.base import OnlineEstimator
 from mole.estimators.saving import load_estimator, save_estimator
+from mole.estimators.state import Prior
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
@@ -50,13 +51,13 @@ class OnlineClassifier(OnlineEstimator):
     Example:
         >>> model = OnlineClassifier()
         >>> for t in range(50):
-        ...     label = model.predict_one([t % 2, t])
-        ...     _ = model.learn_one([t % 2, t], "odd" if t % 2 else "even")
+        ...     step = model.step_one([t % 2, t], "odd" if t % 2 else "even")    # predict, then learn
         >>> model.predict_one([1, 51])
         'odd'
     """
 
     _has_intervals = False
+    _targets_are = "labels"
 
     def __init__(
         self,
@@ -87,58 +88,13 @@ class OnlineClassifier(OnlineEstimator):
         """The labels seen so far, in order of appearance (of the prior's, first)."""
         return list(self._labels)
 
-    def learn_one(self, x: Any, y: Any) -> OnlineClassifier:
-        """Learn from one pair.
-
-        Args:
-            x: a row: a dict from column to value, or a sequence of numbers.
-            y: label: an int, a str or a bool.
-
-        Returns:
-            Itself.
-
-        Raises:
-            ValueError: if the row or the label is of a wrong kind; nothing is learned then.
-        """
-        with self._counting_refusals():
-            found = self._probabilities(x)
-        self._learn(x, y)
-        place = self._labels.index(_label(y))
-        self._counts[place] += 1
-        if found is not None and place < len(found) > 1:
-            self._sharpen(found, place)
-        return self
-
     def predict_proba_one(self, x: Any) -> dict[Label, float]:
         """Label → probability for one row; they sum to one. Empty before the first label."""
-        found = self._probabilities(x)
-        if found is None:
-            total = max(sum(self._counts), 1)
-            shares = [count / total for count in self._counts]
-            return dict(zip(self._labels, shares, strict=True))
-        return dict(zip(self._labels, self._powered(found).tolist(), strict=True))
+        return self._predicted(self._forecast(x))[3]
 
     def predict_one(self, x: Any) -> Label | None:
         """The most probable label for one row; None before the first."""
-        chances = self.predict_proba_one(x)
-        return max(chances, key=chances.__getitem__) if chances else None
-
-    def learn_many(self, x: Any, y: Any) -> OnlineClassifier:
-        """Learn several pairs, in order: rows ``x`` (``[n, dx]`` or a sequence) and labels ``y[n]``.
-
-        Raises:
-            ValueError: if there are not as many of each.
-        """
-        rows, labels = rows_of(x), targets_of(y)
-        if len(rows) != len(labels):
-            raise ValueError(f"got {len(rows)} rows and {len(labels)} labels; expected as many of each.")
-        for row, label in zip(rows, labels, strict=True):
-            self.learn_one(row, label)
-        return self
-
-    def partial_fit(self, x: Any, y: Any) -> OnlineClassifier:
-        """`learn_many`, by scikit-learn's name."""
-        return self.learn_many(x, y)
+        return self._predicted(self._forecast(x))[0]
 
     def predict(self, x: Any) -> np.ndarray:
         """The most probable label of several rows ``[n]``; none of them is learned."""
@@ -187,12 +143,23 @@ class OnlineClassifier(OnlineEstimator):
         model._labels, model._counts, model._sharpness = labels, counts, sharpness
         return model
 
-    def _probabilities(self, x: Any) -> np.ndarray | None:
-        """Expected indicators of the known labels ``[classes]``, kept positive; None while there is no mixture."""
-        found = self._forecast(x)
-        if found is None:
-            return None
-        mean = np.clip(np.asarray(found[0], float), _LEAST, 1.0)
+    def _predicted(self, forecast: Any) -> tuple[Any, ...]:
+        if forecast is None:
+            total = max(sum(self._counts), 1)
+            shares = [count / total for count in self._counts]
+        else:
+            shares = self._powered(self._indicators(forecast)).tolist()
+        chances = dict(zip(self._labels, shares, strict=True))
+        return max(chances, key=chances.__getitem__) if chances else None, None, None, chances
+
+    def _learned(self, forecast: Any, target: int) -> None:
+        self._counts[target] += 1
+        if forecast is not None and len(found := self._indicators(forecast)) > 1:
+            self._sharpen(found, target)
+
+    def _indicators(self, forecast: Any) -> np.ndarray:
+        """Expected indicators of the known labels ``[classes]``, kept positive; they sum to one."""
+        mean = np.clip(np.asarray(forecast[0], float), _LEAST, 1.0)
         if len(mean) == 1:  # at most two classes: the indicator of the second
             mean = np.clip(np.array([1.0 - mean[0], mean[0]]), _LEAST, 1.0)[: len(self._labels)]
         known = np.full(len(self._labels), _LEAST)
@@ -218,6 +185,9 @@ class OnlineClassifier(OnlineEstimator):
                 "was learned; without a prior labels may appear at any time."
             )
         return label
+
+    def _is_new(self, target: Label) -> bool:
+        return target not in self._labels
 
     def _admitted(self, target: Label) -> tuple[int, bool]:
         changed = False

@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mole._expect import expect_whole
 from mole._types import Array
-from mole.estimators.saving import Parts, damage_told, load_parts, prior_of, save_parts
+from mole.estimators.described import given_from
+from mole.estimators.saving import Parts, damage_told, load_parts, save_parts
+from mole.estimators.state import Prior, learner_from, plain_settings
 from mole.files.checkpoint import CheckpointError
-from mole.learning.prior import MetaPrior
+from mole.files.processes import available_cores
 from mole.online.guard import Fault
-from mole.priors.stream import StreamPrior, learner_of
-from mole.readout import ReadoutMixture, ReadoutPrior
 
 __all__ = ["Fleet"]
 
@@ -36,7 +37,7 @@ class Fleet:
     place of one that has left) and leave.
 
     Args:
-        prior: from `mole.fit_prior` or `mole.meta_train`.
+        prior: from `mole.fit_prior` or `mole.meta_train`, or a learner such as ``mole.KShot(prior)``.
         size: number of streams.
         mixture: settings of the mixture, as in `mole.OnlineRegressor`; few slots make it fast:
             ``{"max_tasks": 4, "candidates": 4, "drift": (1e-6,)}``.
@@ -52,23 +53,20 @@ class Fleet:
 
     def __init__(
         self,
-        prior: StreamPrior | ReadoutPrior | MetaPrior,
+        prior: Prior,
         size: int,
         *,
         mixture: Mapping[str, Any] | None = None,
     ) -> None:
         """See the class."""
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"Fleet got size={size!r}; expected a whole number of streams from 1 on.")
-        if not isinstance(mixture, Mapping | None):
-            raise TypeError(
-                f"Fleet got mixture={mixture!r:.80}; expected settings by name, such as {{'max_tasks': 4}}."
-            )
-        self._given, self.size = prior, size
-        self._settings = dict(mixture or {})
-        self._learner = learner_of(prior, self._settings)
+        self._given, self.size = (
+            prior,
+            expect_whole("Fleet", "size", size, remedy="It is the number of streams."),
+        )
+        self._settings = plain_settings("Fleet", mixture)
+        self._learner = learner_from("Fleet", prior, self._settings)
         self._first = self._learner.init()
-        self._bounds = np.linspace(0, size, min(cores(), size) + 1).astype(int).tolist()
+        self._bounds = np.linspace(0, size, min(available_cores(), size) + 1).astype(int).tolist()
         self._put(jax.tree.map(lambda a: jnp.repeat(a[None], size, axis=0), self._first))
         self.tasks_ = np.zeros(size, int)
         """Number of the task of every stream ``[size]``."""
@@ -130,12 +128,18 @@ class Fleet:
 
         Raises:
             IndexError: for a place that is not there; nothing is changed then.
+            TypeError: for places that are no whole numbers.
         """
-        places = np.asarray(streams)
+        places = np.atleast_1d(np.asarray(streams))
         if places.dtype == bool:
             if places.shape != (self.size,):
                 raise IndexError(f"Fleet.reset got truth values {places.shape}; expected [{self.size}].")
             places = np.flatnonzero(places)
+        if places.size and (places.dtype.kind not in "iu" or places.ndim != 1):
+            raise TypeError(
+                f"Fleet.reset got {streams!r:.80}; expected places from 0 to {self.size - 1}, or one truth value per "
+                "stream. Nothing was changed."
+            )
         places = places.astype(int)
         if places.size and (places.min() < 0 or places.max() >= self.size):
             raise IndexError(f"Fleet.reset got {places.tolist()}; expected places from 0 to {self.size - 1}.")
@@ -152,9 +156,7 @@ class Fleet:
         """Probabilities of the slots of one stream's mixture."""
         part = int(np.searchsorted(self._bounds, range(self.size)[stream], side="right")) - 1
         state = jax.tree.map(lambda a: a[range(self.size)[stream] - self._bounds[part]], self._parts[part])
-        return np.asarray(
-            state.probability if isinstance(self._learner, ReadoutMixture) else state.responsibilities
-        )
+        return np.asarray(self._learner.responsibilities(state))
 
     @property
     def faults_(self) -> dict[str, np.ndarray]:
@@ -177,7 +179,7 @@ class Fleet:
             mole.files.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
         """
         parts = load_parts(path, _KIND, frozenset({"settings"}), many=True)
-        prior = prior_of(parts, path)
+        prior = given_from(parts.config["given"], parts.learner, path)
         if prior is None:
             raise CheckpointError(f"{path} has no prior; it is damaged.")
         with damage_told(path):
@@ -233,11 +235,6 @@ class Fleet:
                 f"Fleet got {name} of shape {np.shape(values)}; expected {shape}. Nothing was learned."
             )
         return array
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @eqx.filter_jit

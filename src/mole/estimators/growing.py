@@ -41,7 +41,6 @@ class Grown:
         learner: the mixture over the new prior.
         state: after the whole history.
         tasks: number of the task of every pair ``[n]``.
-        figures: of the last pair.
     """
 
     learner: ReadoutMixture
@@ -88,10 +87,11 @@ def grow(
     key = jax.random.fold_in(jax.random.key(seed), len(x))
     # What the learner would refuse is nothing to train on.
     sane = np.abs((y - np.asarray(y_norm.mean)) / np.asarray(y_norm.std)).max(axis=1) <= REACH
-    stretches = _stretches(x[sane], y[sane], tasks[sane])
-    if len(x) >= _TRAIN_FROM and stretches:
+    segments = _segments(x[sane], y[sane], tasks[sane])
+    trained = len(x) >= _TRAIN_FROM and bool(segments)
+    if trained:
         prior = train_readout_prior(
-            stretches, x_norm=x_norm, y_norm=y_norm, width=width, config=_SELF_TRAINING, key=key
+            segments, x_norm=x_norm, y_norm=y_norm, width=width, config=_SELF_TRAINING, key=key
         )
     else:
         untrained = ReadoutPrior.untrained(
@@ -101,10 +101,8 @@ def grow(
         prior = eqx.tree_at(lambda p: p.beliefs, untrained, both)
     learner = ReadoutMixture(prior, **settings)
     # The history made the learned belief: tasks of the history must not be drawn from it, or they count twice.
-    state, figures = replay(learner, learner.init(kinds=(1.0, 0.0)), x, y)
-    found = figures[:, 2 * y.shape[1] + 2].astype(int)
+    state, found = replay(learner, learner.init(kinds=(1.0, 0.0)), x, y)
     numbers, following = _renumbered(found, tasks, int(state.next_task), free)
-    trained = len(x) >= _TRAIN_FROM and bool(stretches)
     state = eqx.tree_at(
         lambda s: (s.task, s.next_task, s.kind_counts),
         state,
@@ -117,8 +115,8 @@ def grow(
     return Grown(learner, state, np.asarray([numbers[n] for n in found.tolist()]))
 
 
-def _stretches(x: np.ndarray, y: np.ndarray, tasks: np.ndarray) -> list[Trajectory]:
-    """The pairs of each task in order: windows of one task have no switch in them."""
+def _segments(x: np.ndarray, y: np.ndarray, tasks: np.ndarray) -> list[Trajectory]:
+    """The pairs of each task in order, of tasks with enough of them: windows of one task have no switch in them."""
     groups = [np.flatnonzero(tasks == task) for task in np.unique(tasks)]
     return [Trajectory(x[group], y[group]) for group in groups if len(group) >= _SHORTEST]
 

@@ -3,11 +3,14 @@
 Adaptive conformal inference (Gibbs, Candes 2021) on standardised residuals: a quantile grows after a miss and shrinks
 after a hit so that in the long run the promised share is covered, whatever the data. There are two quantiles, one for
 the steps after a change of task and one for the rest, since errors are of another kind there.
+
+And what the model of one task depends on (`task_importance`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Any
 
@@ -15,10 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole._types import Model
 from mole.estimators.step import model_gradient
-from mole.online.stack import pick
-from mole.readout import Readout, ReadoutMixture
 
 __all__ = ["IntervalTracker", "task_importance"]
 
@@ -51,12 +51,12 @@ class IntervalTracker:
         """1 if the task has lasted for some steps, 0 just after a change."""
         return int(self.age >= _YOUNG)
 
-    def half_width(self, scale: np.ndarray, level: float | None = None) -> np.ndarray:
-        """Half of the interval's width at a predictive scale ``[..., dy]``, for another level by the normal's ratio."""
+    def half_width(self, scale: Iterable[float], level: float | None = None) -> list[float]:
+        """Half of the interval's width at a predictive scale ``[dy]``, for another level by the normal's ratio."""
         ratio = 1.0
         if level is not None and level != self.level:
             ratio = _quantile(0.5 + 0.5 * level) / _quantile(0.5 + 0.5 * self.level)
-        return scale * np.asarray(self.quantiles[self.settled]) * ratio
+        return [s * q * ratio for s, q in zip(scale, self.quantiles[self.settled], strict=True)]
 
     def update(self, target: list[float], mean: list[float], scale: list[float], task: int) -> None:
         """Take in one prediction.
@@ -113,9 +113,6 @@ def _quantile(share: float) -> float:
     return NormalDist().inv_cdf(share) if share < 1.0 else math.inf
 
 
-# What the model of one task depends on.
-
-
 def task_importance(learner: Any, state: Any, slot: int | None, recent: np.ndarray) -> np.ndarray:
     """Mean |dy / dx| of a task's model over recent inputs, in standard deviations of target and input.
 
@@ -128,13 +125,5 @@ def task_importance(learner: Any, state: Any, slot: int | None, recent: np.ndarr
     Returns:
         Importances ``[dy, dx]``.
     """
-    model = learner.model(state) if slot is None else _in_slot(learner, state, slot)
+    model = learner.model(state) if slot is None else learner.model_in(state, slot)
     return np.asarray(model_gradient(model, jax.vmap(learner.prior.x_norm)(jnp.asarray(recent))))
-
-
-def _in_slot(learner: Any, state: Any, slot: int) -> Model:
-    if not isinstance(learner, ReadoutMixture):
-        return pick(learner.prior, state.models, jnp.asarray(slot))
-    weights = jax.nn.softmax(state.rate_scores[slot])
-    mean = jnp.einsum("f,fdy->dy", weights, state.beliefs.mean[slot])
-    return Readout(learner.prior.features, mean)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from mole.estimators.base import OnlineEstimator, Prior
+from mole._expect import expect_number
+from mole.estimators.base import OnlineEstimator
 from mole.estimators.saving import load_estimator, save_estimator
+from mole.estimators.state import Prior
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
 from mole.rows.scaling import robust_normalizer, rows_of, targets_of
-from mole.rows.values import fits
+from mole.rows.values import FLOAT32, fits
 
 __all__ = ["OnlineRegressor"]
 
@@ -27,13 +30,15 @@ class OnlineRegressor(OnlineEstimator):
     of numbers, NaN where one is missing.
 
     Args:
-        prior: from `mole.fit_prior`, `mole.readout.train_readout_prior` or `mole.meta_train`; or None.
+        prior: from `mole.fit_prior`, `mole.readout.train_readout_prior` or `mole.meta_train`; or a learner that was
+            made from one, such as ``mole.KShot(prior)``; or None.
         level: share that the prediction intervals are to cover.
         width: hidden units of the prior that it makes for itself.
         seed: of random hidden units and training.
         memory: newest pairs that are kept to make priors from.
         history: newest pairs whose figures are kept in ``history_``.
-        mixture: settings of `mole.readout.ReadoutMixture`, or of `mole.Mixture` with a prior from `mole.meta_train`.
+        mixture: settings of `mole.readout.ReadoutMixture`, or of `mole.Mixture` with a prior from `mole.meta_train`;
+            none beside a learner.
 
     Attributes:
         n_seen_: pairs learned.
@@ -46,13 +51,13 @@ class OnlineRegressor(OnlineEstimator):
         >>> model = OnlineRegressor()
         >>> for t in range(50):
         ...     x = {"hour": t % 24, "wind": 0.1 * t}
-        ...     y_hat = model.predict_one(x)        # predict before you learn
-        ...     _ = model.learn_one(x, 2.0 * t)
-        >>> model.n_tasks_
-        1
+        ...     step = model.step_one(x, 2.0 * t)    # predict, then learn
+        >>> bool(step.low < 98.0 < step.high), step.n_tasks
+        (True, 1)
     """
 
     _has_intervals = True
+    _targets_are = "targets"
 
     def __init__(
         self,
@@ -78,29 +83,12 @@ class OnlineRegressor(OnlineEstimator):
         if self._learner is not None:
             self._outputs = self._learner.prior.target_size
 
-    def learn_one(self, x: Any, y: Any) -> OnlineRegressor:
-        """Learn from one pair.
-
-        Args:
-            x: a row: a dict from column to value, or a sequence of numbers.
-            y: target: a number, or a sequence of ``dy`` numbers; finite.
-
-        Returns:
-            Itself.
-
-        Raises:
-            ValueError: if the row or the target is of a wrong kind or size; nothing is learned then.
-        """
-        self._learn(x, y)
-        return self
-
     def predict_one(self, x: Any) -> Any:
         """Expected target for one row, from what has been learned so far: a float, or ``[dy]`` if there are several.
 
         Before the first pair, and without a prior, nothing is known: the answer is 0.
         """
-        found = self._forecast(x)
-        return self._shaped(self._mean_so_far() if found is None else found[0])
+        return self._predicted(self._forecast(x))[0]
 
     def predict_interval_one(self, x: Any, level: float | None = None) -> tuple[Any, Any]:
         """Lower and upper end of the interval that is to cover the target, shaped as `predict_one`.
@@ -112,36 +100,11 @@ class OnlineRegressor(OnlineEstimator):
         Returns:
             Ends; infinite while nothing is known.
         """
-        if level is not None and not (isinstance(level, float | np.floating) and 0.0 < level < 1.0):
-            raise ValueError(f"got level={level}; expected a share between 0 and 1, such as 0.9.")
-        found = self._forecast(x)
-        if found is None or self._intervals is None:
-            far = np.full(self._outputs or 1, np.inf)
-            return self._shaped(-far), self._shaped(far)
-        mean, scale = np.asarray(found, float)
-        half = self._intervals.half_width(scale, level)
-        return self._shaped(mean - half), self._shaped(mean + half)
-
-    def learn_many(self, x: Any, y: Any) -> OnlineRegressor:
-        """Learn several pairs, in order.
-
-        Args:
-            x: rows: a sequence of rows, or an array ``[n, dx]``.
-            y: targets ``[n]`` or ``[n, dy]``.
-
-        Raises:
-            ValueError: if there are not as many of each.
-        """
-        rows, targets = rows_of(x), targets_of(y)
-        if len(rows) != len(targets):
-            raise ValueError(f"got {len(rows)} rows and {len(targets)} targets; expected as many of each.")
-        for row, target in zip(rows, targets, strict=True):
-            self._learn(row, target)
-        return self
-
-    def partial_fit(self, x: Any, y: Any) -> OnlineRegressor:
-        """`learn_many`, by scikit-learn's name."""
-        return self.learn_many(x, y)
+        if level is not None:
+            expect_number(
+                "OnlineRegressor", "level", level, above=0.0, below=1.0, remedy="It is a share, such as 0.9."
+            )
+        return self._predicted(self._forecast(x), level)[1:3]
 
     def predict(self, x: Any) -> np.ndarray:
         """Expected targets of several rows, ``[n]`` or ``[n, dy]``; none of them is learned."""
@@ -185,6 +148,8 @@ class OnlineRegressor(OnlineEstimator):
         return model
 
     def _target(self, y: Any) -> np.ndarray:
+        if type(y) is float and self._outputs == 1 and -FLOAT32 <= y <= FLOAT32:
+            return np.array((y,), np.float32)
         try:
             values = np.asarray(y, float)
         except (TypeError, ValueError) as error:
@@ -201,18 +166,35 @@ class OnlineRegressor(OnlineEstimator):
         self._outputs = len(values)
         return values.astype(np.float32)
 
+    def _vector(self, target: np.ndarray) -> np.ndarray:
+        return target
+
     def _vectors(self, targets: list[Any]) -> np.ndarray:
         return np.asarray(targets, np.float32)
 
     def _target_norm(self, vectors: np.ndarray) -> Normalizer:
         return robust_normalizer(vectors)
 
-    def _mean_so_far(self) -> np.ndarray:
-        if self._targets:
-            with np.errstate(over="ignore"):
-                mean = np.mean(np.asarray(self._targets), axis=0)
-            return mean if np.isfinite(mean).all() else np.mean(np.asarray(self._targets, float), axis=0)
-        return np.zeros(self._outputs or 1)
+    def _predicted(self, forecast: Any, level: float | None = None) -> tuple[Any, ...]:
+        if forecast is None or self._intervals is None:
+            mean = self._mean_so_far()
+            half = [math.inf] * len(mean)
+        else:
+            mean, scale = forecast
+            half = self._intervals.half_width(scale, level)
+        if len(mean) == 1:
+            return mean[0], mean[0] - half[0], mean[0] + half[0], None
+        ends = [
+            [m - h for m, h in zip(mean, half, strict=True)],
+            [m + h for m, h in zip(mean, half, strict=True)],
+        ]
+        return np.asarray(mean, float), np.asarray(ends[0], float), np.asarray(ends[1], float), None
 
-    def _shaped(self, values: np.ndarray) -> Any:
-        return float(values[0]) if len(values) == 1 else np.asarray(values, float)
+    def _mean_so_far(self) -> list[float]:
+        if not self._targets:
+            return [0.0] * (self._outputs or 1)
+        with np.errstate(over="ignore"):
+            mean = np.mean(np.asarray(self._targets), axis=0)
+        if not np.isfinite(mean).all():  # the sum of large numbers is beyond float32
+            mean = np.mean(np.asarray(self._targets, float), axis=0)
+        return mean.tolist()

@@ -1,11 +1,15 @@
-"""An estimator as one file, from which it goes on bit for bit."""
+"""An estimator or a fleet as one file, from which it goes on bit for bit.
+
+`save_parts` and `load_parts` know learners, states and priors; `save_estimator` and `load_estimator` take an estimator
+apart for them and put it together again.
+"""
 
 from __future__ import annotations
 
 import collections
-import dataclasses
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,30 +17,29 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from mole.estimators.base import HISTORY, OnlineEstimator
+from mole.estimators.base import OnlineEstimator
+from mole.estimators.described import describe_given, describe_learner, given_from, learner_skeleton
 from mole.estimators.intervals import IntervalTracker
+from mole.estimators.state import HISTORY
 from mole.estimators.step import Engine
 from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
-from mole.learning.prior import MetaPrior
-from mole.online import Mixture
-from mole.priors.file import describe_prior, describe_readout_prior, parse_header, readout_skeleton
-from mole.priors.stream import StreamPrior
-from mole.readout import ReadoutMixture, ReadoutPrior
+from mole.online import stack
+from mole.readout import mixture
 from mole.rows.encoding import RowEncoder, Schema
 
 __all__ = [
     "Parts",
     "damage_told",
-    "learner_skeleton",
     "load_estimator",
     "load_parts",
-    "prior_of",
     "save_estimator",
     "save_parts",
 ]
 
 _VERSION = 1
+# Leaves that 0.1 wrote otherwise: a readout's memory of its rates of drift is a setting now.
+_UPGRADES = {**stack.UPGRADES, **mixture.UPGRADES}
 _DTYPES = tuple(np.dtype(kind).str for kind in (bool, np.int32, np.int64, np.float32, np.float64))
 
 
@@ -61,8 +64,8 @@ def save_parts(path: str | os.PathLike[str], kind: str, parts: Parts, given: Any
     config = {
         **parts.config,
         "version": _VERSION,
-        "learner": None if parts.learner is None else _described(parts.learner),
-        "given": _given(given),
+        "learner": None if parts.learner is None else describe_learner(parts.learner, given),
+        "given": describe_given(given),
         "arrays": {name: [list(array.shape), array.dtype.str] for name, array in parts.arrays.items()},
     }
     checkpoint.save(path, (parts.learner, parts.state, parts.arrays), kind=kind, config=config)
@@ -101,7 +104,7 @@ def load_parts(
                 size = config["settings"]["size"]
                 state = jax.tree.map(lambda a: jax.ShapeDtypeStruct((size, *a.shape), a.dtype), state)
         arrays = {name: _placeholder(stored, name, path) for name, stored in config["arrays"].items()}
-    learner, state, arrays = checkpoint.load(path, (learner, state, arrays), kind=kind)
+    learner, state, arrays = checkpoint.load(path, (learner, state, arrays), kind=kind, upgrades=_UPGRADES)
     return Parts(config, learner, state, {name: np.asarray(array) for name, array in arrays.items()})
 
 
@@ -119,58 +122,6 @@ def damage_told(path: Any) -> Iterator[None]:
         ) from error
 
 
-def prior_of(parts: Parts, path: Any) -> StreamPrior | ReadoutPrior | MetaPrior | None:
-    """The prior that the user had given, or None.
-
-    Raises:
-        mole.files.checkpoint.CheckpointError: if its description is damaged.
-    """
-    given = parts.config["given"]
-    if given is None:
-        return None
-    if parts.learner is None or not isinstance(given, dict):
-        raise CheckpointError(f"{path} has a damaged description of its prior.")
-    if given.get("type") != "stream":
-        return parts.learner.prior
-    try:
-        schema = None if given["schema"] is None else Schema.from_json(given["schema"])
-        return StreamPrior(parts.learner.prior, given["kind"], schema, tuple(given["labels"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has a damaged description of its prior: {str(error)[:300]}") from error
-
-
-def learner_skeleton(described: Any, settings: Mapping[str, Any], path: Any) -> Any:
-    """A learner of the described structure, without numbers."""
-    if not isinstance(described, dict) or set(described) != {"type", "prior", "classes"}:
-        raise CheckpointError(f"{path} has a damaged description of its learner.")
-    if described["type"] == "readout":
-        prior = readout_skeleton(described["prior"], path)
-        return eqx.filter_eval_shape(
-            lambda p: ReadoutMixture(p, **settings, classes=described["classes"] is True), prior
-        )
-    prior = eqx.filter_eval_shape(parse_header(described["prior"], path).skeleton)
-    return eqx.filter_eval_shape(lambda p: Mixture(p, **settings), prior)
-
-
-def _described(learner: Any) -> dict[str, Any]:
-    if isinstance(learner, ReadoutMixture):
-        return {"type": "readout", "prior": describe_readout_prior(learner.prior), "classes": learner.classes}
-    return {
-        "type": "mixture",
-        "prior": dataclasses.asdict(describe_prior(learner.prior, {})),
-        "classes": False,
-    }
-
-
-def _given(prior: Any) -> dict[str, Any] | None:
-    if prior is None:
-        return None
-    if not isinstance(prior, StreamPrior):
-        return {"type": "plain"}
-    schema = None if prior.schema is None else prior.schema.to_json()
-    return {"type": "stream", "kind": prior.kind, "schema": schema, "labels": list(prior.labels)}
-
-
 def _placeholder(stored: Any, name: str, path: Any) -> np.ndarray:
     """NumPy's, since JAX would make doubles singles."""
     try:
@@ -180,9 +131,6 @@ def _placeholder(stored: Any, name: str, path: Any) -> np.ndarray:
         return checkpoint.placeholder(shape, dtype)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has a damaged description of the array {name!r:.80}.") from error
-
-
-# Taking an estimator apart for a file, and putting it together again.
 
 
 _WIDEST = 10**4
@@ -214,7 +162,7 @@ def save_estimator(
         "targets": np.asarray(list(model._targets)),
         "tasks": np.asarray(list(model._tasks), np.int32),
         "recent": np.asarray(list(model._recent), np.float32),
-        **{f"history_{name}": np.asarray(list(values)) for name, values in model._columns.items()},
+        **{f"history_{name}": column for name, column in _columns(model).items()},
     }
     if plain:
         arrays["rows"] = np.asarray(rows, float)
@@ -232,7 +180,7 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
     config, arrays = parts.config, parts.arrays
     with damage_told(path):
         _check(config, arrays)
-        model = cls(prior_of(parts, path), **config["settings"])
+        model = cls(given_from(config["given"], parts.learner, path), **config["settings"])
         model._encoder = RowEncoder.from_json(config["encoder"])
         model._schema = None if config["schema"] is None else Schema.from_json(config["schema"])
         model._length, model.n_seen_ = config["length"], int(config["seen"])
@@ -247,8 +195,8 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model._targets = collections.deque(list(arrays["targets"]), maxlen=memory)
         model._tasks = collections.deque(arrays["tasks"].tolist(), maxlen=memory)
         model._recent = collections.deque(list(arrays["recent"]), maxlen=model._recent.maxlen)
-        for name in model._columns:
-            model._columns[name] = collections.deque(arrays[f"history_{name}"].tolist(), maxlen=history)
+        columns = [arrays[f"history_{name}"].tolist() for name in HISTORY]
+        model._history = collections.deque(zip(*columns, strict=True), maxlen=history)
     return model, config["extra"]
 
 
@@ -270,15 +218,21 @@ def _check(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         raise TypeError("what the class adds has no names")
 
 
+def _columns(model: OnlineEstimator) -> dict[str, np.ndarray]:
+    columns = zip(*model._history, strict=True) if model._history else ((),) * len(HISTORY)
+    return {name: np.asarray(column) for name, column in zip(HISTORY, columns, strict=True)}
+
+
 def _row_json(row: Any) -> Any:
-    if isinstance(row, np.ndarray):
-        return [None if np.isnan(value) else value for value in row.tolist()]
-    return row
+    """A vector as JSON, which has neither NaN nor infinity: None, and the words inf and -inf."""
+    if not isinstance(row, np.ndarray):
+        return row
+    return [
+        value if math.isfinite(value) else None if math.isnan(value) else str(value) for value in row.tolist()
+    ]
 
 
 def _row_from(row: Any) -> Any:
-    return (
-        np.asarray([np.nan if value is None else value for value in row], float)
-        if isinstance(row, list)
-        else row
-    )
+    if not isinstance(row, list):
+        return row
+    return np.asarray([np.nan if value is None else float(value) for value in row], float)

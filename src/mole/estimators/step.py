@@ -1,4 +1,7 @@
-"""The compiled steps of the estimators: everything that happens to one pair is one call, and its figures one array."""
+"""The compiled steps of the estimators, and the record of one: a row's forecast and learning are one call.
+
+What a pair did comes back in one array: to fetch an array costs as much as a small network takes to run.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,71 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole._types import Array
-from mole.learning.packing import Layout, layout_of, pack, unpack
+from mole.learning.compiled import Layout, Structure, layout_of, pack, take_apart, unpack
+from mole.online.guard import Fault
 
-__all__ = ["Engine", "Learned", "model_gradient", "replay"]
+__all__ = ["Engine", "Learned", "Step", "model_gradient", "replay", "shares_of"]
 
 _CHUNK = 128
+_FIGURES = 6
+
+
+class Step(NamedTuple):
+    """What `step_one` of an estimator predicted for one row, and what learning the row did.
+
+    Attributes:
+        prediction: made before the row was learned, as `predict_one` gives it.
+        low, high: ends of the interval (regression), made before the row was learned, at the estimator's level, as
+            `predict_interval_one` gives them; None for a classification.
+        probabilities: label → probability (classification), made before the row was learned; None for a regression.
+        loss: how surprising the target was: the standardised squared error of the prediction. NaN while nothing was
+            known, for a row that was refused, and without a target.
+        task: number of the task that predicts from now on.
+        probability: of that task.
+        n_tasks: tasks known.
+        spawned: whether a task was discovered at this row.
+        fault: what was wrong with the row; ``Fault(0)`` if nothing.
+        shares: task → its probability after the row, that of candidates together under -1 (or under the number that
+            the next task will get, while a candidate leads). Empty if they are not finite.
+    """
+
+    prediction: Any
+    low: Any
+    high: Any
+    probabilities: dict[Any, float] | None
+    loss: float
+    task: int
+    probability: float
+    n_tasks: int
+    spawned: bool
+    fault: Fault
+    shares: dict[int, float]
+
+
+def shares_of(responsibilities: list[float], tasks: list[Any], lead: int) -> dict[int, float]:
+    """Task → its probability, as `Step.shares`.
+
+    Args:
+        responsibilities: of every slot.
+        tasks: number of the task in every slot, −1 where there is none.
+        lead: number of the task that predicts.
+    """
+    free: list[float] = []
+    found: dict[Any, float] = {}
+    for share, task in zip(responsibilities, tasks, strict=True):
+        if share - share != 0.0:  # NaN or infinity
+            return {}
+        if task < 0:
+            free.append(share)
+        else:
+            found[task] = found.get(task, 0.0) + share
+    ordered = {-1: float(np.add.reduce(free))} if free else {}
+    for task in sorted(found):
+        ordered[int(task)] = found[task]
+    if lead not in ordered:
+        # As long as a new task is only suspected, its number stands for all suspicions together.
+        ordered[lead] = ordered.pop(-1, 0.0)
+    return ordered
 
 
 class Learned(NamedTuple):
@@ -29,6 +92,8 @@ class Learned(NamedTuple):
         n_tasks: tasks known.
         spawned: whether one was discovered.
         fault: what was wrong with the pair, bits of `mole.online.Fault`.
+        responsibilities: of every slot after the pair.
+        tasks: number of the task in every slot, −1 where there is none, as floats.
     """
 
     mean: list[float]
@@ -39,22 +104,8 @@ class Learned(NamedTuple):
     n_tasks: int
     spawned: bool
     fault: int
-
-    @classmethod
-    def unpacked(cls, packed: np.ndarray, dy: int) -> Learned:
-        """From the array that a compiled step returns."""
-        values = packed.tolist()
-        loss, probability, task, n_tasks, spawned, fault = values[2 * dy :]
-        return cls(
-            values[:dy],
-            values[dy : 2 * dy],
-            loss,
-            probability,
-            int(task),
-            int(n_tasks),
-            spawned > 0,
-            int(fault),
-        )
+    responsibilities: list[float]
+    tasks: list[float]
 
 
 class Engine:
@@ -63,20 +114,19 @@ class Engine:
     A pytree of many classes and arrays takes longer to pass to a compiled function than a small network takes to run.
 
     Args:
-        learner: a mixture; see `mole.online.OnlineLearner`.
+        learner: an `mole.online.OnlineLearner`.
         state: to go on from; its first if None.
     """
 
     def __init__(self, learner: Any, state: Any = None) -> None:
         """See the class."""
         self.learner = learner
-        arrays, rest = eqx.partition(learner, eqx.is_array)
         state = learner.init() if state is None else state
-        constants, kept = jax.tree.flatten(rest)
+        structure, arrays = take_apart(learner)
         fixed, self._layout = layout_of(arrays), layout_of(state)
-        self._programs = _programs(fixed, self._layout, tuple(constants), kept)
+        self._programs = _programs(structure, fixed, self._layout)
         self._fixed, self._moving = _pack(fixed, arrays), _pack(self._layout, state)
-        self.dx, self._dy = learner.prior.input_size, learner.prior.target_size
+        self.dx, self.dy = learner.prior.input_size, learner.prior.target_size
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are made of learner and state: JAX restores structures of classes wrongly (0.10)."""
@@ -87,18 +137,22 @@ class Engine:
         """The state after the last pair."""
         return _unpack(self._layout, self._moving)
 
-    def learn(self, x: np.ndarray, y: np.ndarray) -> Learned:
-        """Predict, then learn one pair."""
-        return Learned.unpacked(self.figures(x, y), self._dy)
+    def step(self, pair: np.ndarray) -> Learned:
+        """Predict, then learn one pair, ``[dx + dy]`` float32: the input, then the target."""
+        self._moving, packed = self._programs.step(self._fixed, self._moving, pair)
+        values, dy = np.asarray(packed).tolist(), self.dy
+        first = 2 * dy + _FIGURES
+        loss, probability, task, n_tasks, spawned, fault = values[2 * dy : first]
+        slots = first + (len(values) - first) // 2
+        return Learned(
+            values[:dy], values[dy : 2 * dy], loss, probability, int(task), int(n_tasks), spawned > 0, int(fault),
+            values[first:slots], values[slots:],
+        )  # fmt: skip
 
-    def figures(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """`learn`, with what it did in one array."""
-        self._moving, packed = self._programs.learn(self._fixed, self._moving, np.concatenate((x, y)))
-        return np.asarray(packed)
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Mean and scale of the prediction for one input ``[2, dy]``."""
-        return np.asarray(self._programs.predict(self._fixed, self._moving, x))
+    def predict(self, x: np.ndarray) -> list[list[float]]:
+        """Mean and scale of the prediction for one input ``[dx]``, each ``[dy]``: to the bit those of `step`."""
+        values = np.asarray(self._programs.predict(self._fixed, self._moving, x)).tolist()
+        return [values[: self.dy], values[self.dy :]]
 
 
 _pack, _unpack = (jax.jit(function, static_argnums=0) for function in (pack, unpack))
@@ -107,47 +161,60 @@ _pack, _unpack = (jax.jit(function, static_argnums=0) for function in (pack, unp
 class _Programs(NamedTuple):
     """The compiled functions of an engine: of the learner's vectors, the state's vectors, and numbers."""
 
-    learn: Any
+    step: Any
     predict: Any
 
 
 @functools.cache
-def _programs(fixed: Layout, moving: Layout, constants: tuple[Any, ...], kept: Any) -> _Programs:
-    """One for all engines that differ in numbers alone; what is no array, e.g. an activation function, is constant."""
-
-    def learner_of(vectors: list[Array]) -> Any:
-        return eqx.combine(unpack(fixed, vectors), jax.tree.unflatten(kept, constants))
+def _programs(structure: Structure, fixed: Layout, moving: Layout) -> _Programs:
+    """One for all engines that differ in numbers alone."""
 
     @functools.partial(jax.jit, donate_argnums=1)
-    def learn(learner: list[Array], state: list[Array], pair: Array) -> tuple[list[Array], Array]:
-        whole = learner_of(learner)
-        size = whole.prior.input_size
-        after, figures = _learned(whole, unpack(moving, state), pair[:size], pair[size:])
-        return pack(moving, after), figures
+    def step(learner: list[Array], state: list[Array], pair: Array) -> tuple[list[Array], Array]:
+        whole, before = structure.join(unpack(fixed, learner)), unpack(moving, state)
+        x, y = pair[: whole.prior.input_size], pair[whole.prior.input_size :]
+        expected = _forecast(whole, before, x)
+        after, info = whole.update(before, x, y)
+        slots = (whole.responsibilities(after), whole.task_numbers(after).astype(jnp.float32))
+        return pack(moving, after), jnp.concatenate([expected, _figures(info), *slots])
 
     @jax.jit
     def predict(learner: list[Array], state: list[Array], x: Array) -> Array:
-        return jnp.stack(learner_of(learner).predict(unpack(moving, state), x))
+        return _forecast(structure.join(unpack(fixed, learner)), unpack(moving, state), x)
 
-    return _Programs(learn, predict)
+    return _Programs(step, predict)
 
 
-def _learned(learner: Any, state: Any, x: Array, y: Array) -> tuple[Any, Array]:
-    before = learner.predict(state, x)
-    state, info = learner.update(state, x, y)
+def _forecast(learner: Any, state: Any, x: Array) -> Array:
+    """Mean and scale ``[2 dy]``, the same bits in every program.
+
+    XLA rounds a product and a sum once where it fuses them and twice where it does not, and what it fuses depends on
+    the rest of the program. The barriers keep the rest apart: without them `predict` and `step` differ in the last bit
+    for every fourth row.
+    """
+    given, rest = eqx.partition((learner, state, x), eqx.is_array)
+    learner, state, x = eqx.combine(jax.lax.optimization_barrier(given), rest)
+    return jax.lax.optimization_barrier(jnp.concatenate(learner.predict(state, x)))
+
+
+def _figures(info: Any) -> Array:
+    """Loss, probability, task, number of tasks, whether one was discovered, and fault ``[6]``."""
     chance = jnp.max(info.responsibilities)
     figures = (info.loss, chance, info.task, info.n_tasks, info.spawned, info.fault)
-    row = jnp.stack([figure.astype(jnp.float32) for figure in figures])
-    return state, jnp.concatenate([before.mean, before.scale, row])
+    return jnp.stack([figure.astype(jnp.float32) for figure in figures])
 
 
 @eqx.filter_jit
 def _chunk(learner: Any, state: Any, x: Any, y: Any) -> tuple[Any, Array]:
-    return jax.lax.scan(lambda s, pair: _learned(learner, s, *pair), state, (jnp.asarray(x), jnp.asarray(y)))
+    def step(state: Any, pair: tuple[Array, Array]) -> tuple[Any, Array]:
+        state, info = learner.update(state, *pair)
+        return state, info.task
+
+    return jax.lax.scan(step, state, (jnp.asarray(x), jnp.asarray(y)))
 
 
 def replay(learner: Any, state: Any, x: np.ndarray, y: np.ndarray) -> tuple[Any, np.ndarray]:
-    """Predict and learn pairs in order, in compiled chunks of one size, so that no length compiles anew.
+    """Learn pairs in order, in compiled chunks of one size, so that no length compiles anew.
 
     Args:
         learner: the learner.
@@ -156,17 +223,17 @@ def replay(learner: Any, state: Any, x: np.ndarray, y: np.ndarray) -> tuple[Any,
         y: targets ``[n, dy]``.
 
     Returns:
-        The state after them, and their figures ``[n, ...]`` (see `Learned.unpacked`).
+        The state after them, and the number of the task of each pair ``[n]``.
     """
-    figures, whole = [], len(x) - len(x) % _CHUNK
+    tasks, whole = [], len(x) - len(x) % _CHUNK
     for begin in range(0, whole, _CHUNK):
         part = slice(begin, begin + _CHUNK)
-        state, out = _chunk(learner, state, x[part], y[part])
-        figures.append(np.asarray(out))
+        state, found = _chunk(learner, state, x[part], y[part])
+        tasks += np.asarray(found).tolist()
     engine = Engine(learner, state)
     for place in range(whole, len(x)):
-        figures.append(engine.figures(x[place], y[place])[None])
-    return engine.state, np.concatenate(figures)
+        tasks.append(engine.step(np.concatenate((x[place], y[place]), dtype=np.float32)).task)
+    return engine.state, np.asarray(tasks, int)
 
 
 @eqx.filter_jit

@@ -138,18 +138,24 @@ class RunDigest:
                 self.bins = [a.merge(b) for a, b in zip(self.bins[::2], self.bins[1::2], strict=True)]
                 self.size *= 2
             self.bins.append(Bin())
-        one = Bin()
-        one.rows = 1
-        if loss is not None:
-            one.scored, one.loss, one.hits = 1, loss, int(hit)
-        if width is not None:
-            one.judged, one.width, one.covered = 1, width, int(covered)
-        if task is not None and (task in self.regimes or len(self.regimes) < _TASKS):
+        attributed = task is not None and (task in self.regimes or len(self.regimes) < _TASKS)
+        kept: dict[int, float] = {}
+        if task is not None and attributed:
             self._attribute(row, task, loss)
-            one.attributed = 1
-            one.shares = {t: p for t, p in (shares or {}).items() if p >= _LEAST and t in self.regimes}
-        self.bins[-1].merge(one)
-        self.total.merge(one)
+            kept = {t: p for t, p in (shares or {}).items() if p >= _LEAST and t in self.regimes}
+        for sums in (self.bins[-1], self.total):
+            sums.rows += 1
+            if loss is not None:
+                sums.scored, sums.loss, sums.hits = sums.scored + 1, sums.loss + loss, sums.hits + int(hit)
+            if width is not None:
+                sums.judged, sums.width, sums.covered = (
+                    sums.judged + 1,
+                    sums.width + width,
+                    sums.covered + int(covered),
+                )
+            sums.attributed += int(attributed)
+            for number, share in kept.items():
+                sums.shares[number] = sums.shares.get(number, 0.0) + share
 
     def _attribute(self, row: int, task: int, loss: float | None) -> None:
         regime = self.regimes.setdefault(task, Regime())

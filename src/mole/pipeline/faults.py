@@ -1,6 +1,6 @@
 """Faults of sensors, put into recorded pairs: what a learner must survive, for tests and for trying one's own setting.
 
-Each fault changes one stretch of a stream and leaves the rest as it was. What it does is fixed by a random generator.
+Each fault changes one segment of a stream and leaves the rest as it was. What it does is fixed by a random generator.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Faulty(NamedTuple):
     touched: np.ndarray
 
 
-class _Stretch:
+class _Segment:
     """The rows of one fault: their values, the scales of the columns, and where they came from."""
 
     def __init__(self, values: np.ndarray, scale: np.ndarray, dx: int, rng: np.random.Generator) -> None:
@@ -55,57 +55,57 @@ class _Stretch:
         )
 
 
-def _nan(s: _Stretch) -> None:
+def _nan(s: _Segment) -> None:
     s.put(slice(None), np.nan)
 
 
-def _infinity(s: _Stretch) -> None:
+def _infinity(s: _Segment) -> None:
     s.put(slice(None), np.inf * s.rng.choice([-1.0, 1.0]))
 
 
-def _overflow(s: _Stretch) -> None:
+def _overflow(s: _Segment) -> None:
     s.put(slice(None), s.rng.choice([-1e25, 1e25, 1e38, -1e38, 3.4e38]))
 
 
-def _spikes(s: _Stretch) -> None:
+def _spikes(s: _Segment) -> None:
     columns = s.some
     for row in s.few:
         s.values[row, columns] += 1e6 * s.scale[columns] * s.rng.choice([-1.0, 1.0], len(columns))
 
 
-def _stuck(s: _Stretch) -> None:
+def _stuck(s: _Segment) -> None:
     s.values[:] = s.values[0]
 
 
-def _silent(s: _Stretch) -> None:
+def _silent(s: _Segment) -> None:
     s.values[:, s.rng.integers(0, s.dx)] = 0.0
 
 
-def _constant_target(s: _Stretch) -> None:
+def _constant_target(s: _Segment) -> None:
     s.values[:, s.dx :] = s.values[0, s.dx :]
 
 
-def _rank_deficient(s: _Stretch) -> None:
+def _rank_deficient(s: _Segment) -> None:
     s.values[:, : s.dx] = s.values[:, :1] * s.rng.normal(size=s.dx)
 
 
-def _unit_change(s: _Stretch) -> None:
+def _unit_change(s: _Segment) -> None:
     s.values[:, s.rng.integers(0, s.values.shape[1])] *= s.rng.choice([1e-3, 0.3048, 57.3, 1e3])
 
 
-def _dropped(s: _Stretch) -> None:
+def _dropped(s: _Segment) -> None:
     s.order = s.order[s.rng.random(len(s.order)) < 0.5]
 
 
-def _duplicated(s: _Stretch) -> None:
+def _duplicated(s: _Segment) -> None:
     s.order = np.repeat(s.order, s.rng.integers(1, 4, len(s.order)))
 
 
-def _reordered(s: _Stretch) -> None:
+def _reordered(s: _Segment) -> None:
     s.order = s.rng.permutation(s.order)
 
 
-FAULTS: dict[str, Callable[[_Stretch], None]] = {
+FAULTS: dict[str, Callable[[_Segment], None]] = {
     "nan": _nan,
     "infinity": _infinity,
     "overflow": _overflow,
@@ -132,7 +132,7 @@ def inject(x: np.ndarray, y: np.ndarray, faults: list[tuple[str, int, int]], see
         seed: of what is random about them.
 
     Raises:
-        ValueError: for an unknown fault, or stretches that overlap or leave the stream.
+        ValueError: for an unknown fault, or segments that overlap or leave the stream.
     """
     n, dx = x.shape
     whole = np.concatenate([x, y], axis=1).astype(np.float64)
@@ -146,15 +146,15 @@ def inject(x: np.ndarray, y: np.ndarray, faults: list[tuple[str, int, int]], see
                 f"inject got {name!r} in rows {begin} to {begin + length}; expected rows from {done} on, up to {n}. "
                 "Give the faults in order, without overlap."
             )
-        stretch = _Stretch(
+        segment = _Segment(
             whole[begin : begin + length].copy(), scale, dx, np.random.default_rng((seed, place))
         )
-        FAULTS[name](stretch)
-        here = begin + stretch.order
+        FAULTS[name](segment)
+        here = begin + segment.order
         with np.errstate(invalid="ignore"):
-            changed = (stretch.values[stretch.order] != whole[here]).any(axis=1)
+            changed = (segment.values[segment.order] != whole[here]).any(axis=1)
         moved = np.diff(here, prepend=begin - 1) != 1
-        rows += [whole[done:begin], stretch.values[stretch.order]]
+        rows += [whole[done:begin], segment.values[segment.order]]
         origin += [np.arange(done, begin), here]
         touched += [np.zeros(begin - done, bool), changed | moved]
         done = begin + length

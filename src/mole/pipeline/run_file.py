@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +49,7 @@ def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) ->
         saved.run.estimator.save(inner)
         content = np.fromfile(inner, np.uint8)
     config = {
-        "settings": asdict(saved.run.settings),
+        "settings": saved.run.settings.to_json(),
         "position": saved.position,
         "output": saved.output,
         "length": saved.length,
@@ -90,7 +89,7 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
     except (KeyError, TypeError, ValueError) as error:
         text = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({str(error)[:300]})"
         raise CheckpointError(f"{path} {text}; it was written by another version of mole") from error
-    given = asdict(settings)
+    given = settings.to_json()
     differ = [
         f"{name} {stored.get(name)!r}, now {value!r}"
         for name, value in given.items()

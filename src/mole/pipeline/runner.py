@@ -1,4 +1,4 @@
-"""The loop over rows: check, predict, learn, note. Predictions are made before the row is learned.
+"""The loop over rows: read and check one, one step of the estimator, note. Each row is predicted before it is learned.
 
 run = StreamRun(settings, estimator)
 for row in source:
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from mole.estimators.step import Step
 from mole.pipeline.digest import RunDigest
 from mole.pipeline.sources import Row
 from mole.rows.checks import Checked, RowChecks
@@ -27,8 +28,7 @@ __all__ = [
     "StreamEstimator",
     "StreamRun",
     "StreamSettings",
-    "guess_task",
-    "probabilities_of",
+    "guess_kind",
     "task_importances",
 ]
 
@@ -42,27 +42,8 @@ class BadRowError(ValueError):
 class StreamEstimator(Protocol):
     """What the loop needs of `mole.OnlineRegressor` and `mole.OnlineClassifier`."""
 
-    def learn_one(self, x: Any, y: Any) -> Any:
-        """Learn one pair."""
-        ...
-
-    def predict_one(self, x: Any) -> Any:
-        """The prediction."""
-        ...
-
-    @property
-    def task_(self) -> int:
-        """The current task."""
-        ...
-
-    @property
-    def tasks_(self) -> np.ndarray:
-        """Number of the task in every slot ``[slots]``, -1 where there is none."""
-        ...
-
-    @property
-    def responsibilities_(self) -> np.ndarray:
-        """Probabilities of the slots ``[slots]``."""
+    def step_one(self, x: Any, y: Any) -> Step:
+        """Predict a row, then learn it; without a target predict alone."""
         ...
 
     def save(self, path: Any) -> None:
@@ -76,7 +57,7 @@ class StreamSettings:
 
     Attributes:
         target: column to predict.
-        task: ``regression`` or ``classification``.
+        kind: ``regression`` or ``classification``.
         features: columns to predict from; all others if None.
         level: of the intervals, 0.9 for 90 %.
         seed: of the estimator.
@@ -85,7 +66,7 @@ class StreamSettings:
     """
 
     target: str
-    task: str
+    kind: str
     features: tuple[str, ...] | None = None
     level: float = 0.9
     seed: int = 0
@@ -94,14 +75,19 @@ class StreamSettings:
 
     def __post_init__(self) -> None:
         """Check."""
-        if self.task not in ("regression", "classification"):
-            raise ValueError(f"got task {self.task!r}, expected 'regression' or 'classification'")
+        if self.kind not in ("regression", "classification"):
+            raise ValueError(f"got task {self.kind!r}, expected 'regression' or 'classification'")
         if not 0 < self.level < 1:
             raise ValueError(f"got level {self.level}, expected a share between 0 and 1, such as 0.9")
         if self.features is not None and (not self.features or self.target in self.features):
             raise ValueError(
                 f"got features {self.features}, expected one or more, without the target {self.target!r}"
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """As a checkpoint holds them, where the kind is called by the name of its option."""
+        data = asdict(self)
+        return {"target": data.pop("target"), "task": data.pop("kind"), **data}
 
 
 class Outcome(NamedTuple):
@@ -117,7 +103,7 @@ class Outcome(NamedTuple):
         probability: of that task.
         loss: squared error, or minus the logarithm of the probability of the label.
         note: what is wrong with the row.
-        shares: task → its probability, as `probabilities_of`.
+        shares: task → its probability, as `mole.estimators.step.Step.shares`.
     """
 
     row: int
@@ -145,7 +131,7 @@ class StreamRun:
     def __init__(self, settings: StreamSettings, estimator: Any) -> None:
         """A run before its first row; ``estimator`` is a `StreamEstimator` that has learned nothing yet."""
         self.settings, self.estimator = settings, estimator
-        self._classify = settings.task == "classification"
+        self._classify = settings.kind == "classification"
         self._checks = RowChecks(settings.target, settings.features, classify=self._classify)
         self.rows = self.learned = 0
         self.digest = RunDigest()
@@ -177,26 +163,39 @@ class StreamRun:
         if checked is None or checked.x is None:
             self.digest.add(self.rows)
             return Outcome(self.rows, note=note)
-        outcome = (self._classified if self._classify else self._predicted)(checked.x, checked.y)
-        if checked.y is not None:
-            self.estimator.learn_one(checked.x, checked.y)
+        y = checked.y
+        step = self.estimator.step_one(checked.x, y)
+        if y is not None:
             self.learned += 1
-        shares = probabilities_of(self.estimator)
-        task = int(self.estimator.task_)
-        probability = shares.get(task)
-        y, width, covered = checked.y, None, False
-        if y is not None and outcome.low is not None and outcome.high is not None:
-            width, covered = outcome.high - outcome.low, outcome.low <= float(y) <= outcome.high
+        prediction, loss = step.prediction, None
+        low = high = width = None
+        covered = False
+        if self._classify:
+            # Before the first label nothing is known, not even its name.
+            if y is not None and step.probabilities:
+                loss = -math.log(max(step.probabilities.get(y, 0.0), _LEAST_PROBABILITY))
+        else:
+            prediction = _finite(prediction)
+            if y is not None and prediction is not None:
+                loss = (float(y) - prediction) ** 2
+            low, high = _finite(step.low), _finite(step.high)
+            if low is None or high is None:
+                low = high = None
+            elif y is not None:
+                width, covered = high - low, low <= float(y) <= high
         self.digest.add(
             self.rows,
-            task=None if y is None else task,
-            shares=shares,
-            loss=outcome.loss,
-            hit=outcome.prediction == y,
+            task=None if y is None else step.task,
+            shares=step.shares,
+            loss=loss,
+            hit=prediction == y,
             width=width,
             covered=covered,
         )
-        return outcome._replace(note=note, task=task, probability=probability, shares=shares)
+        return Outcome(
+            self.rows, prediction, low, high, step.probabilities, y, step.task, step.shares.get(step.task), loss,
+            note, step.shares,
+        )  # fmt: skip
 
     def _checked(self, values: Mapping[str, Any]) -> Checked:
         checked, labels = self._checks.check(values), self.settings.labels
@@ -204,23 +203,6 @@ class StreamRun:
             return checked
         detail = f"target {self.settings.target!r} is {checked.y!r}, which the prior does not know"
         return checked._replace(y=None, problem="unknown label", detail=detail)
-
-    def _predicted(self, x: dict[str, Any], y: Any) -> Outcome:
-        prediction = _finite(self.estimator.predict_one(x))
-        low, high = map(_finite, self.estimator.predict_interval_one(x, self.settings.level))
-        if low is None or high is None:
-            low = high = None
-        loss = None if y is None or prediction is None else (y - prediction) ** 2
-        return Outcome(self.rows, prediction, low, high, target=y, loss=loss)
-
-    def _classified(self, x: dict[str, Any], y: Any) -> Outcome:
-        probabilities = {name: float(p) for name, p in self.estimator.predict_proba_one(x).items()}
-        # before the first label nothing is known, not even its name
-        prediction = self.estimator.predict_one(x) if probabilities else None
-        loss = None
-        if y is not None and probabilities:
-            loss = -math.log(max(probabilities.get(y, 0.0), _LEAST_PROBABILITY))
-        return Outcome(self.rows, prediction, probabilities=probabilities, target=y, loss=loss)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the estimator, as plain JSON data."""
@@ -239,29 +221,14 @@ class StreamRun:
 
 
 def _finite(value: Any) -> float | None:
-    number = float(np.asarray(value).reshape(-1)[0])
-    return number if math.isfinite(number) else None
+    return value if math.isfinite(value) else None
 
 
-def probabilities_of(estimator: Any) -> dict[int, float]:
-    """Task → its probability now, that of slots without a task under -1; empty if they are not finite.
-
-    As long as a new task is only suspected, its number stands for all suspicions together.
-    """
-    tasks, chances = np.asarray(estimator.tasks_), np.asarray(estimator.responsibilities_, float)
-    if not np.isfinite(chances).all():
-        return {}
-    found = {task: float(chances[tasks == task].sum()) for task in np.unique(tasks).tolist()}
-    if int(estimator.task_) not in found:
-        found[int(estimator.task_)] = found.pop(-1, 0.0)
-    return found
-
-
-def guess_task(target: Any) -> str | None:
+def guess_kind(target: Any) -> str | None:
     """``regression`` for a number, ``classification`` for a word or a truth value, None for a missing target."""
     try:
         kind, _ = read_value(target)
-    except TypeError:  # a list or an object is a bad row, whatever the task
+    except TypeError:  # a list or an object is a bad row, whatever is predicted
         return None
     return None if kind == MISSING else "regression" if kind == NUMBER else "classification"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mole.rows.encoding import RowEncoder
-from mole.rows.values import BOOLEAN, MISSING, NUMBER, label, read_value
+from mole.rows.values import BOOLEAN, MISSING, NUMBER, ReadRow, label, read_value
 
 __all__ = ["Checked", "RowChecks"]
 
@@ -22,13 +22,13 @@ class Checked(NamedTuple):
     """One row after its checks.
 
     Attributes:
-        x: column → value; None if nothing can be predicted from the row.
+        x: the inputs as they were read; None if nothing can be predicted from the row.
         y: the target; None if nothing can be learned from it.
         problem: kind of problem, a fixed text; empty if there is none.
         detail: what exactly is wrong.
     """
 
-    x: dict[str, Any] | None
+    x: ReadRow | None
     y: float | int | str | None
     problem: str = ""
     detail: str = ""
@@ -55,13 +55,20 @@ class RowChecks:
         names = (
             self.features if self.features is not None else [name for name in values if name != self.target]
         )
-        x: dict[str, Any] = {}
+        x, known = ReadRow(), False
         for name in names:
-            found = self._input(name, values.get(name))
-            if isinstance(found, Checked):
-                return found
-            x[name] = found[0]
-        if all(value is None for value in x.values()):
+            try:
+                kind, content = read_value(values.get(name))
+            except TypeError as error:
+                return Checked(None, None, "no single value", f"column {name!r}: {error}")
+            if kind == MISSING:
+                x.holes = True
+            elif wrong := self._wrong_input(name, kind, content):
+                return wrong
+            else:
+                known = True
+            x.put(name, kind, content)
+        if not known:
             return Checked(None, None, "no input", "has no value in any of its inputs")
         self.seen.observe(x)
         given = values.get(self.target)
@@ -73,30 +80,23 @@ class RowChecks:
             return Checked(x, None, "no target", f"has no target {self.target!r}")
         return self._label(x, kind, content) if self.classify else self._number(x, kind, content)
 
-    def _input(self, name: str, value: Any) -> tuple[Any] | Checked:
-        try:
-            kind, content = read_value(value)
-        except TypeError as error:
-            return Checked(None, None, "no single value", f"column {name!r}: {error}")
-        if kind == NUMBER and not math.isfinite(content):
-            return Checked(None, None, "infinite input", f"column {name!r} is infinite")
-        if kind == NUMBER and abs(content) > _HUGE:
+    def _wrong_input(self, name: str, kind: str, content: Any) -> Checked | None:
+        if kind in (NUMBER, BOOLEAN):
+            if -_HUGE <= content <= _HUGE:
+                return None
+            if math.isinf(content):
+                return Checked(None, None, "infinite input", f"column {name!r} is infinite")
             return Checked(None, None, "huge input", f"column {name!r} is {content:g}, beyond {_HUGE:g}")
         column = self.seen.columns.get(name)
-        if (
-            column is not None
-            and kind not in (MISSING, NUMBER, BOOLEAN)
-            and column.numbers >= _SETTLED
-            and column.kind == NUMBER
-            and column.many
-        ):
-            shown = label(kind, content)[:_SHOWN]
-            return Checked(
-                None, None, "text in a number column", f"column {name!r} is {shown!r}, expected a number"
-            )
-        return (content,)
+        # A word among very many different numbers is a slip; among few it may be one more code.
+        if column is None or column.numbers < _SETTLED or column.kind != NUMBER or not column.many:
+            return None
+        shown = label(kind, content)[:_SHOWN]
+        return Checked(
+            None, None, "text in a number column", f"column {name!r} is {shown!r}, expected a number"
+        )
 
-    def _number(self, x: dict[str, Any], kind: str, content: Any) -> Checked:
+    def _number(self, x: ReadRow, kind: str, content: Any) -> Checked:
         if kind not in (NUMBER, BOOLEAN):
             shown = label(kind, content)[:_SHOWN]
             return Checked(
@@ -112,7 +112,7 @@ class RowChecks:
         self.targets, self.largest = self.targets + 1, max(self.largest, size)
         return Checked(x, y)
 
-    def _label(self, x: dict[str, Any], kind: str, content: Any) -> Checked:
+    def _label(self, x: ReadRow, kind: str, content: Any) -> Checked:
         # a bool would be the same key of a dict as 0 or 1
         whole = kind == NUMBER and float(content).is_integer() and abs(content) < 2**53
         y = int(content) if whole else label(kind, content)

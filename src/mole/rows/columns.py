@@ -1,4 +1,8 @@
-"""What is known of one column after some rows: bounded in memory, exact in its counts, plain JSON."""
+"""One column: what is known of it after some rows, and how it becomes inputs of a network.
+
+The statistics are bounded in memory, exact in their counts and plain JSON. The inputs are fixed when a schema is made
+from them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mole.rows.values import BOOLEAN, MISSING, NUMBER, TIME, label, read_value, seconds_of
+from mole.rows.values import BOOLEAN, MISSING, NUMBER, TIME, label, seconds_of
 
 __all__ = ["CATEGORY", "EMPTY", "LARGEST", "ColumnInputs", "ColumnStatistics", "column_inputs"]
 
@@ -46,9 +50,8 @@ class ColumnStatistics:
         self.words: dict[str, int] = {}
         self.many_numbers = False
 
-    def observe(self, value: Any) -> None:
-        """Take in one value; None where the row has none."""
-        kind, content = read_value(value)
+    def observe(self, kind: str, content: Any) -> None:
+        """Take in one value, as `read_value` read it; ``MISSING`` where the row has none."""
         if kind == NUMBER and not math.isfinite(content):
             self.infinite += 1
             kind = MISSING
@@ -65,6 +68,7 @@ class ColumnStatistics:
             self.texts += 1
         if kind in (NUMBER, TIME):
             self._sample(content if kind == NUMBER else seconds_of(content))
+            # Of a column of measurements the words are of no use, and to write each of them takes longest.
             if self.many_numbers:
                 return
         self._count(label(kind, content))
@@ -120,7 +124,10 @@ class ColumnStatistics:
         return made
 
     def _sample(self, number: float) -> None:
-        self.low, self.high = min(self.low, number), max(self.high, number)
+        if number < self.low:
+            self.low = number
+        if number > self.high:
+            self.high = number
         if (self.numbers + self.times - 1) % self.stride == 0:
             self.sample.append(number)
             if len(self.sample) == _SAMPLE:
@@ -134,9 +141,6 @@ class ColumnStatistics:
         # the rarest half is forgotten; among equals the older ones stay, so that the order of rows alone decides
         kept = sorted(self.words.items(), key=lambda item: -item[1])[: _WORDS // 2]
         self.words = dict(kept)
-
-
-# How one column becomes inputs of a network: fixed when the schema is made, plain JSON.
 
 
 LARGEST = 1e18  # float32 still holds its square
@@ -185,28 +189,26 @@ class ColumnInputs:
             return (*(f"{self.name}={word}" for word in self.categories), f"{self.name} (unseen)", *flag)
         return ()
 
-    def write(self, value: Any, out: np.ndarray) -> None:
-        """Write the inputs of one value into ``out [inputs]``, which is zero on entry."""
-        kind, content = read_value(value)
-        if self.kind == CATEGORY:
+    def inputs(self, kind: str, content: Any) -> list[float]:
+        """The inputs of one value, as `read_value` read it; one number for each of ``names``."""
+        if self.kind in (NUMBER, BOOLEAN):
+            missing = kind not in (NUMBER, BOOLEAN) or not math.isfinite(content)
+            found = [self._number(self.fill if missing else float(content))]
+        elif self.kind == CATEGORY:
             missing = kind == MISSING or (kind == NUMBER and not math.isfinite(content))
+            found = [0.0] * (len(self.categories) + 1)
             if not missing:
                 word = label(kind, content)
                 known = self.categories.index(word) if word in self.categories else len(self.categories)
-                out[known] = 1.0
+                found[known] = 1.0
         elif self.kind == TIME:
             missing = kind != TIME
             elapsed = (self.fill if missing else seconds_of(content)) - self.offset
-            out[0] = elapsed * self.factor
-            if not missing:
-                out[1:7] = _waves(content)
-        elif self.kind == EMPTY:
-            return
+            waves = [0.0] * (2 * len(_PERIODS)) if missing else _waves(content)
+            found = [elapsed * self.factor, *waves]
         else:
-            missing = kind not in (NUMBER, BOOLEAN) or not math.isfinite(content)
-            out[0] = self._number(self.fill if missing else float(content))
-        if self.flag:
-            out[-1] = missing
+            return []
+        return [*found, float(missing)] if self.flag else found
 
     def _number(self, value: float) -> float:
         if self.log:

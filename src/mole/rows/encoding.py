@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mole.rows.columns import EMPTY, LARGEST, ColumnInputs, ColumnStatistics, column_inputs
-from mole.rows.values import NUMBER, as_row
+from mole.rows.values import MISSING, NUMBER, ReadRow, as_row, read_value
 
 __all__ = ["ColumnInputs", "ColumnStatistics", "RowEncoder", "Schema"]
 
@@ -49,11 +49,6 @@ class Schema:
         self.names = tuple(name for column in self.columns for name in column.names)
         self.sources = tuple(column.name for column in self.columns for _ in column.names)
         self.size = len(self.names)
-        self._places: list[tuple[ColumnInputs, slice]] = []
-        start = 0
-        for column in self.columns:
-            self._places.append((column, slice(start, start + len(column.names))))
-            start += len(column.names)
 
     def encode(self, row: Any) -> np.ndarray:
         """One row as a vector ``[dx]`` float32, always finite.
@@ -68,13 +63,18 @@ class Schema:
         if isinstance(row, np.ndarray) and row.dtype.kind in "fiu" and (medians := self._plain) is not None:
             return self._encode_numbers(row, medians)
         row = as_row(row)
-        out = np.zeros(self.size, np.float32)
-        for column, place in self._places:
+        kinds = row.kinds if isinstance(row, ReadRow) else None
+        found: list[float] = []
+        for column in self.columns:
+            name = column.name
+            if kinds is not None:
+                found += column.inputs(kinds.get(name, MISSING), row.get(name))
+                continue
             try:
-                column.write(row.get(column.name), out[place])
+                found += column.inputs(*read_value(row.get(name)))
             except TypeError as error:
-                raise TypeError(f"column {column.name!r}: {error}") from error
-        return out
+                raise TypeError(f"column {name!r}: {error}") from error
+        return np.array(found, np.float32)
 
     @cached_property
     def _plain(self) -> np.ndarray | None:
@@ -186,12 +186,16 @@ class RowEncoder:
                 else:
                     self.columns[name] = ColumnStatistics(self.rows)
         self.rows += 1
+        if isinstance(row, ReadRow):
+            for name, column in self.columns.items():
+                column.observe(row.kinds.get(name, MISSING), row.get(name))
+            return
         wrong: list[str] = []
         for name, column in self.columns.items():
             try:
-                column.observe(row.get(name))
+                column.observe(*read_value(row.get(name)))
             except TypeError as error:
-                column.observe(None)
+                column.observe(MISSING, None)
                 wrong.append(f"column {name!r}: {error}")
         if wrong:
             raise TypeError("; ".join(wrong))

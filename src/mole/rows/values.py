@@ -1,8 +1,11 @@
-"""What one raw value of a row is: a number, a yes or no, a point in time, a word, or nothing."""
+"""What a raw value is (a number, a truth value, a time, a word or nothing), and rows whose values have been read.
+
+A value is read once, where its row enters: the checks, the statistics of the columns and the encoding all use what was
+found then.
+"""
 
 from __future__ import annotations
 
-import datetime
 import datetime as dt
 import math
 import re
@@ -15,15 +18,18 @@ import numpy as np
 
 __all__ = [
     "BOOLEAN",
+    "FLOAT32",
     "MISSING",
     "NUMBER",
     "TEXT",
     "TIME",
+    "ReadRow",
     "as_row",
     "fits",
     "has_holes",
-    "kept_row",
+    "kept",
     "label",
+    "read_row",
     "read_value",
     "seconds_of",
     "shown",
@@ -121,7 +127,25 @@ def _text(text: str) -> tuple[str, Any]:
     return (TEXT, text) if truth is None else (BOOLEAN, truth)
 
 
-# Rows as an estimator keeps them: vectors of floats, or dicts of values that JSON can hold.
+class ReadRow(dict[str, Any]):
+    """A row whose values have been read: column → content as of `read_value`, with the kind of each in ``kinds``.
+
+    Attributes:
+        kinds: column → kind.
+        holes: whether a value is missing.
+    """
+
+    __slots__ = ("holes", "kinds")
+
+    def __init__(self) -> None:
+        """A row without columns; see `put`."""
+        super().__init__()
+        self.kinds: dict[str, str] = {}
+        self.holes = False
+
+    def put(self, column: str, kind: str, content: Any) -> None:
+        """Add what was read of one column."""
+        self[column], self.kinds[column] = content, kind
 
 
 def as_row(row: Any) -> Mapping[str, Any]:
@@ -145,15 +169,21 @@ def as_row(row: Any) -> Mapping[str, Any]:
             raise TypeError(
                 f"got an array of shape {values.shape} as one row, expected [dx]; pass its rows one by one"
             )
+        # Python's floats are read several times as quickly as NumPy's.
+        values = values.tolist() if values.dtype.kind in "fiub" else values
     return {f"x{place}": value for place, value in enumerate(values)}
 
 
-_MOST = float(np.finfo(np.float32).max)
+# Rows as the estimators take them: vectors of floats, or rows of columns with what was read in them.
+
+
+FLOAT32 = float(np.finfo(np.float32).max)
+"""The largest of its numbers."""
 _SHORT = 32
 
 
-def kept_row(x: Any, length: int | None, name: str) -> Any:
-    """A row as it is kept: a vector of floats, or a dict of plain values.
+def read_row(x: Any, length: int | None, name: str) -> np.ndarray | ReadRow:
+    """A row of numbers as a vector of floats ``[dx]``, a copy; any other row as a `ReadRow`.
 
     Args:
         x: a mapping from column to value, a sequence of values, or one number.
@@ -163,8 +193,10 @@ def kept_row(x: Any, length: int | None, name: str) -> Any:
     Raises:
         ValueError: if it is nothing of these, a sequence of another length than before, or holds what is no value.
     """
+    if isinstance(x, ReadRow):
+        return x
     if isinstance(x, Mapping):
-        return _plain_row(x, name)
+        return _read(x, name)
     try:
         values = np.asarray(x)
     except ValueError as error:
@@ -172,31 +204,40 @@ def kept_row(x: Any, length: int | None, name: str) -> Any:
     numbers = values.dtype.kind in "fiub"
     if values.ndim > 1 or not values.size or not (numbers or isinstance(x, list | tuple)):
         raise _wrong(x, name)
-    if length not in (None, values.size):
+    if length is not None and length != values.size:
         raise ValueError(
             f"{name} got x of {values.size} values; expected {length}, as before. Nothing was learned; pass a dict if "
             "columns come and go."
         )
     if numbers:
         return values.astype(float).reshape(values.size)
-    return _plain_row(as_row(x), name)
+    return _read(as_row(x), name)
 
 
-def has_holes(row: Any) -> bool:
-    """Whether a kept row lacks a value, or holds one that is not finite."""
-    if isinstance(row, dict):
-        return any(value is None for value in row.values())
-    return not fits(row, math.inf)
+def kept(row: np.ndarray | ReadRow, x: Any) -> Any:
+    """A row that was read from ``x`` as it is kept in files: a vector, or a dict of what JSON can hold.
+
+    Text stays as it was given and is read again as the same value; a time becomes its text, infinity a word.
+    """
+    if not isinstance(row, dict):
+        return row
+    return {column: _plain(value) for column, value in as_row(x).items()}
 
 
-def fits(values: np.ndarray, most: float = _MOST) -> bool:
-    """Whether floats ``[n]`` are finite and (if not told otherwise) within the range of float32.
+def has_holes(row: np.ndarray | ReadRow) -> bool:
+    """Whether a row lacks a value, or is a vector with a number that is not finite."""
+    return row.holes if isinstance(row, ReadRow) else not fits(row, math.inf)
+
+
+def fits(values: np.ndarray, most: float = FLOAT32) -> bool:
+    """Whether floats ``[n]`` are finite and (without ``most``) within the range of float32.
 
     A few are looked at one by one: after a compiled step NumPy's functions are out of the processor's caches, and each
     of them takes longer than that.
     """
     if values.size <= _SHORT:
-        return all(-most <= value <= most and math.isfinite(value) for value in values.tolist())
+        # NaN fails the first test. Infinity passes it where ``most`` is infinite, and fails the second.
+        return all(-most <= value <= most and value - value == 0.0 for value in values.tolist())
     return bool(np.all(np.abs(values) <= most) and np.all(np.isfinite(values)))
 
 
@@ -207,22 +248,30 @@ def _wrong(x: Any, name: str) -> ValueError:
     )
 
 
-def _plain_row(row: Mapping[Any, Any], name: str) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
+def _read(row: Mapping[Any, Any], name: str) -> ReadRow:
+    found = ReadRow()
     for column, value in row.items():
         if not isinstance(column, str):
             raise ValueError(  # noqa: TRY004  a wrong row is wrong data
                 f"{name} got a column called {column!r}; expected text, rename it. Nothing was learned."
             )
         try:
-            plain[column] = _plain(value)
+            kind, content = read_value(value)
         except TypeError as error:
-            raise ValueError(f"{name} got column {column!r} with {error}. Nothing was learned.") from error
-    return plain
+            plain = value.item() if isinstance(value, np.generic) else value
+            raise ValueError(
+                f"{name} got column {column!r} with a {type(plain).__name__}; expected a number, text, a bool, a time "
+                "or None. Nothing was learned."
+            ) from error
+        found.put(column, kind, content)
+        # A word for "missing", such as NA, is not counted as a missing value: it is in the row.
+        if kind == MISSING and not isinstance(value, str):
+            found.holes = True
+    return found
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON can hold, and that is read as the given one: a time as its text, infinity as a word."""
+    """A value that was read without an error, as JSON can hold it."""
     if type(value) is float and math.isfinite(value):
         return value
     if isinstance(value, np.datetime64):
@@ -231,23 +280,12 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if value is None or isinstance(value, str | bool):
         return value
-    if type(value).__name__ in ("NAType", "NaTType"):  # what is missing in pandas
+    if type(value).__name__ == "NaTType":  # pandas' missing time, which is a datetime to Python
         return None
-    if isinstance(value, datetime.datetime | datetime.date):
+    if isinstance(value, dt.date):  # a datetime is one too
         return value.isoformat()
-    if isinstance(value, Real | Decimal):
-        return _plain_number(value)
-    raise TypeError(f"a {type(value).__name__}; expected a number, text, a bool, a time or None")
-
-
-def _plain_number(value: Any) -> float | str | None:
-    try:
-        number = float(value)
-    except OverflowError:  # an int beyond the range of floats
-        number = math.inf if value > 0 else -math.inf
-    if math.isnan(number):
-        return None
-    return number if math.isfinite(number) else str(number)
+    kind, number = read_value(value)
+    return None if kind == MISSING else number if math.isfinite(number) else str(number)
 
 
 def shown(value: Any) -> str:

@@ -1,0 +1,104 @@
+"""Learners and priors of estimators as plain JSON, and structures without numbers from that."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+
+from mole.estimators.state import Prior
+from mole.files.checkpoint import CheckpointError
+from mole.online import Continuous, KShot, Mixture, Static
+from mole.online.base import OnlineLearner
+from mole.priors.file import describe_prior, parse_header
+from mole.priors.stream import StreamPrior, describe_readout_prior, readout_skeleton
+from mole.readout import ReadoutMixture, ReadoutPrior
+from mole.rows.encoding import Schema
+
+__all__ = ["describe_given", "describe_learner", "given_from", "learner_skeleton"]
+
+_LEARNERS = {kind.__name__: kind for kind in (Continuous, KShot, Mixture, ReadoutMixture, Static)}
+
+
+def learner_skeleton(described: Any, settings: Mapping[str, Any], path: Any) -> Any:
+    """A learner of the described structure, without numbers; of a mixture over a prior the ``settings`` are given."""
+    if not isinstance(described, dict) or set(described) not in (
+        {"type", "prior", "classes"},
+        {"type", "prior", "settings"},
+    ):
+        raise CheckpointError(f"{path} has a damaged description of its learner.")
+    if "settings" in described:
+        kind, settings = _LEARNERS[described["type"]], described["settings"]
+    elif described["type"] == "readout":
+        kind, settings = ReadoutMixture, {**settings, "classes": described["classes"] is True}
+    else:
+        kind = Mixture
+    if kind is ReadoutMixture:
+        prior = readout_skeleton(described["prior"], path)
+    else:
+        prior = eqx.filter_eval_shape(parse_header(described["prior"], path).skeleton)
+    return eqx.filter_eval_shape(lambda p: kind(p, **settings), prior)
+
+
+def describe_learner(learner: Any, given: Any) -> dict[str, Any]:
+    """Plain JSON from which `learner_skeleton` makes a learner; ``given``: the prior or learner that the user gave."""
+    readout = isinstance(learner.prior, ReadoutPrior)
+    prior = (
+        describe_readout_prior(learner.prior)
+        if readout
+        else dataclasses.asdict(describe_prior(learner.prior, {}))
+    )
+    if not isinstance(given, OnlineLearner):
+        # A mixture over a prior is described by the settings of the estimator.
+        return {
+            "type": "readout" if readout else "mixture",
+            "prior": prior,
+            "classes": readout and learner.classes,
+        }
+    name = type(learner).__name__
+    if _LEARNERS.get(name) is not type(learner):
+        raise CheckpointError(
+            f"cannot save a learner of type {name}; expected one of {', '.join(sorted(_LEARNERS))}. "
+            "mole.checkpoint.save writes its state."
+        )
+    settings = {
+        field.name: value.tolist() if hasattr(value := getattr(learner, field.name), "tolist") else value
+        for field in dataclasses.fields(learner)
+        if field.init and field.name != "prior"
+    }
+    return {"type": name, "prior": prior, "settings": settings}
+
+
+def describe_given(prior: Any) -> dict[str, Any] | None:
+    """Plain JSON from which `given_from` finds the prior or learner that the user gave; of None if there was none."""
+    if prior is None:
+        return None
+    if isinstance(prior, OnlineLearner):
+        return {"type": "learner"}
+    if not isinstance(prior, StreamPrior):
+        return {"type": "plain"}
+    schema = None if prior.schema is None else prior.schema.to_json()
+    return {"type": "stream", "kind": prior.kind, "schema": schema, "labels": list(prior.labels)}
+
+
+def given_from(given: Any, learner: Any, path: Any) -> Prior | None:
+    """The prior or the learner that the user had given, or None.
+
+    Raises:
+        mole.files.checkpoint.CheckpointError: if its description is damaged.
+    """
+    if given is None:
+        return None
+    if learner is None or not isinstance(given, dict):
+        raise CheckpointError(f"{path} has a damaged description of its prior.")
+    if given.get("type") == "learner":
+        return learner
+    if given.get("type") != "stream":
+        return learner.prior
+    try:
+        schema = None if given["schema"] is None else Schema.from_json(given["schema"])
+        return StreamPrior(learner.prior, given["kind"], schema, tuple(given["labels"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has a damaged description of its prior: {str(error)[:300]}") from error
