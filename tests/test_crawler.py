@@ -218,7 +218,10 @@ def test_nineteen_names_are_listed_and_every_combination_is_known():
         ({"schedule": "fixed:0/0/0/0/0/0.5"}, "expected 6 codes, one per leg"),
         ({"schedule": "drift:healthy,down-1:100"}, "expected 6 codes, one per leg"),
         ({"schedule": [({"left": 1}, 3)]}, "expected 6 codes, one per leg"),
-        ({"episode_steps": 0}, "got episode_steps=0; expected at least 1, or None"),
+        (
+            {"episode_steps": 0},
+            r"Env got episode_steps=0; expected a whole number from 1 on\. None is no limit",
+        ),
     ],
 )
 def test_bad_settings_say_what_was_expected(kwargs, message):

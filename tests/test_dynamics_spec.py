@@ -107,7 +107,9 @@ def test_a_generic_spec_concatenates_and_subtracts():
 
 
 def test_a_generic_spec_refuses_empty_spaces():
-    with pytest.raises(ValueError, match=r"act_dim must be a positive number of entries, got 0.*Flatten"):
+    with pytest.raises(
+        ValueError, match=r"generic_spec got act_dim=0; expected a whole number from 1 on.*Flatten"
+    ):
         generic_spec(3, 0, zero_reward)
 
 
@@ -130,6 +132,12 @@ def test_a_registered_spec_is_found_through_the_environments_id():
         register_spec("CartPole-v1", generic_spec(4, 2, zero_reward))
     with pytest.raises(ValueError, match=r"got CartPoleEnv, an environment without an id"):
         spec_for(type(env.unwrapped)())
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_spec_is_not_registered():
+    with pytest.raises(TypeError, match=r"register_spec got spec=None .*mole.envs.generic_spec makes one"):
+        register_spec("CartPole-v1", None)
 
 
 def test_an_unknown_id_names_the_nearest_and_the_way_out():

@@ -14,6 +14,7 @@ pytest.importorskip("gymnasium")
 pytest.importorskip("mujoco")
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
@@ -246,12 +247,63 @@ def test_commands_out_of_range_are_clipped_before_factors_and_cost():
             "unknown value 'x'.*Known: A, B, identity, magnitudes, negative",
         ),
         ({"schedule": [({"left": 1}, 3)]}, "expected 6 numbers, one per motor"),
-        ({"episode_steps": 0}, "got episode_steps=0; expected at least 1, or None"),
+        (
+            {"episode_steps": 0},
+            r"Env got episode_steps=0; expected a whole number from 1 on\. None is no limit",
+        ),
     ],
 )
 def test_bad_settings_say_what_was_expected(kwargs, message):
     with pytest.raises(ValueError, match=message):
         HalfCheetahMotorsEnv(**kwargs)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (
+            {"episode_steps": 2.5},
+            r"HalfCheetahMotorsEnv got episode_steps=2\.5 \(float\); expected a whole number",
+        ),
+        ({"episode_steps": True}, r"got episode_steps=True \(bool\)"),
+        (
+            {"reset_noise_scale": "big"},
+            r"got reset_noise_scale='big' \(str\); expected a number of at least 0",
+        ),
+    ],
+)
+def test_settings_of_another_type_are_refused(kwargs, message):
+    with pytest.raises(TypeError, match=message):
+        HalfCheetahMotorsEnv(**kwargs)
+
+
+@pytest.mark.parametrize("scale", [-0.1, np.nan, np.inf])
+def test_the_noise_of_the_start_is_a_finite_number(scale):
+    with pytest.raises(ValueError, match=r"got reset_noise_scale=.*; expected a number of at least 0"):
+        HalfCheetahMotorsEnv(reset_noise_scale=scale)
+
+
+@pytest.mark.parametrize("factors", [["1"] * 6, [True] * 6])
+def test_text_and_truth_values_are_no_factors(factors):
+    with pytest.raises(ValueError, match=r"got motor factors .*; expected 6 numbers, one per motor"):
+        HalfCheetahMotorsEnv(schedule=[(factors, 3)])
+
+
+@pytest.mark.filterwarnings("ignore:.*the old name goes:DeprecationWarning")
+@pytest.mark.parametrize(
+    "entry_point",
+    [
+        "mole.envs.half_cheetah:HalfCheetahMotorsEnv",
+        "mole.envs.half_cheetah_terrain:HalfCheetahTerrainEnv",
+        "mole.envs.crawler:CrawlerLegsEnv",
+    ],
+)
+def test_specs_that_an_older_version_saved_still_make_the_environment(entry_point):
+    spec = EnvSpec("mole/Saved-v0", entry_point=entry_point, disable_env_checker=True)
+    env = gymnasium.make(EnvSpec.from_json(spec.to_json()))
+    assert type(env.unwrapped).__name__ == entry_point.partition(":")[2]
+    env.close()
 
 
 def test_bad_factors_of_a_function_are_refused_when_drawn():

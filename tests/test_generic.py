@@ -109,6 +109,31 @@ def test_observations_that_are_no_vectors_are_refused(observation: Any, message:
         agent_env(Given(observation))
 
 
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (np.zeros(3), r"got an action of shape \(3,\); expected \(2,\)"),
+        (np.array(["1", "2"]), "dtype <U1; expected real numbers"),
+        (np.array([np.nan, 0.0]), "expected finite numbers"),
+    ],
+)
+def test_bad_actions_never_reach_the_environment(action: Any, message: str) -> None:
+    env = agent_env(Given())
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        env.step(action)
+    assert env.unwrapped.actions == []  # pyright: ignore
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("door", [agent_env, FlatSpaces, RewardInObservation])
+def test_what_is_no_environment_is_refused(door: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"got env='Hopper-v5' \(str\); expected gymnasium.Env. gymnasium.make gives"
+    ):
+        door("Hopper-v5")
+
+
 def test_a_reward_cannot_be_appended_to_what_is_not_flat() -> None:
     with pytest.raises(ValueError, match=r"got observations in Box.*expected vectors.*FlatSpaces"):
         RewardInObservation(Given(spaces.Box(0, 1, (2, 2))))
@@ -225,7 +250,9 @@ def test_a_registered_reward_takes_the_place_of_a_learned_one(monkeypatch: pytes
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_reward_that_cannot_be_called_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"got a reward of type str for 'Hopper-v5'; expected a JAX function"):
+    with pytest.raises(
+        TypeError, match=r"register_reward got reward='forward' \(str\); expected a function\. In JAX"
+    ):
         register_reward("Hopper-v5", "forward")  # type: ignore[arg-type]
 
 

@@ -132,8 +132,8 @@ def test_bad_text_says_what_was_expected(text, message):
     [
         (3, TypeError, "got a schedule of type int; expected text such as"),
         ([], ValueError, "got an empty list"),
-        ([("day", 0)], ValueError, "whole number of at least 1, got 0"),
-        ([("day", True)], ValueError, "whole number of at least 1, got True"),
+        ([("day", 0)], ValueError, "got 0 for a duration; expected a whole number of steps from 1"),
+        ([("day", True)], ValueError, "got True for a duration; expected a whole number of steps"),
         (["day"], ValueError, "expected a pair"),
         ([("day", 2), ((1.0, 2.0, 3.0), 1)], ValueError, r"expected \(2,\)"),
     ],
@@ -155,7 +155,7 @@ def test_a_sampler_that_never_varies_is_an_error():
 
 
 def test_steps_before_the_start_and_after_the_end_are_errors():
-    with pytest.raises(ValueError, match="0 or more, got -1"):
+    with pytest.raises(ValueError, match="got step=-1 of a schedule; expected 0 or more"):
         Schedule.constant(0).value(-1)
     ended = Schedule("short", lambda rng: iter([("a", 2)]))
     assert ended.value(1) == "a"

@@ -254,9 +254,11 @@ def test_environments_that_cannot_be_simulated_are_refused() -> None:
     ):
         Simulation(Plain())
     env, _ = started("motors", 0)
-    with pytest.raises(ValueError, match="threads: got 0, expected at least 1"):
+    with pytest.raises(ValueError, match="Simulation got threads=0; expected a whole number from 1 on"):
         Simulation(env, threads=0)
-    with pytest.raises(ValueError, match=r"plans: got shape \(3, 4, 5\), expected .* with act = 6"):
+    with pytest.raises(
+        ValueError, match=r"Simulation got plans of shape \(3, 4, 5\); expected .* with act = 6"
+    ):
         Simulation(env).rollout(np.zeros((3, 4, 5)))
     env.close()
 

@@ -431,6 +431,14 @@ def test_what_is_no_setter_is_refused():
         switching(make("Pendulum-v1"), "gravity", "fixed:3")
     with pytest.raises(TypeError, match="got a schedule of type int"):
         switching(make("Pendulum-v1"), set_gravity, 3)
+    with pytest.raises(TypeError, match=r"switching got env='Pendulum-v1' \(str\); expected gymnasium.Env"):
+        switching("Pendulum-v1", set_gravity, "fixed:3")
+    with pytest.raises(TypeError, match=r"gravity got env=None .*; expected gymnasium.Env"):
+        set_gravity(None, 3.7)
+    with pytest.raises(ValueError, match="switching got through_resets='no'; expected one of True, False"):
+        switching(make("Pendulum-v1"), set_gravity, "fixed:3", through_resets="no")
+    with pytest.raises(ValueError, match="got True for gravity; expected one finite number"):
+        switching(make("Pendulum-v1"), set_gravity, [(True, 3)]).reset(seed=0)
 
 
 def test_a_delay_cannot_be_set_once_and_for_all():

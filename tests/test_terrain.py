@@ -351,13 +351,24 @@ def test_the_seed_decides_everything():
         ({"schedule": "hill:3"}, r"unknown schedule 'hill:3'.*Known: .*course"),
         ({"schedule": "fixed:.2/.3"}, r"a slope of shape \(2,\)"),
         ({"schedule": "fixed:3"}, "got the slope 3.0"),
-        ({"episode_steps": 0}, "got episode_steps=0"),
-        ({"run_up": -1}, "got run_up=-1; expected a number of columns of 0.1 m, 0 or more"),
-        ({"friction": 0.0}, "got friction=0.0; expected a positive number"),
+        ({"episode_steps": 0}, "got episode_steps=0; expected a whole number"),
+        (
+            {"run_up": -1},
+            r"got run_up=-1; expected a whole number from 0 on\. It is a number of columns of 0\.1 m",
+        ),
+        ({"friction": 0.0}, "got friction=0.0; expected a number above 0"),
     ],
 )
 def test_bad_settings_say_what_was_expected(kwargs, message):
     with pytest.raises(ValueError, match=message):
+        HalfCheetahTerrainEnv(**kwargs)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kwargs", [{"run_up": 2.5}, {"run_up": True}, {"friction": "wet"}])
+def test_settings_of_another_type_are_refused(kwargs):
+    (name,) = kwargs
+    with pytest.raises(TypeError, match=f"HalfCheetahTerrainEnv got {name}=.*; expected a"):
         HalfCheetahTerrainEnv(**kwargs)
 
 

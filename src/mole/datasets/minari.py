@@ -87,7 +87,7 @@ def save_minari(
 
 
 def load_minari(dataset_id: str) -> list[RecordedEpisode]:
-    """Read a data set of continuous observations and actions, of ours or anybody's. Nothing is downloaded.
+    """Read a data set of continuous observations and actions, whoever made it. Nothing is downloaded.
 
     Where the data set has no ``infos["task"]``, the task is -1.
 

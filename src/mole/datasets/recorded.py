@@ -156,7 +156,8 @@ def _time(value: datetime.datetime, first: datetime.datetime) -> list[float]:
 
 
 def _labelled(x: np.ndarray, labels: np.ndarray, every: np.ndarray, name: str) -> Stream:
-    classes = np.unique(every)  # of the whole set: a short stream may not meet them all
+    # Of the whole data set: the number of classes must not depend on the length of the stream.
+    classes = np.unique(every)
     y = np.searchsorted(classes, labels)
     return Stream(x, y, np.zeros(len(y)), name, "classification", len(classes))
 

@@ -55,7 +55,7 @@ def sinusoid_tasks(n: int, length: int, seed: int) -> list[Trajectory]:
     """
     check_length("sinusoid-tasks", n)
     check_length("sinusoid-tasks", length)
-    rng = stream_rng("sinusoid-tasks", seed)
+    rng = stream_rng("sinusoid-tasks", seed)  # no stream has this name, so that none shares its draws
     amplitude, phase = _draw(rng, n)
     x, y = _pairs(
         rng, np.repeat(amplitude[:, None], length, axis=1), np.repeat(phase[:, None], length, axis=1)

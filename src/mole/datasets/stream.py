@@ -181,5 +181,6 @@ def switching_tasks(
 
 def numbered_by_appearance(task: np.ndarray) -> np.ndarray:
     """The same tasks, renamed 0, 1, … in the order in which they first appear."""
+    # `unique` sorts by number; the rank of a task's first index is its number by appearance.
     _, first, inverse = np.unique(task, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]

@@ -159,6 +159,7 @@ def _teacher(teacher: str, rng: np.random.Generator, inputs: int, outputs: int) 
 
 
 def _hidden(rng: np.random.Generator, inputs: int) -> _Map:
+    # Wide enough for the tanh to bend: a nearly linear hidden layer would make this teacher a linear map.
     weights, bias = rng.normal(0, 1.5 / np.sqrt(inputs), (inputs, _UNITS)), rng.normal(0, 0.5, _UNITS)
     return lambda x: np.tanh(x @ weights + bias) * 1.5  # a unit of variance near one
 
@@ -215,7 +216,8 @@ def permuted_labels_stream(
     # Beyond 20 the factorial has thousands of digits, and no stream has as many tasks.
     expect_whole(owner, "n_tasks", n_tasks, 2, remedy, most=math.factorial(min(classes, 20)))
     rng, task, label, x = _clouds(name, length, seed, n_tasks, classes, inputs, switch_probability)
-    permutations = {tuple(range(classes)): None}  # a dict keeps the order of insertion
+    # The first task keeps the labels; a dictionary holds each permutation once, in the order of the draws.
+    permutations = {tuple(range(classes)): None}
     while len(permutations) < n_tasks:
         permutations.setdefault(tuple(int(i) for i in rng.permutation(classes)))
     return Stream(x, np.array(list(permutations))[task, label], task, name, "classification", classes)

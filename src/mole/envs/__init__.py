@@ -1,4 +1,11 @@
-"""Environments that change while they run. Importing this package registers them with Gymnasium."""
+"""Environments that change while they run. Importing this package registers them with Gymnasium.
+
+- `cheetah`, `crawler`: our machines; `scheduled_env`: what they have in common.
+- `spec`: what a learner must know of an environment.
+- `schedules`: what is hidden and when it changes.
+- `wrappers`: changes for any other environment, and what makes it ready for an agent.
+- `simulation`: a machine's simulator as a planner's model, and drawing.
+"""
 
 from __future__ import annotations
 
@@ -69,19 +76,12 @@ __all__ = [
     "switching_by_name",
 ]
 
-# Episodes are cut by the environment's own `episode_steps`: long rollouts are normal here.
-if _CHEETAH not in gymnasium.registry:
-    gymnasium.register(
-        _CHEETAH, entry_point="mole.envs.cheetah.motors:HalfCheetahMotorsEnv", max_episode_steps=None
-    )
-register_spec(_CHEETAH, HalfCheetahMotorsEnv.dynamics)
-
-if _TERRAIN not in gymnasium.registry:
-    gymnasium.register(
-        _TERRAIN, entry_point="mole.envs.cheetah.terrain:HalfCheetahTerrainEnv", max_episode_steps=None
-    )
-register_spec(_TERRAIN, HalfCheetahTerrainEnv.dynamics)
-
-if _CRAWLER not in gymnasium.registry:
-    gymnasium.register(_CRAWLER, entry_point="mole.envs.crawler.env:CrawlerLegsEnv", max_episode_steps=None)
-register_spec(_CRAWLER, CrawlerLegsEnv.dynamics)
+for _id, _env in (
+    (_CHEETAH, HalfCheetahMotorsEnv),
+    (_TERRAIN, HalfCheetahTerrainEnv),
+    (_CRAWLER, CrawlerLegsEnv),
+):
+    if _id not in gymnasium.registry:
+        # Episodes end by the environment's own `episode_steps`, which may be None: Gymnasium's limit would cut them.
+        gymnasium.register(_id, entry_point=f"{_env.__module__}:{_env.__name__}", max_episode_steps=None)
+    register_spec(_id, _env.dynamics)

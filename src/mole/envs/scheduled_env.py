@@ -1,4 +1,7 @@
-"""What every machine of this package does: it starts, obeys commands under a hidden value, and is drawn."""
+"""What every machine of this package does: it starts, obeys commands under a hidden value, and is drawn.
+
+A new machine is a subclass of `ScheduledEnv`, its MuJoCo model and its `DynamicsSpec`.
+"""
 
 # MuJoCo is an extension module without stubs.
 # pyright: reportAttributeAccessIssue=false
@@ -13,36 +16,18 @@ import mujoco
 import numpy as np
 from gymnasium import error, spaces
 from gymnasium.envs.mujoco import MujocoEnv
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 
+from mole._expect import expect_number, expect_whole
 from mole.envs.schedules.schedule import Schedule, TaskNumbers, Timeline
 from mole.envs.schedules.text import training_distribution
 from mole.envs.simulation import opengl_ready
-from mole.envs.spec import DynamicsSpec
+from mole.envs.spec import DynamicsSpec, check_action
 
-__all__ = ["ScheduledEnv", "check_command"]
+__all__ = ["ScheduledEnv"]
 
 _BAD_STATE = mujoco.mjtWarning.mjWARN_BADQPOS.value  # the first of MuJoCo's warnings about bad numbers
-_LIMIT = 1e6  # never reached; Gymnasium's checker warns about infinite bounds
-
-
-def check_command(action: Any, n: int) -> Float64[np.ndarray, " act"]:
-    """The command of `n` motors as float64, clipped to [-1, 1].
-
-    Raises:
-        ValueError: for another shape, a dtype that is not real, or entries that are not finite.
-    """
-    array = np.asarray(action)
-    if array.shape != (n,):
-        raise ValueError(f"got an action of shape {array.shape}; expected {(n,)}: one number per motor.")
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"got an action of dtype {array.dtype}; expected real numbers, such as float32.")
-    command = array.astype(np.float64)
-    if not np.isfinite(command).all():
-        raise ValueError(
-            f"got the action {array}; expected finite numbers. Check the policy or planner for NaN."
-        )
-    return np.clip(command, -1.0, 1.0)
+_LIMIT = 1e6  # of an observation; never reached, but Gymnasium's checker warns about infinite bounds
 
 
 class ScheduledEnv(MujocoEnv):
@@ -78,27 +63,32 @@ class ScheduledEnv(MujocoEnv):
         """Loads the model.
 
         Args:
-            model_path: a file, which Gymnasium wants to see; what is in it is up to `_load`.
+            model_path: a file that exists, since Gymnasium looks for it; the model itself comes from `_load`.
             schedule: of the hidden value.
             episode_steps: steps until truncation, None for never.
             reset_noise_scale: of the starting state.
             **kwargs: for `MujocoEnv`.
 
         Raises:
-            ValueError: if `episode_steps` is below 1.
+            ValueError: if a number is out of range.
+            TypeError: if it is no number.
         """
-        if episode_steps is not None and episode_steps < 1:
-            raise ValueError(f"got episode_steps={episode_steps}; expected at least 1, or None for no limit.")
+        owner = type(self).__name__
+        if episode_steps is not None:
+            expect_whole(owner, "episode_steps", episode_steps, 1, "None is no limit.")
+        remedy = "It scales the noise of the starting state."
+        expect_number(owner, "reset_noise_scale", reset_noise_scale, low=0.0, below=np.inf, remedy=remedy)
         self.schedule = schedule
         self.episode_steps = episode_steps
         self._noise = reset_noise_scale
+        # Gymnasium takes a name or an id of a camera, not both.
         if kwargs.get("camera_id") is None:
             kwargs.setdefault("camera_name", "track")
         tracking = {"type": mujoco.mjtCamera.mjCAMERA_TRACKING.value, "trackbodyid": 1}
         kwargs.setdefault("default_camera_config", {**tracking, "distance": self._DISTANCE})
         super().__init__(
             model_path,
-            frame_skip=5,
+            frame_skip=5,  # of 0.01 s: `spec.DT`
             observation_space=spaces.Box(-_LIMIT, _LIMIT, (self.dynamics.obs_dim,), np.float64),
             **kwargs,
         )
@@ -114,7 +104,7 @@ class ScheduledEnv(MujocoEnv):
         """Constructor settings for a phase of training.
 
         Args:
-            phase: "explore" (one hidden value for a whole episode) or "control" (it changes within it, untold).
+            phase: "explore" (one hidden value for a whole episode) or "control" (it changes within the episode).
             tasks: one of `TASKS`; the first if None.
             switch_every: steps between changes in the control phase.
 
@@ -176,6 +166,7 @@ class ScheduledEnv(MujocoEnv):
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
         model = self._load()
+        # MuJoCo draws pictures into a buffer of the model's size: it must be as large as they are.
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, self.width)
         model.vis.global_.offheight = max(model.vis.global_.offheight, self.height)
         return model, mujoco.MjData(model)
@@ -191,6 +182,7 @@ class ScheduledEnv(MujocoEnv):
         self._timeline = self.schedule.timeline(int(self.np_random.integers(2**63)))
         self._numbers = TaskNumbers(self.schedule.drifts)
         self._step = 0
+        # If a start fails, the environment stays stopped and says so at the next step.
         self._running = False
         self._place(qpos, qvel)
         self._running = True
@@ -214,17 +206,18 @@ class ScheduledEnv(MujocoEnv):
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Applies `action` for 0.05 s. See the class."""
-        command = check_command(action, self.dynamics.act_dim)
+        command = np.clip(check_action(action, self.dynamics.act_dim), -1.0, 1.0)
         self._check_running()
         self._prepare()
         value = self._hidden()
-        if value is not self._value:
+        if value is not self._value:  # a timeline returns one object until the value changes
             self._enter(value)
         data = self.data
         before = data.qpos.copy()
         data.ctrl[:] = self.controls(command)
         mujoco.mj_step(self.model, data, nstep=self.frame_skip)
-        if data.warning.number[_BAD_STATE:].any():  # MuJoCo has silently started anew or dropped the control
+        # MuJoCo raises nothing: it starts anew or drops the controls, and counts a warning.
+        if data.warning.number[_BAD_STATE:].any():
             self._fail("the simulation became unstable")
         self._step += 1
         obs = self._observe()
@@ -242,7 +235,7 @@ class ScheduledEnv(MujocoEnv):
 
     def render(self) -> Any:
         """Renders as the render mode says."""
-        if self.mujoco_renderer.viewer is not None:
+        if self.mujoco_renderer.viewer is not None:  # it has its OpenGL context already
             return super().render()
         with opengl_ready(self.render_mode):
             return super().render()

@@ -1,7 +1,8 @@
-"""An environment's own simulator as a model to plan with: the limit of what better dynamics can bring.
+"""MuJoCo used directly: an environment's simulator as a model to plan with, and drawing without a screen.
 
-Candidate plans are rolled out by MuJoCo from the environment's present state, under the fault that is in force, at
-the environment's own time step. A planner that uses it knows what no learner is told.
+`Simulation` shows the limit of what better dynamics can bring: MuJoCo rolls candidate plans out from the present state
+of the environment, under the fault that is in force, at the environment's own time step. A planner that uses it knows
+what no learner is told. `opengl_ready` chooses what MuJoCo draws with, and says what is missing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from mujoco.rollout import Rollout
 
+from mole._expect import expect_number, expect_whole
 from mole._types import Array
 from mole.envs.spec import DynamicsSpec
 
@@ -51,13 +53,13 @@ class Simulation:
         threads: threads of MuJoCo's pool; 1 runs on the calling thread.
 
     Raises:
-        TypeError: if the environment lacks what is needed.
-        ValueError: if ``threads`` is below 1.
+        TypeError: if the environment lacks what is needed, or a number is none.
+        ValueError: if ``threads`` or ``discount`` is out of range.
     """
 
     def __init__(self, env: Any, *, discount: float = 1.0, threads: int = 1) -> None:
         """See the class."""
-        base = env.unwrapped
+        base = getattr(env, "unwrapped", env)
         missing = [name for name in _NEEDED if not hasattr(base, name)]
         if missing:
             raise TypeError(
@@ -65,15 +67,15 @@ class Simulation:
                 "can be a planner's model: one based on MuJoCo with controls(command) and observe_states(qpos, qvel), "
                 "as those of mole.envs have."
             )
-        if threads < 1:
-            raise ValueError(f"threads: got {threads}, expected at least 1.")
+        expect_whole("Simulation", "threads", threads, 1, "1 runs on the calling thread.")
+        expect_number("Simulation", "discount", discount, above=0.0, high=1.0, remedy="1 means no discount.")
         self.env = base
         self.spec: DynamicsSpec = base.dynamics
         self.discount = discount
         self._low, self._high = (
             np.asarray(v, np.float64) for v in (base.action_space.low, base.action_space.high)
         )
-        self._pool = Rollout(nthread=threads if threads > 1 else 0)
+        self._pool = Rollout(nthread=threads if threads > 1 else 0)  # 0 is the calling thread
         self._scratch = [mujoco.MjData(base.model) for _ in range(threads)]
 
     def rollout(
@@ -90,7 +92,8 @@ class Simulation:
         plans = np.asarray(plans, np.float64)
         if plans.ndim != 3 or plans.shape[2] != self.spec.act_dim:
             raise ValueError(
-                f"plans: got shape {plans.shape}, expected [samples, horizon, act] with act = {self.spec.act_dim}."
+                f"Simulation got plans of shape {plans.shape}; expected [samples, horizon, act] with act = "
+                f"{self.spec.act_dim}."
             )
         model, data, skip = self.env.model, self.env.data, self.env.frame_skip
         samples, horizon, _ = plans.shape
@@ -102,10 +105,11 @@ class Simulation:
             np.broadcast_to(physics[None], (samples, physics.size)),
             inputs,
             control_spec=names,
+            # The solver starts from the last accelerations, as it will in the environment: or the two would differ.
             initial_warmstart=np.broadcast_to(data.qacc_warmstart[None], (samples, model.nv)),
         )
-        ends = np.asarray(states)[:, skip - 1 :: skip]
-        # MuJoCo starts a simulation that diverged anew and stops there: its clock tells.
+        ends = np.asarray(states)[:, skip - 1 :: skip]  # of the substeps of a step, the last
+        # A simulation that diverged is reset by MuJoCo and stops: it is recognised by its clock, which is late.
         due = data.time + model.opt.timestep * skip * np.arange(1, horizon + 1)
         late = np.abs(ends[:, :, 0] - due[None]) > 0.5 * model.opt.timestep
         failed = np.maximum.accumulate(late, axis=1)
@@ -131,7 +135,7 @@ class Simulation:
     def _inputs(self, plans: np.ndarray) -> tuple[np.ndarray, int]:
         """What MuJoCo is given at every substep ``[samples, substeps, inputs]``, and the names of its parts as bits."""
         model, data, skip = self.env.model, self.env.data, self.env.frame_skip
-        # Everything that is not named is reset to the model's default by MuJoCo's rollout.
+        # MuJoCo's rollout resets to the model's default what is not passed: forces, constraints, mocap bodies.
         present = {
             _STATE.mjSTATE_QFRC_APPLIED: data.qfrc_applied.any(),
             _STATE.mjSTATE_XFRC_APPLIED: data.xfrc_applied.any(),
@@ -162,9 +166,6 @@ def _returns(spec: DynamicsSpec, discount: float, obs: ArrayLike, plans: ArrayLi
     return rewards @ jnp.asarray(discount ** np.arange(plans.shape[1]), rewards.dtype)
 
 
-# Rendering on machines with and without a screen, and clear words where it is impossible.
-
-
 _REMEDY = (
     "Install a software OpenGL (Debian: apt-get install libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl, "
     "or leave render_mode at None: the simulation itself needs none."
@@ -190,9 +191,9 @@ def offscreen_problem() -> str | None:
 
 @contextmanager
 def opengl_ready(render_mode: str | None) -> Iterator[None]:
-    """Surrounds the first drawing: picks EGL on a Linux machine without a screen, if the user picked nothing.
+    """Context of the first drawing: EGL on a Linux machine without a screen, unless the user chose something else.
 
-    Gymnasium would try GLFW first, whose failure leaves noise behind. The environment variable is put back.
+    Gymnasium would try GLFW first, which prints errors when it fails. The environment variable is put back afterwards.
 
     Raises:
         RuntimeError: if this machine cannot draw what `render_mode` asks for, with what to install.

@@ -1,9 +1,9 @@
 """What a learner and a planner must know about an environment: inputs, targets and reward as pure functions.
 
-A `DynamicsSpec` bundles functions of single examples (no batch axis: `jax.vmap` them) that work inside
-`jax.jit`. Every environment of this package has one; for any other environment `generic_spec` makes a plain
-one from its sizes and a reward function. `register_reward` is enough for an environment that is made by its id:
-`mole.envs.wrappers.generic` does the rest.
+A `DynamicsSpec` bundles functions of single examples (no batch axis: `jax.vmap` them) that work inside `jax.jit`. Every
+environment of this package has one; for any other environment `generic_spec` makes a plain one from its sizes and a
+reward function. `register_reward` is enough for an environment that is made by its id: `mole.envs.wrappers.generic`
+does the rest. At the end stands what the specs of our own environments share.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from mole._expect import did_you_mean, expect_callable
+from mole._expect import did_you_mean, expect_callable, expect_type, expect_whole
 from mole._types import Array
 
 __all__ = [
     "DT",
     "DynamicsSpec",
+    "check_action",
     "generic_spec",
     "limited",
     "position",
@@ -90,16 +91,12 @@ def generic_spec(obs_dim: int, act_dim: int, reward: Reward) -> DynamicsSpec:
             a new one means a new spec, and whatever is compiled for the spec is compiled again.
 
     Raises:
-        ValueError: if a size is not a positive integer.
+        ValueError: if a size is below 1.
+        TypeError: if a size is no whole number, or the reward no function.
     """
-    for name, size in (("obs_dim", obs_dim), ("act_dim", act_dim)):
-        if isinstance(size, bool) or not isinstance(size, int | np.integer):
-            raise TypeError(f"generic_spec got {name}={size!r}; expected a whole number of entries.")
-        if size < 1:
-            raise ValueError(
-                f"{name} must be a positive number of entries, got {size}; expected at least 1. "
-                "Flatten the space first (gymnasium.wrappers.FlattenObservation)."
-            )
+    remedy = "Flatten the space first (gymnasium.wrappers.FlattenObservation)."
+    expect_whole("generic_spec", "obs_dim", obs_dim, 1, remedy)
+    expect_whole("generic_spec", "act_dim", act_dim, 1, remedy)
     expect_callable("generic_spec", "reward", reward, "(obs, action, next_obs) -> scalar.")
     return DynamicsSpec(
         obs_dim=obs_dim,
@@ -113,6 +110,7 @@ def generic_spec(obs_dim: int, act_dim: int, reward: Reward) -> DynamicsSpec:
     )
 
 
+# By id without the prefix in ``module:id``, which only tells Gymnasium what to import.
 _SPECS: dict[str, DynamicsSpec] = {}
 _REWARDS: dict[str, Reward] = {}
 
@@ -132,11 +130,9 @@ def register_reward(env_id: str, reward: Reward) -> None:
         TypeError: if `reward` cannot be called.
         ValueError: if another reward is registered for that id.
     """
-    if not callable(reward):
-        raise TypeError(
-            f"got a reward of type {type(reward).__name__} for {env_id!r}; expected a JAX function "
-            "(obs, action, next_obs) -> scalar."
-        )
+    expect_type("register_reward", "env_id", env_id, str, "It is a Gymnasium id.")
+    expect_callable("register_reward", "reward", reward, "In JAX: (obs, action, next_obs) -> scalar.")
+    # Compared by identity, as everything that is compiled for a reward is found by it.
     if _REWARDS.get(env_id, reward) is not reward:
         raise ValueError(
             f"{env_id!r} already has a different reward; register the environment under another id."
@@ -158,8 +154,11 @@ def register_spec(env_id: str, spec: DynamicsSpec) -> None:
     """Makes `spec` what `spec_for` answers for `env_id`.
 
     Raises:
+        TypeError: if `spec` is no DynamicsSpec.
         ValueError: if another spec is registered for that id.
     """
+    expect_type("register_spec", "env_id", env_id, str, "It is a Gymnasium id.")
+    expect_type("register_spec", "spec", spec, DynamicsSpec, "mole.envs.generic_spec makes one.")
     if _SPECS.get(env_id, spec) != spec:
         raise ValueError(f"{env_id!r} already has a different DynamicsSpec; register yours under another id.")
     _SPECS[env_id] = spec
@@ -178,6 +177,7 @@ def spec_for(env_id_or_env: Any) -> DynamicsSpec:
     """
     if isinstance(env_id_or_env, str):
         return _lookup(env_id_or_env)
+    # A wrapper's own spec comes first: it describes the observations outside of that wrapper.
     env = env_id_or_env
     has = getattr(env, "has_wrapper_attr", None)
     own = env.get_wrapper_attr("dynamics") if has is not None and has("dynamics") else None
@@ -211,15 +211,31 @@ def _lookup(env_id: str) -> DynamicsSpec:
     return _SPECS[name]
 
 
-# What the machines of this package have in common for a learner, as JAX functions of single examples.
-
-
 DT = 0.05
-"""Seconds per step: 5 physics steps of 0.01 s."""
+"""Seconds per step of our machines: 5 physics steps of 0.01 s, as Gymnasium's HalfCheetah-v5 has them."""
+
+
+def check_action(action: Any, size: int) -> np.ndarray:
+    """`action` as float64 `[act]`.
+
+    Raises:
+        ValueError: for another shape, a dtype that is not real, or entries that are not finite.
+    """
+    array = np.asarray(action)
+    if array.shape != (size,):
+        raise ValueError(f"got an action of shape {array.shape}; expected {(size,)}: one number per motor.")
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"got an action of dtype {array.dtype}; expected real numbers, such as float32.")
+    command = array.astype(np.float64)
+    if not np.isfinite(command).all():
+        raise ValueError(
+            f"got the action {array}; expected finite numbers. Check the policy or planner for NaN."
+        )
+    return command
 
 
 def limited(action: Float[ArrayLike, " act"], like: Array) -> Float[Array, " act"]:
-    """`action` clipped to [-1, 1] as the environments clip it, so that data and reward agree with them."""
+    """`action` clipped to [-1, 1] as our environments clip it, so that data and reward agree with them."""
     return jnp.clip(jnp.asarray(action, like.dtype), -1.0, 1.0)
 
 

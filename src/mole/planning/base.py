@@ -217,6 +217,7 @@ class Planner(eqx.Module):
         self, search: Any, plans: Float[Array, "samples horizon act"], returns: Float[Array, " samples"]
     ) -> tuple[Any, Bool[Array, ""]]:
         """The search after scored candidates, and whether any of their returns is finite."""
+        # A model that runs away gives NaN or infinity, and +inf would win: both become the worst return.
         finite = jnp.isfinite(returns)
         return self.update(search, plans, jnp.where(finite, returns, -jnp.inf)), finite.any()
 
@@ -238,5 +239,6 @@ class Planner(eqx.Module):
         return 0.5 * self.action_low + 0.5 * self.action_high
 
     def _shift(self, mean: Array) -> Array:
+        # One step has passed: the plan's second action is due now, and a new last one is needed.
         last = mean[-1] if self.tail == "repeat" else self._middle()
         return jnp.concatenate([mean[1:], last[None]])

@@ -110,6 +110,7 @@ class CEM(Planner):
         if self.keep_elites:
             plans = jnp.concatenate([search.kept, plans])
             returns = jnp.concatenate([search.kept_returns, returns])
+        # Failed candidates have minus infinity: they come last, and get no share of the refit.
         values, index = lax.top_k(returns, self.n_elites)
         elites = plans[index]
         alive = jnp.isfinite(values)

@@ -43,10 +43,11 @@ def plan_on_host(
         ValueError: if the state is not one of this planner's, or the scores have another shape than ``[samples]``.
         TypeError: if the scores are not real numbers.
     """
+    # Compiled pieces instead of one compiled loop: the score between them is a Python function.
     warm, noise, search = _begin(planner, state, key)
     alive = np.zeros((), bool)
     for iteration in range(noise.shape[0]):
-        plans = _candidates(planner, search, noise, np.int32(iteration))
+        plans = _candidates(planner, search, noise, np.int32(iteration))  # a Python int would be compiled in
         returns = _checked(score(np.asarray(plans)), plans.shape[0])
         search, some = _learn(planner, search, plans, jnp.asarray(returns, plans.dtype))
         alive = alive | np.asarray(some)

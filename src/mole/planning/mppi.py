@@ -80,7 +80,8 @@ class MPPI(Planner):
     ) -> _Search:
         """The weighted mean of the candidates."""
         alive = jnp.isfinite(returns)
-        below = jnp.where(alive, returns - jnp.max(returns), -jnp.inf)  # the best has 0
+        # Relative to the best, whose weight is then 1: the exponential cannot overflow.
+        below = jnp.where(alive, returns - jnp.max(returns), -jnp.inf)
         scale = self.temperature
         if self.normalize:
             count = jnp.maximum(alive.sum(), 1)

@@ -1,7 +1,7 @@
 """Ground that rises and falls: slopes by column, their heights, and the courses of the tests.
 
-A slope is a number: metres up per metre forward. Ground is cut into columns of `COLUMN` metres, each with one
-slope, and goes on without end in both directions. Nothing here knows of a simulator.
+A slope is a number: metres up per metre forward. Ground is cut into columns of `COLUMN` metres, each with one slope; it
+has no end in either direction. Nothing here depends on a simulator.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from mole.envs.schedules.schedule import Sampler, Schedule, Timeline
+from mole.envs.schedules.schedule import Sampler, Schedule, Timeline, real_numbers
 from mole.envs.schedules.text import Vocabulary
 
 __all__ = ["COLUMN", "COURSES", "SCHEDULES", "STEEPEST", "Ground", "any_slope", "check_slope", "low_slope"]
@@ -53,12 +53,12 @@ def check_slope(value: Any) -> float:
         ValueError: unless it is one finite number between -`STEEPEST` and `STEEPEST`.
     """
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = real_numbers(value)
+    except ValueError:
         raise ValueError(f"got the slope {value!r}; expected a number of metres up per metre.") from None
     if array.size != 1:
         raise ValueError(f"got a slope of shape {array.shape}; expected one number of metres up per metre.")
-    slope = float(array.reshape(())) + 0.0  # no negative zero
+    slope = float(array.reshape(()))
     if not abs(slope) <= STEEPEST:
         raise ValueError(f"got the slope {slope}; expected one between -{STEEPEST} and {STEEPEST}.")
     return slope
@@ -91,7 +91,7 @@ SCHEDULES = Vocabulary(
 
 
 class Ground:
-    """Endless ground: level for `run_up` columns, then as `slopes` says; behind the start the same in a mirror.
+    """Ground without end: level for `run_up` columns, then as `slopes` says; behind the start it is mirrored.
 
     The slope at -x is the slope at x, so height is an odd function of x: a hill ahead is a valley behind.
     """

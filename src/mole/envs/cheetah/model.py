@@ -1,4 +1,11 @@
-"""The MuJoCo model of the half-cheetah: Gymnasium's, with unlimited motors and better light."""
+"""The half-cheetah: its MuJoCo model, what a learner sees of it, and what its environments have in common.
+
+The model is Gymnasium's, with unlimited motors and better light. Features, targets and reward are JAX functions of
+single examples.
+"""
+
+# MuJoCo is an extension module without stubs.
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
@@ -35,10 +42,6 @@ __all__ = [
     "reward",
 ]
 
-# MuJoCo is an extension module without stubs.
-# pyright: reportAttributeAccessIssue=false
-
-
 LIMBS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
 """The limb that each motor moves, in the order of the actions."""
 
@@ -58,9 +61,9 @@ _SEVERE = np.array([0.72, 0.02, 0.05, 1.0])
 def load_model(*, column: float | None = None, friction: float | None = None) -> mujoco.MjModel:
     """Compiles the model: bit for bit HalfCheetah-v5's dynamics, without its warning and log file.
 
-    Two things differ. MuJoCo clips a limited actuator's control to [-1, 1]; a hidden factor of 3 must give
-    three times the torque, so the actuators are made unlimited here and the environment clips the *command*.
-    And the scene has a spot light that follows the torso, a dark floor and a camera farther away.
+    Two things differ. MuJoCo clips a limited actuator's control to [-1, 1]; a hidden factor of 3 must give three times
+    the torque, so the actuators are unlimited here and the environment clips the *command*. And the scene has a spot
+    light that follows the torso, a dark floor and a camera farther away.
 
     Args:
         column: if given, the floor is a height field whose columns are that wide, in metres, level at 0.
@@ -69,7 +72,8 @@ def load_model(*, column: float | None = None, friction: float | None = None) ->
     path = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
     spec = mujoco.MjSpec.from_file(str(path))
     total_mass = spec.compiler.settotalmass
-    # Compiling with this attribute warns and writes MUJOCO_LOG.TXT; the calls below are what it stands for.
+    # MuJoCo 4 warns about this attribute and writes MUJOCO_LOG.TXT into the working folder; the two calls below do the
+    # same as it, without either.
     spec.compiler.settotalmass = -1
     for actuator in spec.actuators:
         actuator.ctrllimited = False
@@ -142,17 +146,15 @@ def fault_colours(factors: Float64[np.ndarray, " act"]) -> Float64[np.ndarray, "
     return np.where(severity == 0.0, _HEALTHY, red)
 
 
-# The half-cheetah as a learner sees it: features, targets and reward, JAX functions of single examples.
-
-
 CTRL_COST = 0.05
-"""Weight of the squared action in the reward."""
+"""Weight of the squared action in the reward: that of the authors' code; HalfCheetah-v5 has twice as much."""
 
 
 def features(obs: Float[ArrayLike, " obs"], action: Float[ArrayLike, " act"]) -> Float[Array, " dx"]:
     """The model's input, 24 numbers: z, sin and cos of pitch, 6 joints, 9 velocities, the limited action.
 
-    x is left out because nothing depends on it; pitch enters as an angle on the circle.
+    x is left out because nothing depends on it. Pitch enters by sine and cosine: it is unwrapped, and a turn changes
+    nothing.
     """
     obs = jnp.asarray(obs)
     pitch = obs[2]
@@ -203,7 +205,7 @@ DYNAMICS = DynamicsSpec(
 """The functions of this module in one object."""
 
 
-# What every half-cheetah of this package shares: its start, its reward and the camera beside it.
+# What every half-cheetah of this package shares: its start, its reward and its camera.
 
 
 class CheetahEnv(ScheduledEnv):

@@ -1,4 +1,11 @@
-"""Hidden motor faults: one factor per actuator, by which the commanded action is multiplied."""
+"""`mole/HalfCheetahMotors-v0`: a half-cheetah whose motors fail, and hidden faults of motors in general.
+
+A fault is one factor per motor, by which the commanded action is multiplied. The distributions and the vocabulary are
+for any number of motors.
+"""
+
+# MuJoCo is an extension module without stubs.
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
@@ -22,7 +29,7 @@ from mole.envs.cheetah.model import (
     posture,
     reward,
 )
-from mole.envs.schedules.schedule import Sampler
+from mole.envs.schedules.schedule import Sampler, real_numbers
 from mole.envs.schedules.text import ScheduleSource, TaskSource, Vocabulary, episode_schedule
 
 __all__ = [
@@ -80,6 +87,7 @@ SAMPLERS = {"signs": "random", "few-signs": "random-few-signs", "magnitudes": "r
 
 def motor_distributions(n: int) -> dict[str, Sampler]:
     """Distributions of a whole episode's factors of `n` motors, by name, the first the default."""
+    # draw=draw keeps the function of each name; without it all would call the last one.
     return {name: lambda rng, draw=draw: draw(rng, n) for name, draw in _DRAWS.items()}
 
 
@@ -90,8 +98,8 @@ def check_factors(value: Any, n: int) -> Factors:
         ValueError: if it is anything else.
     """
     try:
-        factors = np.array(value, dtype=np.float64) + 0.0  # + 0.0: no negative zeros
-    except (TypeError, ValueError):
+        factors = real_numbers(value)
+    except ValueError:
         raise ValueError(f"got motor factors {value!r}; expected {n} numbers, one per motor.") from None
     if factors.shape != (n,):
         raise ValueError(
@@ -99,6 +107,7 @@ def check_factors(value: Any, n: int) -> Factors:
         )
     if not np.isfinite(factors).all():
         raise ValueError(f"got motor factors {factors}; expected finite numbers.")
+    # A schedule hands out the same array at every step: nobody may change it on the way.
     factors.flags.writeable = False
     return factors
 
@@ -116,14 +125,8 @@ def motor_vocabulary(n: int, named: Mapping[str, Any]) -> Vocabulary:
     )
 
 
-# `mole/HalfCheetahMotors-v0`: a half-cheetah whose motors fail without telling anybody.
-
-
-# MuJoCo is an extension module without stubs.
-# pyright: reportAttributeAccessIssue=false
-
-
 ENV_ID = "mole/HalfCheetahMotors-v0"
+# A turns half of the motors round, and B = -A the other half: no motor is right in both.
 _A = np.array([1.0, 1.0, -1.0, -1.0, -1.0, 1.0])
 _WEAK = np.array([0.2, 1.0, 1.0, 0.2, 1.0, 1.0])  # both thighs, which drive the gait
 SCHEDULES = motor_vocabulary(

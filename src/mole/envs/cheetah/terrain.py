@@ -1,4 +1,4 @@
-"""`mole/HalfCheetahTerrain-v0`: a half-cheetah on ground that rises and falls without telling anybody."""
+"""`mole/HalfCheetahTerrain-v0`: a half-cheetah on ground that rises and falls, which the agent is not told."""
 
 # MuJoCo is an extension module without stubs.
 # pyright: reportAttributeAccessIssue=false
@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from mole._expect import expect_number, expect_whole
 from mole.envs.cheetah.ground import COLUMN, DISTRIBUTIONS, SCHEDULES, Ground
 from mole.envs.cheetah.model import DYNAMICS, FIELD_COLUMNS, FIELD_HEIGHT, FIELD_ROWS, CheetahEnv, load_model
 from mole.envs.schedules.schedule import Schedule
@@ -34,7 +35,7 @@ SETTINGS = {
 """Tests: name -> schedule, in columns of 0.1 m."""
 
 _RUN_UP = 20
-_FRICTION = 1.0
+_FRICTION = 1.0  # of the ground; the class says why
 _REACH = 5.0  # metres from the middle of the field at which the field is moved on
 _STRIDE = 10  # columns that the field is moved by, or a multiple: 1 m, the period of the floor's pattern
 _TORSO = 0.7  # metres from the torso to the ground at HalfCheetah's start
@@ -150,10 +151,10 @@ class HalfCheetahTerrainEnv(CheetahEnv):
         )
         if run_up is None:
             run_up = 0 if schedule is None else _RUN_UP
-        if run_up < 0:
-            raise ValueError(f"got run_up={run_up}; expected a number of columns of {COLUMN} m, 0 or more.")
-        if not 0.0 < friction < math.inf:
-            raise ValueError(f"got friction={friction}; expected a positive number, such as {_FRICTION}.")
+        owner = type(self).__name__
+        expect_whole(owner, "run_up", run_up, 0, f"It is a number of columns of {COLUMN} m.")
+        remedy = f"It is the ground's; the default is {_FRICTION}."
+        expect_number(owner, "friction", friction, above=0.0, below=math.inf, remedy=remedy)
         self.run_up = run_up
         self._friction = float(friction)
         super().__init__(hidden, episode_steps, reset_noise_scale, **kwargs)
@@ -172,6 +173,7 @@ class HalfCheetahTerrainEnv(CheetahEnv):
         Raises:
             ValueError: for an unknown phase or distribution.
         """
+        # The ground changes with place, training counts steps.
         columns = max(1, round(_COLUMNS_PER_STEP * switch_every))
         settings = super().training_settings(phase, tasks, columns)
         return {**settings, "run_up": 0} if "schedule" in settings else settings
@@ -197,13 +199,18 @@ class HalfCheetahTerrainEnv(CheetahEnv):
             mujoco.mj_forward(self.model, data)
 
     def _place_field(self, middle: int) -> None:
-        """Makes column `middle` the middle of the simulator's height field."""
+        """Makes column `middle` the middle of the simulator's height field.
+
+        MuJoCo's height fields are finite, so that the field follows the cheetah and x starts anew at its middle.
+        """
         heights = self._ground.heights(middle - FIELD_COLUMNS // 2, FIELD_COLUMNS + 1)
+        # Heights of a field are not negative: the lowest point is 0, and the cheetah's z moves with it.
         self._middle, self._bottom = middle, float(heights.min())
         row = ((heights - self._bottom) / FIELD_HEIGHT).astype(np.float32)
         self.model.hfield_data[:] = np.tile(row, FIELD_ROWS)
+        # The simulator has the heights in float32: z must be above that ground, not above the exact one.
         self._field = FIELD_HEIGHT * row.astype(np.float64)
-        self._drawn = False
+        self._drawn = False  # OpenGL has a copy of the field: `render` uploads it again
 
     def _prepare(self) -> None:
         data = self.data

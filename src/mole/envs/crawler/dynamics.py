@@ -49,6 +49,7 @@ def features(obs: Float[ArrayLike, " obs"], action: Float[ArrayLike, " act"]) ->
     obs = jnp.asarray(obs)
     roll, pitch, yaw = obs[3], obs[4], obs[5]
     forward, left = _turned(obs[18], obs[19], -yaw)
+    # The third row of the rotation matrix: roll and pitch without the jumps of their angles.
     up = [-jnp.sin(pitch), jnp.sin(roll) * jnp.cos(pitch), jnp.cos(roll) * jnp.cos(pitch)]
     head = jnp.stack([obs[2], *up])
     return jnp.concatenate([head, obs[6:18], jnp.stack([forward, left]), obs[20:], limited(action, obs)])
@@ -64,7 +65,7 @@ def delta(obs: Float[ArrayLike, " obs"], next_obs: Float[ArrayLike, " obs"]) -> 
     change = jnp.asarray(next_obs) - obs
     ahead, aside = _turned(change[0], change[1], -obs[5])
     faster, drift = _turned(change[18], change[19], -obs[5])
-    turn = _wrapped(change[5])
+    turn = _wrapped(change[5])  # yaw jumps by 2 pi where the crawler has turned round
     return jnp.concatenate(
         [
             jnp.stack([ahead, aside]),

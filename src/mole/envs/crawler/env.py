@@ -1,4 +1,4 @@
-"""`mole/CrawlerLegs-v0`: a six-legged crawler whose legs fail without telling anybody."""
+"""`mole/CrawlerLegs-v0`: a six-legged crawler whose legs fail, which the agent is not told."""
 
 # MuJoCo is an extension module without stubs.
 # pyright: reportAttributeAccessIssue=false
@@ -51,7 +51,7 @@ class CrawlerLegsEnv(ScheduledEnv):
     ## Description
     A free torso (ellipsoid, 0.64 m long, 4 kg) on six legs of two hinges: 12 motors, 6.9 kg in all. The model
     is built in code. Springs in the joints carry it while the motors are off; random actions do not tip it over
-    (on its back it could not get up). Legs touch the ground and not one another.
+    (on its back it could not get up). Legs touch the ground, but no other leg.
 
     A leg may be *limp* (its motors give no torque), *down* (its joints are held, the foot pressed to the
     ground, the motors off: it drags) or *inverted* (its motors turn the wrong way). The state of the six legs
@@ -125,7 +125,8 @@ class CrawlerLegsEnv(ScheduledEnv):
     """
 
     dynamics = DYNAMICS
-    TASKS = ("legs", "all-legs")  # one grave fault held out of each leg; none
+    # "legs" keeps one grave fault of each leg out of training, "all-legs" none.
+    TASKS = ("legs", "all-legs")
     _DISTANCE = 2.4
     _TERMS = ("forward", "drift", "heading", "ctrl")
     _REDRAWN = SAMPLERS
@@ -147,7 +148,8 @@ class CrawlerLegsEnv(ScheduledEnv):
             either="the faults of a whole episode, a schedule changes them within it",
             otherwise="codes, or schedule=... for faults that change within the episode",
         )
-        here = str(Path(_crawler_model.__file__).absolute())  # Gymnasium wants a file: the one with the model
+        # Gymnasium looks for a file with the model; there is none but the code that builds it.
+        here = str(Path(_crawler_model.__file__).absolute())
         super().__init__(here, hidden, episode_steps, reset_noise_scale, **kwargs)
         self._geoms = leg_geoms(self.model)
         self._value: Codes = np.zeros(LEG_COUNT)
@@ -159,6 +161,7 @@ class CrawlerLegsEnv(ScheduledEnv):
 
     def _starting_state(self) -> tuple[np.ndarray, np.ndarray]:
         qpos, rng = self.init_qpos.copy(), self.np_random
+        # The torso is a free body: its turn is a quaternion, here one about the vertical axis.
         yaw = rng.uniform(-self._noise, self._noise)
         qpos[3:7] = np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)
         qpos[7:] += rng.uniform(-self._noise, self._noise, size=self.model.nu)
@@ -176,7 +179,8 @@ class CrawlerLegsEnv(ScheduledEnv):
         """Applies `action` for 0.05 s. See the class."""
         obs, earned, terminated, truncated, info = super().step(action)
         if not truncated and (coming := self._hidden()) is not self._value:
-            self._enter(coming)  # now, so that a simulation of what comes next has it
+            # A leg that goes down is held by constraints in `data`: a simulation of the next step must find them there.
+            self._enter(coming)
         return obs, earned, terminated, truncated, info
 
     def observe_states(

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from mole.envs.schedules.schedule import Sampler
+from mole.envs.schedules.schedule import Sampler, real_numbers
 from mole.envs.schedules.text import Vocabulary
 
 __all__ = [
@@ -58,12 +58,13 @@ CODES = {"healthy": 0, "limp": 1, "down": 2, "invert": 3}
 TRAINED = ("down-1", "invert-2", "down-3", "invert-4", "down-5", "invert-6")
 """The grave faults that training sees."""
 UNSEEN = ("invert-1", "down-2", "invert-3", "down-4", "invert-5", "down-6")
-"""The grave faults that it does not."""
+"""The grave faults that training does not see."""
 
 PAIRS = tuple(
     f"{one}+{other}" for one, other in combinations(TRAINED, 2) if not one[:4] == other[:4] == "down"
 )
-"""Pairs of them, which training never shows. Not two legs down: a planner with the true model gets .1 to .6 m/s."""
+"""Pairs of `TRAINED`, which training never shows. Without two legs down: even a planner with the true model gets only
+.1 to .6 m/s with those."""
 
 SETTINGS: dict[str, str] = {
     "healthy": "healthy",
@@ -80,7 +81,7 @@ _LIMP_SHARE = 0.15
 
 
 class FaultNames(Mapping[str, Codes]):
-    """Names of fault vectors, a mapping by grammar: any combination is in it, only single faults are listed."""
+    """Names of fault vectors. Looking up takes any combination of the grammar; iterating lists single faults only."""
 
     def __getitem__(self, name: str) -> Codes:
         """The codes of `name`, as in the grammar above.
@@ -119,13 +120,14 @@ def check_codes(value: Any) -> Codes:
         ValueError: if it is anything else.
     """
     try:
-        codes = np.array(value, dtype=np.float64) + 0.0  # + 0.0: no negative zeros
-    except (TypeError, ValueError):
+        codes = real_numbers(value)
+    except ValueError:
         raise ValueError(f"got leg faults {value!r}; {_expected()}.") from None
     if codes.shape != (LEG_COUNT,):
         raise ValueError(f"got leg faults of shape {codes.shape}; {_expected()}.")
     if not np.isin(codes, list(CODES.values())).all():
         raise ValueError(f"got leg faults {codes}; {_expected()}.")
+    # A schedule hands out the same array at every step: nobody may change it on the way.
     codes.flags.writeable = False
     return codes
 

@@ -20,7 +20,7 @@ JOINTS = tuple(f"{part} {leg}" for leg in LEGS for part in ("hip", "knee"))
 LOCK_ANGLES = (0.0, -0.3)
 """Angles at which the hip and the knee of a locked leg are held, in rad: the foot is pressed to the ground."""
 MODEL_DT = 0.01
-"""Seconds per physics step."""
+"""Seconds per physics step, as of the half-cheetah."""
 
 _HIP_RANGE = np.deg2rad([-30.0, 30.0])
 _KNEE_RANGE = np.deg2rad([-30.0, 40.0])
@@ -33,9 +33,9 @@ _FOOT = [0.05, 0.0, -0.22]
 def load_model() -> mujoco.MjModel:
     """Compiles the model: a free torso of 4 kg, six legs of two hinges and 12 motors; 6.9 kg in all.
 
-    The springs of the joints hold it up with the motors off. Legs touch the ground but not one another. Every
-    joint has an equality constraint, inactive until `data.eq_active` switches it on, which holds it at its
-    angle of `LOCK_ANGLES`.
+    The springs of the joints hold it up with the motors off. Legs touch the ground, but no other leg. Every joint has
+    an equality constraint, inactive until `data.eq_active` switches it on, which holds it at its angle of
+    `LOCK_ANGLES`.
     """
     spec = mujoco.MjSpec()
     spec.modelname = "crawler"
@@ -76,6 +76,7 @@ def observe(
     obs[..., :3] = qpos[..., :3]
     w, x, y, z = (qpos[..., i] for i in range(3, 7))
     obs[..., 3] = np.arctan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))
+    # Rounding can carry the sine of pitch past 1, where arcsin is NaN.
     obs[..., 4] = np.arcsin(np.clip(2.0 * (w * y - z * x), -1.0, 1.0))
     obs[..., 5] = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
     obs[..., 6 : qpos.shape[-1] - 1] = qpos[..., 7:]
@@ -84,7 +85,8 @@ def observe(
 
 
 def _geom(body: Any, name: str, shape: Any, **settings: Any) -> None:
-    # Together with the floor's (1, 0): everything touches the floor and nothing else.
+    # Geoms collide where the contype of one meets the conaffinity of the other. The floor has (1, 0): all the rest
+    # touches the floor and nothing else.
     body.add_geom(
         name=name, type=shape, contype=0, conaffinity=1, condim=3, friction=[1.0, 0.005, 0.0001], **settings
     )

@@ -17,7 +17,7 @@ import numpy as np
 
 from mole._expect import expect_callable, expect_items
 
-__all__ = ["Sampler", "Schedule", "TaskNumbers", "Timeline", "Value", "whole_steps"]
+__all__ = ["Sampler", "Schedule", "TaskNumbers", "Timeline", "Value", "real_numbers", "whole_steps"]
 
 Value = Any
 Segment = tuple[Value, int | None]
@@ -33,7 +33,7 @@ class Timeline:
         """Reads `segments` as far as it is asked for."""
         self._segments = segments
         self._values: list[Value] = []
-        self._ends: list[float] = []
+        self._ends: list[float] = []  # the step after each segment; infinite after one without end
 
     def at(self, step: int) -> Value:
         """The value that governs the transition from step `step` (0 is the first) to the next.
@@ -42,7 +42,7 @@ class Timeline:
             ValueError: if `step` is negative, or the schedule ended before it.
         """
         if step < 0:
-            raise ValueError(f"step must be 0 or more, got {step}.")
+            raise ValueError(f"got step={step} of a schedule; expected 0 or more.")
         while not self._ends or self._ends[-1] <= step:
             self._extend()
         return self._values[bisect_right(self._ends, step)]
@@ -54,7 +54,7 @@ class Timeline:
         value, steps = segment
         start = self._ends[-1] if self._ends else 0
         end = math.inf if steps is None else start + whole_steps(steps, "a segment's duration")
-        # Merging keeps a function of the step, whose segments last one step each, from piling up.
+        # A function of the step has segments of one step each: equal neighbours are merged, or they would pile up.
         if self._values and _same(self._values[-1], value):
             self._ends[-1] = end
         else:
@@ -93,6 +93,7 @@ class Schedule:
     def drawn(sampler: Sampler, name: str = "drawn") -> Schedule:
         """One draw of `sampler`, kept throughout."""
         expect_callable("Schedule.drawn", "sampler", sampler, "It draws a value: rng -> value.")
+        # A generator of one segment: the value is drawn for each timeline, not once when the schedule is made.
         return Schedule(name, lambda rng: ((sampler(rng), None) for _ in range(1)))
 
     @staticmethod
@@ -154,7 +155,7 @@ class Schedule:
         if len(corners) < 2:
             raise ValueError(f"a drift goes over {len(corners)} value(s); expected two or more.")
         try:
-            points = [np.asarray(corner, dtype=np.float64) for corner in corners]
+            points = [real_numbers(corner) for corner in corners]
         except (TypeError, ValueError):
             raise ValueError(
                 f"a drift goes over {corners!r:.80}; expected numbers or arrays of numbers."
@@ -170,7 +171,8 @@ class Schedule:
             start, end = points[leg % len(points)], points[(leg + 1) % len(points)]
             return check(start + (end - start) * (past / period))
 
-        for leg in range(len(corners)):  # a value that cannot be mixed (a whole number) must say so now
+        # Values that cannot be mixed (whole numbers) are refused now, not in the middle of an episode.
+        for leg in range(len(corners)):
             value(leg * period + 1)
         return Schedule(name, lambda rng: ((value(step), 1) for step in count()), drifts=True)
 
@@ -193,6 +195,7 @@ class TaskNumbers:
         """The number of `value`, a new one if it was not seen before; -1 while values drift."""
         if self._drifts:
             return -1
+        # Arrays cannot be keys of a dictionary; their bytes can.
         array = np.asarray(value)
         if array.dtype.kind in "biuf":
             key = (array.shape, (array.astype(np.float64) + 0.0).tobytes())  # + 0.0: -0 and 0 are one task
@@ -208,8 +211,22 @@ def whole_steps(steps: Any, what: str) -> int:
         ValueError: naming `what`, if it is anything else.
     """
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ValueError(f"{what} must be a whole number of at least 1, got {steps!r}.")
+        raise ValueError(f"got {steps!r} for {what}; expected a whole number of steps from 1 on.")
     return int(steps)
+
+
+def real_numbers(value: Any) -> np.ndarray:
+    """A copy of `value` as float64 of any shape; -0 becomes 0.
+
+    Raises:
+        ValueError: for text, truth values and whatever else is no number, which NumPy would convert.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"got {value!r:.80}; expected real numbers.")
+    numbers = array.astype(np.float64)
+    numbers += 0.0  # in place: a sum of an array without axes would be a scalar
+    return numbers
 
 
 def _same(a: Value, b: Value) -> bool:
@@ -217,6 +234,7 @@ def _same(a: Value, b: Value) -> bool:
 
 
 def _other(sampler: Sampler, rng: np.random.Generator, value: Value) -> Value:
+    # A draw that repeats the value would be no change of task: draw again.
     for _ in range(_REDRAWS):
         new = sampler(rng)
         if not _same(new, value):

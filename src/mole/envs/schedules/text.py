@@ -1,4 +1,4 @@
-"""Schedules in text, and whatever else a user may pass as one.
+"""Schedules in text, whatever else a user may pass as one, and what is hidden in an episode.
 
     SCHEDULE := VALUE                            that value throughout             negative
               | COURSE                           a whole schedule by its name      hill
@@ -12,7 +12,7 @@
               | uniform:VALUE,VALUE              one draw, kept throughout         uniform:4,15
     VALUE    := NAME | NUMBER[/NUMBER…]          a vector; `;` also separates, but a shell wants it quoted
 
-NAME, COURSE and SAMPLER come from the `Vocabulary` of whoever uses the schedule. In Python a schedule may also be a
+NAME, COURSE and SAMPLER come from the `Vocabulary` of the environment. In Python a schedule may also be a
 function ``step -> value`` or a list of ``(value, steps)``, which is repeated for ever.
 """
 
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from mole._expect import did_you_mean
+from mole._expect import did_you_mean, expect_type
 from mole.envs.schedules.schedule import Sampler, Schedule, Value, whole_steps
 
 __all__ = [
@@ -62,6 +62,7 @@ class Vocabulary:
         values: named values (``A``, ``identity``).
         samplers: named draws, ``rng -> value`` (``random``).
         check: validates one value and returns its canonical form; raises ValueError otherwise.
+        courses: whole schedules by name (``hill``).
         between: ``rng, low, high -> value``, a draw between two values (``uniform``).
     """
 
@@ -78,16 +79,15 @@ def parse_schedule(text: str, vocabulary: Vocabulary) -> Schedule:
     Raises:
         ValueError: for text outside the grammar, unknown names (with the nearest known one) and bad values.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"got the schedule {text!r:.80}; expected text such as 'alternate:A,B:100'.")
-    if not isinstance(vocabulary, Vocabulary):
-        raise TypeError(f"got the vocabulary {vocabulary!r:.80}; expected a mole.envs.Vocabulary.")
+    expect_type("parse_schedule", "text", text, str, "For example 'alternate:A,B:100'.")
+    expect_type("parse_schedule", "vocabulary", vocabulary, Vocabulary, "It is mole.envs.Vocabulary.")
     head, *rest = text.strip().split(":")
     if not rest and head in vocabulary.samplers:
         raise ValueError(f"schedule {text!r} lacks its number of steps; expected for example '{head}:300'.")
     if not rest and head in vocabulary.courses:
         return vocabulary.courses[head]
     if not rest:
+        # Everything that could have been meant, for the suggestion of the error.
         known = [*vocabulary.values, *vocabulary.courses, *(f"{name}:STEPS" for name in vocabulary.samplers)]
         return Schedule.constant(_value(head, text, vocabulary, known), text)
     if head == "fixed" and len(rest) == 1:
@@ -105,6 +105,7 @@ def parse_schedule(text: str, vocabulary: Vocabulary) -> Schedule:
     if head == "uniform" and len(rest) in (1, 2):
         return _uniform_draws(rest, text, vocabulary)
     if head in vocabulary.samplers and len(rest) == 1:
+        # Draws are checked too: `check` makes them read-only, and equal values then have equal bytes.
         sampler, check = vocabulary.samplers[head], vocabulary.check
         return Schedule.redrawn(lambda rng: check(sampler(rng)), _steps(rest[0], text), text)
     if head in (*_FORMS, *vocabulary.samplers):
@@ -188,8 +189,8 @@ def _steps(word: str, text: str) -> int:
     return int(word)
 
 
-# What is hidden in an episode: drawn once from a distribution for all of it, or following a schedule.
-
+# An environment has two arguments for its hidden value: `tasks` draws one for a whole episode, `schedule` lets it
+# change within the episode. `episode_schedule` makes one Schedule of both.
 
 TaskSource = str | Callable[[np.random.Generator], Any] | None
 """What an environment's ``tasks`` may be: a distribution's name, a function rng -> value, None for the default."""
@@ -213,8 +214,8 @@ def episode_schedule(
         schedule: None, or anything that `as_schedule` takes.
         vocabulary: names for the schedule, and the check of every value.
         distributions: of a whole episode's value, by name.
-        either: for an error: what tasks and a schedule do, a sentence's end.
-        otherwise: for an error: what else than a name there may be, a sentence's middle.
+        either: end of the error for both at once: what tasks and what a schedule is for.
+        otherwise: end of the error for an unknown name: what a function returns, or what to use instead.
 
     Raises:
         ValueError: if both are given, or `tasks` is unknown; whatever `as_schedule` raises.

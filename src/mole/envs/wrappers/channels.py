@@ -1,4 +1,4 @@
-"""Parameters that act on what passes between an agent and an environment: the gain of commands, and delays."""
+"""Parameters that act on the actions and observations on their way: the gain of commands, and delays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mole.envs.wrappers.knobs import Knob, one_number
 __all__ = ["MOST_DELAY", "ActionDelay", "CommandGain", "ObservationDelay", "factors"]
 
 MOST_DELAY = 100
-"""Steps: the longest delay, so that what must be remembered is bounded."""
+"""Steps: the longest delay, so that the memory for what was sent has a bound."""
 
 
 class CommandGain(Knob):
@@ -41,6 +41,7 @@ class CommandGain(Knob):
 
     def command(self, action: Any) -> Any:
         """The product, in the type of the action space."""
+        # A command beyond the bounds must not get round the gain: with a gain of 0.5, 2 is 0.5 and not 1.
         clipped = np.clip(np.asarray(action, np.float64), self._box.low, self._box.high)
         return (clipped * self._gain).astype(self._box.dtype)
 
@@ -72,7 +73,7 @@ def _box(env: gymnasium.Env[Any, Any], what: str, instead: str) -> spaces.Box:
 
 
 class _Delay(Knob):
-    """What was sent some steps ago arrives now. A delay that shrinks skips, one that grows repeats."""
+    """What was sent some steps ago arrives now. If the delay shrinks, items are skipped; if it grows, repeated."""
 
     lasting = False
     original = 0

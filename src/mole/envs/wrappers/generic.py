@@ -1,8 +1,8 @@
-"""Any Gymnasium environment with a continuous action space, as an agent wants it.
+"""Any Gymnasium environment with a continuous action space, made ready for an agent.
 
 An agent needs a flat observation, a bounded flat action and a reward that it can compute along a plan. `agent_env`
-gives all three: spaces are checked and flattened, and a reward that nobody has registered is learned beside the
-dynamics, by way of the observation (`RewardInObservation`).
+gives all three: spaces are checked and flattened, and a reward that is not registered is learned together with the
+dynamics, as a part of the observation (`RewardInObservation`).
 """
 
 from __future__ import annotations
@@ -16,32 +16,43 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import ArrayLike, Float
 
+from mole._expect import expect_type
 from mole._types import Array
-from mole.envs.spec import DynamicsSpec, generic_spec, registered_reward, registered_spec, spec_for
+from mole.envs.spec import (
+    DynamicsSpec,
+    check_action,
+    generic_spec,
+    registered_reward,
+    registered_spec,
+    spec_for,
+)
 
 __all__ = ["FlatSpaces", "RewardInObservation", "agent_env", "learned_reward_spec"]
 
+_GIVES_ONE = "gymnasium.make gives one."
 _FIXED = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 def agent_env(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
     """``env`` with flat observations and actions and a `DynamicsSpec`, which `spec_for` finds.
 
-    An environment with a spec of its own is given back as it is. Otherwise the reward is the function registered
-    for its id (`mole.envs.register_reward`), or else it is learned.
+    An environment with a spec of its own is returned as it is. Otherwise the reward is the function registered for its
+    id (`mole.envs.register_reward`), or else it is learned.
 
     Args:
         env: any Gymnasium environment whose actions are real vectors within finite bounds.
 
     Raises:
+        TypeError: if it is no environment.
         ValueError: if its spaces are not supported, with what to do.
     """
+    expect_type("agent_env", "env", env, gymnasium.Env, _GIVES_ONE)
     if env.has_wrapper_attr("dynamics") and isinstance(env.get_wrapper_attr("dynamics"), DynamicsSpec):
         return env
     flat = FlatSpaces(env)
     name = _id(env) or ""
     if registered_spec(name) is not None:
-        spec_for(flat)  # whether it fits these observations
+        spec_for(flat)  # raises if the spec does not fit these observations
         return flat
     return RewardInObservation(flat) if registered_reward(name) is None else flat
 
@@ -64,13 +75,15 @@ class FlatSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         """See the class."""
+        expect_type("FlatSpaces", "env", env, gymnasium.Env, _GIVES_ONE)
         super().__init__(env)
         _check_observations(env)
         low, high = _action_bounds(env)
-        # the originals, since `observation_space` and `action_space` are those of the outside
+        # The wrapped environment's: this wrapper's own spaces are set below.
         self._inner = env.observation_space, env.action_space
         self.action_space = spaces.Box(low, high, dtype=np.float32)
         box: Any = spaces.flatten_space(env.observation_space)
+        # float64 holds every number of the parts; actions are float32, as planners give them.
         self.observation_space = spaces.Box(_flat64(box.low), _flat64(box.high), dtype=np.float64)
         reward = registered_reward(_id(env) or "")
         if reward is not None:
@@ -84,9 +97,13 @@ class FlatSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._flat(obs), info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """As the environment's, with a flat action ``[act]``, clipped to the bounds; the observation is flat."""
+        """As the environment's, with a flat action ``[act]``, clipped to the bounds; the observation is flat.
+
+        Raises:
+            ValueError: for an action of another shape, or one that is not real and finite.
+        """
         box: Any = self.action_space
-        clipped = np.clip(np.asarray(action, np.float32), box.low, box.high)
+        clipped = np.clip(check_action(action, box.low.size).astype(np.float32), box.low, box.high)
         obs, reward, terminated, truncated, info = self.env.step(spaces.unflatten(self._inner[1], clipped))
         return self._flat(obs), float(reward), bool(terminated), truncated, info
 
@@ -97,8 +114,8 @@ class FlatSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
 class RewardInObservation(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Observations end in the reward of the step that led to them and whether that step ended the episode (0 or 1).
 
-    So a dynamics model learns the reward and the end of an episode beside the dynamics, adapts them online like
-    everything else, and a planner reads both from predicted observations: ``dynamics`` is `learned_reward_spec`.
+    A dynamics model then learns the reward and the end of an episode together with the dynamics and adapts them online,
+    and a planner reads both from predicted observations: ``dynamics`` is `learned_reward_spec`.
 
     Args:
         env: an environment with flat observations, for example a `FlatSpaces`.
@@ -109,6 +126,7 @@ class RewardInObservation(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         """See the class."""
+        expect_type("RewardInObservation", "env", env, gymnasium.Env, _GIVES_ONE)
         super().__init__(env)
         inner: Any = env.observation_space
         if not isinstance(inner, spaces.Box) or len(inner.shape) != 1:
@@ -171,7 +189,7 @@ def _delta(obs: Float[ArrayLike, " obs"], next_obs: Float[ArrayLike, " obs"]) ->
 
 def _apply_delta(obs: Float[ArrayLike, " obs"], y: Float[ArrayLike, " dy"]) -> Float[Array, " obs"]:
     obs, y = jnp.asarray(obs), jnp.asarray(y)
-    # An end is rare, so that a model is rarely sure of it: more likely than not must do.
+    # Ends are rare, and a model that regresses 0 and 1 seldom predicts 1: more likely than not is enough.
     ended = jnp.maximum(obs[-1], (y[-1] > 0.5).astype(obs.dtype))
     return jnp.concatenate([obs[:-2] + y[:-2], y[-2:-1], ended[None]])
 

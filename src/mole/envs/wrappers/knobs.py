@@ -1,4 +1,8 @@
-"""Parameters of one environment, ready to be turned: what `mole.envs.wrappers.parameters` binds to it."""
+"""Knobs: parameters bound to one environment, by which they are changed and put back.
+
+`mole.envs.wrappers.parameters` makes them; those that act on actions and observations are in
+`mole.envs.wrappers.channels`.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +15,25 @@ import gymnasium
 import numpy as np
 
 from mole._expect import did_you_mean
-from mole.envs.schedules.schedule import Value
+from mole.envs.schedules.schedule import Value, real_numbers
 
 __all__ = ["Attributes", "FunctionKnob", "Knob", "find", "numeric_attributes", "one_number"]
 
 
 class Knob:
-    """One parameter of one environment. What this base does is nothing: values pass, and so does all data."""
+    """One parameter of one environment. This base class changes nothing: it passes values and data through."""
 
     original: Value | None = None
     """The environment's own value, in the units of the parameter; None where it is not known."""
     lasting = True
-    """Whether `set` alone changes the environment, with nobody passing actions and observations through."""
+    """Whether `set` alone changes the environment, so that actions and observations need not pass through the knob."""
 
     def check(self, value: Any) -> Value:
         """The canonical form of `value`. Raises ValueError for what the parameter cannot be."""
         return value
 
     def set(self, value: Value) -> None:
-        """Makes `value`, which `check` has passed, what holds from now on."""
+        """Puts `value`, which `check` has returned, in force from now on."""
         raise NotImplementedError
 
     def restore(self) -> None:
@@ -61,8 +65,8 @@ def one_number(value: Any, what: str, low: float = -math.inf, *, above: bool = F
         ValueError: naming `what`, if it is anything else.
     """
     try:
-        numbers = np.asarray(value, dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
+        numbers = real_numbers(value).reshape(-1)
+    except ValueError:
         numbers = np.array([])
     bound = "" if low == -math.inf else f" {'above' if above else 'of at least'} {low:g}"
     if (
@@ -137,6 +141,7 @@ class Attributes(Knob):
             (holder, name, name in getattr(holder, "__dict__", {name: None}), deepcopy(getattr(holder, name)))
             for holder, name in places
         ]
+        # The original of the first place is the one to return to; further places are factors of their own originals.
         own = self._places[0][-1]
         for holder, name, _, original in self._places:
             if not _is_number(original):
@@ -154,6 +159,7 @@ class Attributes(Knob):
         """Writes the attributes."""
         for holder, name, _, original in self._places:
             new = original * value if self._relative else value
+            # In place: a field of a MuJoCo model is a view of C memory.
             if isinstance(original, np.ndarray):
                 getattr(holder, name)[...] = new
             else:
@@ -162,7 +168,8 @@ class Attributes(Knob):
             self._then()
 
     def restore(self) -> None:
-        """Puts back the originals themselves, and removes what was only the class's before."""
+        """Puts back the originals themselves."""
+        # A value that only the class had is removed, or the object would keep one of its own.
         for holder, name, own, original in self._places:
             if isinstance(original, np.ndarray):
                 getattr(holder, name)[...] = original
@@ -182,7 +189,7 @@ class FunctionKnob(Knob):
         self._env, self._fn = env.unwrapped, fn
 
     def check(self, value: Any) -> Value:
-        """One number becomes a float, several a read-only vector; anything else is the function's affair."""
+        """One number becomes a float, several a read-only vector; anything else is left to the function."""
         array = np.asarray(value)
         if array.dtype.kind not in "fiu":
             return value

@@ -1,7 +1,7 @@
-"""Environments made with NS-Gym (`ns-gym` on PyPI), so that any agent of ours, or anybody's, runs on them unchanged.
+"""Environments made with NS-Gym (`ns-gym` on PyPI), for agents that expect plain observations and rewards.
 
-NS-Gym's wrappers put the state into a dictionary beside notes about what changed. The agent of this package is told
-nothing of the kind. NS-Gym itself is not imported here.
+NS-Gym's wrappers put the state into a dictionary with notes about what changed. The agents of this package are not told
+what changed, so the notes are removed. NS-Gym itself is not imported here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import error, spaces
 
+from mole._expect import expect_choice, expect_type
 from mole.envs.schedules.schedule import TaskNumbers
 
 __all__ = ["PlainNSGym"]
@@ -34,8 +35,11 @@ class PlainNSGym(gymnasium.Wrapper[Any, Any, Any, Any]):
             drifts: its parameters move continuously (a random walk, a trend), so that they make no tasks.
 
         Raises:
+            TypeError: if `env` is no environment.
             ValueError: if there is no NS-Gym wrapper, or its observations have been changed.
         """
+        expect_type("PlainNSGym", "env", env, gymnasium.Env, "gymnasium.make gives one.")
+        expect_choice("PlainNSGym", "drifts", drifts, (True, False))
         super().__init__(env)
         if not env.has_wrapper_attr("tunable_params"):
             raise ValueError(
@@ -64,9 +68,9 @@ class PlainNSGym(gymnasium.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step."""
         obs, reward, terminated, truncated, info = self.env.step(action)
-        # Not a scalar where NS-Gym was made with scalar_reward=False.
+        # NS-Gym's own reward object has an attribute `reward`, unless it was made with scalar_reward=True.
         number = float(getattr(reward, "reward", reward))  # pyright: ignore[reportArgumentType]
-        # Its wrappers change the parameters first thing in a step: what holds now has governed the transition.
+        # NS-Gym changes the parameters at the beginning of a step: these values governed the transition.
         values = {name: self._value(name) for name in self._updates()}
         info = {**info, "task": self._number(values), "parameters": values}
         return obs["state"], number, terminated, truncated, info

@@ -1,4 +1,4 @@
-"""What can be changed in somebody else's environment while it runs: gravity, mass, friction, delays, …
+"""What can be changed in any environment while it runs: gravity, mass, friction, delays, …
 
 Each parameter works on MuJoCo environments, by editing the model, and where it has a meaning there on Gymnasium's
 classic control, by attributes. A *factor* multiplies the environment's original value.
@@ -28,8 +28,8 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from mole._expect import did_you_mean
-from mole.envs.schedules.schedule import Value
+from mole._expect import did_you_mean, expect_type
+from mole.envs.schedules.schedule import Value, real_numbers
 from mole.envs.wrappers.channels import ActionDelay, CommandGain, ObservationDelay, factors
 from mole.envs.wrappers.knobs import Attributes, Knob, find, numeric_attributes, one_number
 
@@ -69,13 +69,14 @@ class Parameter:
 
         Raises:
             ValueError: if the environment has no such parameter or cannot take the value.
-            TypeError: for a delay, which somebody must keep up: use `switching`.
+            TypeError: for a delay, which acts on every step: use `switching`.
         """
+        expect_type(self.name, "env", env, gymnasium.Env, "gymnasium.make gives one.")
         knob = self.bind(env)
         if not knob.lasting:
             raise TypeError(
-                f"{self.name} of {type(env.unwrapped).__name__} cannot be set once and for all, for it acts "
-                "on what passes through. Use switching(env, setter, 'fixed:VALUE')."
+                f"{self.name} of {type(env.unwrapped).__name__} cannot be set once and for all, since it acts on every "
+                "action or observation. Use switching(env, setter, 'fixed:VALUE')."
             )
         knob.set(knob.check(value))
 
@@ -105,7 +106,7 @@ def set_attribute(path: str, *, relative: bool = False) -> Parameter:
         def check(value: Any) -> Value:
             if relative or not shape:
                 return one_number(value, path)
-            array = np.array(value, dtype=np.float64)
+            array = real_numbers(value)
             if array.shape != shape or not np.isfinite(array).all():
                 raise ValueError(f"got {value!r} for {path}; expected finite numbers of shape {shape}.")
             array.flags.writeable = False
@@ -145,6 +146,7 @@ def _factor(what: str, *, above: bool = False) -> Callable[[Any], Value]:
 def _gravity(env: Env) -> Knob:
     model = _model(env)
     if model is None:
+        # Pendulum and Acrobot call it g, CartPole and MountainCar gravity.
         places = _held(env, ("g", "gravity"), "gravity")[:1]
         return Attributes(places, lambda value: one_number(value, "gravity"), relative=False)
     return _WorldGravity(model)
@@ -171,12 +173,13 @@ class _WorldGravity(Knob):
 def _mass(env: Env) -> Knob:
     model, check = _model(env), _factor("mass", above=True)
     if model is None:
-        # Everything that is proportional to the masses, what CartPole derives from them included.
+        # Everything that is proportional to the masses, also what CartPole computes from them once.
         names = ("m", "masscart", "masspole", "total_mass", "polemass_length")
         names += ("LINK_MASS_1", "LINK_MASS_2", "LINK_MOI")
         return Attributes(_held(env, names, "mass"), check, relative=True)
-    scratch = mujoco.MjData(model)  # the environment's own data must not be moved to its rest position
-    fields = [(model, "body_mass"), (model, "body_inertia")]
+    # mj_setConst moves the data that it is given to the rest position: not the environment's own.
+    scratch = mujoco.MjData(model)
+    fields = [(model, "body_mass"), (model, "body_inertia")]  # both: the bodies get denser, not larger
     return Attributes(fields, check, relative=True, then=lambda: mujoco.mj_setConst(model, scratch))
 
 
@@ -228,7 +231,7 @@ set_gravity = Parameter("gravity", "m/s² downward", _gravity)
 set_mass = Parameter("mass", "factor of all masses", _mass)
 set_friction = Parameter("friction", "factor of all contact friction", _friction)
 set_damping = Parameter("damping", "factor of all joint damping", _damping)
-set_gain = Parameter("gain", "factor of the actuators' force, one or one each", _gain)
+set_gain = Parameter("gain", "factor of the actuators' force: one for all, or one for each", _gain)
 set_observation_delay = Parameter("observation-delay", "whole steps", lambda env: ObservationDelay())
 set_action_delay = Parameter("action-delay", "whole steps", ActionDelay)
 
@@ -253,8 +256,7 @@ def parameter_by_name(name: str) -> Parameter:
     Raises:
         ValueError: for an unknown name, with the nearest known one.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"got the parameter {name!r:.80}; expected one of {', '.join(PARAMETERS)}.")
+    expect_type("parameter_by_name", "name", name, str, f"One of {', '.join(PARAMETERS)}.")
     if name not in PARAMETERS:
         raise ValueError(f"unknown parameter {name!r}: {did_you_mean(name, PARAMETERS)}")
     return PARAMETERS[name]

@@ -1,4 +1,4 @@
-"""A schedule on a parameter of any Gymnasium environment: break a world in one line.
+"""A schedule on a parameter of any Gymnasium environment: any world that changes, in one line.
 
     env = switching(gymnasium.make("Hopper-v5"), set_gravity, "alternate:9.81,3.7:200")
 
@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium import error
 from gymnasium.utils import RecordConstructorArgs
 
+from mole._expect import expect_choice, expect_type, expect_whole
 from mole.envs.schedules.schedule import Schedule, TaskNumbers, Timeline, Value
 from mole.envs.schedules.text import Vocabulary, as_schedule
 from mole.envs.wrappers.knobs import FunctionKnob, Knob
@@ -56,8 +57,10 @@ class SwitchingWrapper(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorA
         Raises:
             ValueError: if the environment has no such parameter, cannot take the schedule's values, or the
                 parameter is switched already.
-            TypeError: if `setter` is no setter or `schedule` no schedule.
+            TypeError: if `env` is no environment, `setter` no setter or `schedule` no schedule.
         """
+        expect_type("switching", "env", env, gymnasium.Env, "gymnasium.make gives one.")
+        expect_choice("switching", "through_resets", through_resets, (True, False))
         RecordConstructorArgs.__init__(
             self, _disable_deepcopy=True, setter=setter, schedule=schedule, through_resets=through_resets
         )
@@ -98,16 +101,17 @@ class SwitchingWrapper(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorA
             self._timeline = self.schedule.timeline(int(self._rng.integers(2**63)))
             self._numbers = TaskNumbers(self.schedule.drifts)
             self._step = 0
-        self._turn(self._timeline.at(self._step))  # before: the starting state may depend on it
+        # Twice: the starting state may depend on the value, and an environment may set its own at reset.
+        self._turn(self._timeline.at(self._step))
         obs, info = self.env.reset(seed=seed, options=options)
-        self._turn(self._value)  # after: an environment may set its own at reset
+        self._turn(self._value)
         return self._knob.begin(obs), self._informed(info, self.upcoming_task())
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One step under the value that the schedule has for it."""
         task = self.upcoming_task()
         value = self._started().at(self._step)
-        if value is not self._value:
+        if value is not self._value:  # a timeline returns one object until the value changes
             self._turn(value)
         obs, reward, terminated, truncated, info = self.env.step(self._knob.command(action))
         self._step += 1
@@ -118,6 +122,7 @@ class SwitchingWrapper(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorA
         value = self._started().at(self._step)
         if not self.env.has_wrapper_attr("upcoming_task"):
             return self._numbers.number(value)
+        # An environment with tasks of its own: the task is the pair, so that either change is a new one.
         inner = self.env.get_wrapper_attr("upcoming_task")()
         return -1 if inner < 0 else self._numbers.number((inner, *np.ravel(value)))
 
@@ -189,12 +194,13 @@ class ParameterTraining:
         """The schedule of a phase of training.
 
         Args:
-            phase: "explore" (one value per episode) or "control" (it changes within the episode, untold).
+            phase: "explore" (one value per episode) or "control" (it changes within the episode).
             switch_every: steps between changes in the control phase.
 
         Raises:
             ValueError: for another phase.
         """
+        expect_whole("ParameterTraining", "switch_every", switch_every, 1, "It is a number of steps.")
         draw = f"uniform:{self.low!r},{self.high!r}"
         if phase == "explore":
             return draw
@@ -214,7 +220,9 @@ def parameter_training(parameter: str, low: float, high: float) -> ParameterTrai
         ValueError: for an unknown parameter, or bounds that are not finite and in order.
     """
     parameter_by_name(parameter)
-    numbers = all(isinstance(end, int | float | np.number) for end in (low, high))
+    numbers = all(
+        isinstance(end, int | float | np.number) and not isinstance(end, bool) for end in (low, high)
+    )
     if not (numbers and np.isfinite([low, high]).all() and low < high):
         raise ValueError(
             f"got the range [{low}, {high}] for {parameter}; expected two finite numbers, the lower first."
