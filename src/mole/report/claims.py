@@ -14,7 +14,7 @@ from mole.report.digest import Digest
 from mole.report.groups import Group
 from mole.report.tables import Row
 
-__all__ = ["CLAIMS", "Claim", "Evidence", "Verdict", "judge"]
+__all__ = ["CLAIMS", "Claim", "Evidence", "Verdict", "judge", "places"]
 
 RETURN, ERROR = "return_per_1000", "error_all"
 LASTING = 0.5

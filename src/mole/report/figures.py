@@ -38,8 +38,13 @@ from mole.report.drawing import (
 from mole.report.style import GRID, MUTED, dashes, method_colours, ordered
 from mole.report.tables import Row, number
 
-__all__ = ["errors", "posture", "return_over_time", "returns_overview", "task_bands"]
+__all__ = ["ABOUT_BANDS", "errors", "posture", "return_over_time", "returns_overview", "task_bands"]
 
+ABOUT_BANDS = (
+    "Upper strip: the true task, which the learner never sees (an oracle does). Below: the probabilities of its own "
+    "tasks, each coloured like the true task that it served most. Triangles: a task was added."
+)
+"""How to read `task_bands`."""
 Colours = Mapping[str, str]
 _BINS = 240
 _UPRIGHT = LinearSegmentedColormap.from_list(

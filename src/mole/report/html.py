@@ -103,9 +103,7 @@ def _schedule(
     if any(run.has_mixture for run in runs):
         add(
             "Which task the learner believes in",
-            "Upper strip: the true task, which the learner never sees (an oracle does). Below: the "
-            "probabilities of its own tasks, each coloured like the true task that it served most. "
-            "Triangles: a task was added.",
+            figures.ABOUT_BANDS,
             figures.task_bands,
         )
     if any(np.isfinite(run.upright).any() for run in runs):

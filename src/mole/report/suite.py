@@ -73,7 +73,8 @@ def write_suite_report(
     parts.append('<h2 id="made">How this was made</h2>')
     for group in groups:
         parts.append(f"<h3>{escape(group.title)}</h3>")
-        parts.append(provenance(_made(group), commands or _commands(group)))
+        judged = [run for row in [*group.rows, *group.ablated] for run in row.runs]
+        parts.append(provenance(judged, commands or _commands(group)))
     with atomic_file(target) as file:
         file.write(page(title, "\n".join(parts)).encode())
     return target
@@ -84,10 +85,6 @@ def _unreadable(found: Found) -> str:
         return ""
     items = "".join(f"<li>{escape(reason)}</li>" for _, reason in found.unreadable)
     return f'<div class="card warn"><h3>Records that cannot be read</h3><ul class="more">{items}</ul></div>'
-
-
-def _made(group: Group) -> list:
-    return [run for row in [*group.rows, *group.ablated] for run in row.runs]
 
 
 def _commands(group: Group) -> list[str]:
@@ -169,10 +166,6 @@ _ALIGNED = (
     "Mean squared error of the normalised prediction, made before learning from the step; log scale. Lines: mean "
     "over runs, bands: its pointwise 95 % interval. Step 0 is the first under the new task; only a "
     "method that is told the task can foresee it."
-)
-_BANDS = (
-    "Upper strip: the true task, which the learner never sees (an oracle does). Below: the probabilities of its own "
-    "tasks, each coloured like the true task that it served most. Triangles: a task was added. First seed."
 )
 
 
@@ -289,7 +282,7 @@ def _setting(group: Group, setting: str, drawing: Figures, colours: Mapping[str,
         parts.append(
             drawing.card(
                 "Which task the learner believes in",
-                _BANDS,
+                f"{run_figures.ABOUT_BANDS} First seed.",
                 lambda width: run_figures.task_bands(firsts, width=width, colours=colours),
                 f"{name}-tasks",
             )
