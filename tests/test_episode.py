@@ -226,7 +226,7 @@ def test_random_rollouts_cover_the_bounds_and_are_cut_at_resets():
     assert np.mean([np.corrcoef(a[1:, 0], a[:-1, 0])[0, 1] for a in actions]) > 0.3  # actions last
 
 
-def test_stretches_survive_a_file(tmp_path):
+def test_segments_survive_a_file(tmp_path):
     rng = np.random.default_rng(0)
     segments = [
         Segment(rng.normal(size=(n + 1, 2)).astype(np.float32), rng.normal(size=(n, 1)).astype(np.float32))

@@ -114,7 +114,7 @@ def test_a_damaged_array_is_found_by_its_checksum(tmp_path: Path) -> None:
         read_npz(path)
 
 
-def test_stretches_must_fit_each_other(tmp_path: Path) -> None:
+def test_segments_must_fit_each_other(tmp_path: Path) -> None:
     path = tmp_path / "s.npz"
     made = [Segment(np.full((n + 1, 3), n, np.float32), np.full((n, 2), n, np.float32)) for n in (2, 4)]
     save_segments(path, made)
