@@ -1,4 +1,4 @@
-"""Any Gymnasium environment: a pendulum whose motor turns round every 100 steps; its reward is learned too."""
+"""Any Gymnasium environment: a pendulum whose motor reverses every 100 steps. The reward is learned too."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ amounts = TrainingConfig(
     round_iterations=1000,
     meta=MetaConfig(window=8, iterations=2500),
 )
-prior, _ = train_priors(  # about a minute on one core; what is in the folder is not done again
+prior, _ = train_priors(  # about a minute on one core; finished stages in the folder are not repeated
     lambda phase: training_world(WORLD, phase, TASKS, switch_every=100),
     spec_for(env),
     amounts,
@@ -36,7 +36,7 @@ prior, _ = train_priors(  # about a minute on one core; what is in the folder is
 
 planner = CEM(env.action_space.low, env.action_space.high, horizon=20)
 agent = Agent.for_env(env, prior, planner=planner)
-# `truth` is for the record alone: the agent never sees the task.
+# `truth` is for the record alone. The agent never sees the task.
 episode = run_episode(env, agent, steps=STEPS, seed=0, truth=KnownTask(env))
 env.close()
 for name, value in summarise(episode.record).items():

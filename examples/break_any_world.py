@@ -1,4 +1,4 @@
-"""Worlds of other people, broken in one line each; the evaluator reads in `info` what the agent is not told."""
+"""Environments of other packages, broken in one line each. `info` holds the hidden task, for the evaluator alone."""
 
 import gymnasium
 
@@ -12,13 +12,13 @@ from mole.envs import (
     switching_by_name,
 )
 
-# The moon and back; a hopper on ice; an ant that tires slowly, and recovers.
+# A pendulum on the moon and back; a hopper on ice; an ant that tires slowly and recovers.
 pendulum = switching(gymnasium.make("Pendulum-v1"), set_gravity, "alternate:9.81,1.62:50")
 hopper = switching(
     gymnasium.make("Hopper-v5"), set_friction, "alternate:original,0.05:50", through_resets=True
 )
 ant = switching(gymnasium.make("Ant-v5"), set_gain, "drift:1,0.3:100")
-# Any two at once, any number that an environment holds, and the command line's names.
+# Two parameters at once, any number of an environment, and the names of the command line.
 heavy = switching(gymnasium.make("Hopper-v5"), set_mass, "uniform:0.5,2:50", through_resets=True)
 heavy_and_weak = switching(heavy, set_gain, "alternate:1,0.7:50", through_resets=True)
 longer = switching(gymnasium.make("Pendulum-v1"), set_attribute("l"), "alternate:1,1.5:50")

@@ -1,6 +1,6 @@
-"""An environment of NS-Gym's, unchanged, under our agent, unchanged: the shipped prior of the half-cheetah adapts.
+"""An unchanged environment of NS-Gym with our unchanged agent: the shipped prior of the half-cheetah adapts.
 
-Needs `pip install mole-online ns-gym==1.0.12` in an environment of its own: NS-Gym wants MuJoCo below 3.4.
+Needs `pip install mole-online ns-gym==1.0.12` in its own environment, since NS-Gym needs MuJoCo below 3.4.
 """
 
 import gymnasium
@@ -16,7 +16,7 @@ from mole.experiment.metrics import summarise
 from mole.experiment.worlds import KnownTask
 
 STEPS = 1000
-# The same body, observations and reward as ours; what changes is NS-Gym's: the torso's mass, every 100 steps.
+# Body, observations and reward are those of our half-cheetah. NS-Gym changes the torso's mass every 100 steps.
 cheetah = gymnasium.make(
     "HalfCheetah-v5",
     exclude_current_positions_from_observation=False,
@@ -27,7 +27,7 @@ heavy = CyclicUpdate(PeriodicScheduler(100), [6.25, 25.0])
 env = PlainNSGym(MujocoWrapper(cheetah, {"torso_mass": heavy}))
 
 agent = Agent.for_env(env, load_prior("motors"), spec=DYNAMICS)
-# `truth` is for the record alone: the agent never sees the task.
+# `truth` is for the record alone. The agent never sees the task.
 episode = run_episode(env, agent, steps=STEPS, seed=0, truth=KnownTask(env))
 env.close()
 for name, value in summarise(episode.record).items():

@@ -1,8 +1,8 @@
-"""Write pump.csv, rows for `mole stream`: a pump in three modes, which no column tells.
+"""Write pump.csv, rows for `mole stream`: a pump in three hidden modes.
 
-The pressure behind a pump depends on its speed, on the valve and on the temperature, and on how the pump is: well,
-worn, or with air in the water. Each mode lasts a few hours, and all of them return. The thermometer drops out now and
-then, and three times the speed is no number.
+The pressure behind a pump depends on its speed, on the valve, on the temperature, and on the mode of the pump: well,
+worn, or with air in the water. Each mode lasts a few hours, and all modes return. Some temperatures are missing, and in
+three rows the speed is not a number.
 
     python examples/pump.py             writes pump.csv, and pump-history.csv of the weeks before
     mole stream pump.csv --target pressure --report report.html
@@ -20,7 +20,7 @@ VALVE = {"open": 0.0, "half": 0.8, "narrow": 1.6}
 
 
 def pressure(mode: str, speed: float, valve: str, temperature: float) -> float:
-    """What the manometer would show without noise, in bar; speed in revolutions a minute, temperature in °C."""
+    """The pressure without noise, in bar; speed in revolutions a minute, temperature in °C."""
     turns, warm = speed / 1000, (temperature - 20) / 10
     if mode == "well":
         return 1.5 + 1.4 * turns + VALVE[valve]
@@ -30,7 +30,7 @@ def pressure(mode: str, speed: float, valve: str, temperature: float) -> float:
 
 
 def write(path: str, start: datetime.datetime, seed: int) -> None:
-    """Write one stretch of time, a row a minute, and tell when the mode changed."""
+    """Write one segment, a row a minute, and print the rows at which the mode changed."""
     rng = np.random.default_rng(seed)
     mode, until, changes = "", 0, []
     with Path(path).open("w", newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""MOLe as the last step of a river pipeline, on a stream whose law comes and goes. Needs the extra streams."""
+"""MOLe as the last step of a river pipeline, on a stream that alternates between two laws. Needs the extra streams."""
 
 import random
 
@@ -11,7 +11,7 @@ rng = random.Random(0)
 pairs = []
 for t in range(STEPS):
     x = {"load": rng.uniform(0, 10), "valve": rng.uniform(0, 1)}
-    heat = 2 * x["load"] if t // PERIOD % 2 else 30 - 1.5 * x["load"]  # nobody tells the model which
+    heat = 2 * x["load"] if t // PERIOD % 2 else 30 - 1.5 * x["load"]  # the model is not told which
     pairs.append((x, heat + 5 * x["valve"] + rng.gauss(0, 0.5)))
 
 for learner in (linear_model.LinearRegression(), MoleRegressor()):
@@ -20,6 +20,6 @@ for learner in (linear_model.LinearRegression(), MoleRegressor()):
     print(f"{type(learner).__name__:>16}  {score}")
 
 scaled = model["StandardScaler"].transform_one({"load": 5.0, "valve": 0.5})
-mole = model["MoleRegressor"].model  # the OnlineRegressor, with everything that river does not know
+mole = model["MoleRegressor"].model  # the OnlineRegressor: it has tasks and intervals, which river lacks
 low, high = mole.predict_interval_one(scaled)
 print(f"{mole.n_tasks_} tasks, now task {mole.task_}; load 5, valve 0.5: {low:.1f} to {high:.1f}")

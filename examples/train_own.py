@@ -28,6 +28,6 @@ learner = Mixture(load_prior("prior.mole"))
 _, info = jax.jit(
     lambda: jax.lax.scan(lambda state, pair: learner.update(state, *pair), learner.init(), (x, y))
 )()
-loss = np.asarray(info.loss).reshape(len(parts), -1)  # of each prediction, made before learning from its pair
+loss = np.asarray(info.loss).reshape(len(parts), -1)  # of each prediction, made before its pair was learned
 print("mean loss of each visit     ", loss.mean(1).round(4))
 print("task at the end of the visit", np.asarray(info.task).reshape(len(parts), -1)[:, -1])
