@@ -169,6 +169,8 @@ def test_unknown_methods_and_settings_are_refused(priors: Priors) -> None:
         ("a=b", "a=b"),
         ("best_scoring", "best_scoring"),
         ("nothing", "nothing"),
+        ("{1, 2}", "{1, 2}"),
+        ("1j", "1j"),
     ],
 )
 def test_a_setting_given_as_text_is_what_it_says(text: str, value: Any) -> None:

@@ -221,9 +221,12 @@ def _value(text: str) -> Any:
     """What a setting's text means, as JSON, Python or a plain word for nothing or yes or no; else the text itself."""
     for read in (json.loads, ast.literal_eval):
         try:
-            return read(text)
+            value = read(text)
         except (ValueError, SyntaxError):
             continue
+        # Python also reads sets and complex numbers, which no setting is and no JSON can hold.
+        if value is None or isinstance(value, bool | int | float | str | list | tuple):
+            return value
     return {"none": None, "null": None, "true": True, "false": False}.get(text.lower(), text)
 
 
