@@ -331,6 +331,11 @@ def test_links_and_files_exist(page: str) -> None:
         assert title in [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads], title
     for place in re.findall(r"`((?:src|tests|examples|benchmarks|docs|fuzz|results)/[\w./*-]+)`", text):
         assert list(ROOT.glob(place)), place
+    for module in re.findall(r"python -m ((?:benchmarks|fuzz)[.\w]*)", text):
+        path = ROOT / module.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").exists(), module
+    for script in re.findall(r"python ((?:docs|examples|benchmarks)/[\w/]+\.py)", text):
+        assert (ROOT / script).exists(), script
     tests = "".join(path.read_text() for path in sorted((ROOT / "tests").glob("test_*.py")))
     for name in re.findall(r"`(test_\w+)(?:\.py)?`", text):
         assert (ROOT / f"tests/{name}.py").exists() or f"def {name}(" in tests, name
