@@ -3,11 +3,12 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help demo test check coverage bench bench-peers bench-streams torture soak priors test-peers audit fuzz mutants clean
+.PHONY: help demo test check installed coverage bench bench-peers bench-streams torture soak priors test-peers audit fuzz mutants clean
 help:
 	@echo "make demo        the methods side by side on a cheetah whose motors fail"
 	@echo "make test        the tests (ARGS='-k name' picks some)"
 	@echo "make check       linter, formatter, types, known vulnerabilities of what is pinned"
+	@echo "make installed   builds the package, installs it without extras in a fresh environment and uses it"
 	@echo "make coverage    the tests, and which lines of the package they run"
 	@echo "make fuzz        a million hostile files for every reader (an hour; stop and go on), in .venv-fuzz"
 	@echo "make mutants     changes the files that matter most, one thing at a time; the tests must notice (hours)"
@@ -25,6 +26,9 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+
+installed: .venv/.installed
+	bash .ci/installed
 
 coverage: .venv/.installed
 	.venv/bin/python -m pytest -n auto --dist loadfile --cov --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
@@ -48,7 +52,7 @@ mutants: .venv/.installed
 	.venv/bin/python -m fuzz.mutants $(ARGS)
 
 bench: .venv/.installed
-	.venv/bin/python benchmarks/run.py --out results/bench $(ARGS)
+	.venv/bin/python -m benchmarks.run --out results/bench $(ARGS)
 
 bench-peers: .venv-bench-peers/.installed
 
@@ -59,7 +63,7 @@ torture: .venv/.installed
 	.venv/bin/python -m benchmarks.torture $(ARGS)
 
 soak: .venv/.installed
-	.venv/bin/python benchmarks/soak.py $(ARGS)
+	.venv/bin/python -m benchmarks.soak $(ARGS)
 
 # Each family in runs/priors/FAMILY; a training that is there is not done again.
 PRIORS = motors=half_cheetah_motors motors-few=half_cheetah_motors_few terrain=half_cheetah_terrain crawler=crawler_legs
@@ -115,5 +119,5 @@ test-peers: .venv-peers/.installed .venv-ns-gym/.installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-peers .venv-bench-peers .venv-ns-gym .venv-fuzz .venv-audit dist build .pytest_cache .ruff_cache .hypothesis .benchmarks MUJOCO_LOG.TXT
+	rm -rf .venv .venv-peers .venv-bench-peers .venv-ns-gym .venv-fuzz .venv-audit dist build .pytest_cache .ruff_cache .hypothesis MUJOCO_LOG.TXT
 	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""One scene in a process of its own: ``python benchmarks/alone.py SCENE`` prints its first call and its peak memory."""
+"""One scene in a process of its own: ``python -m benchmarks.alone SCENE`` prints its first call and its peak memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 def peak_mb() -> float:
@@ -33,9 +31,9 @@ def _mole() -> Callable[[], Any]:
 def _control(size: str, planner: str) -> Callable[[], Any]:
     import jax
     import numpy as np
-    from measures_planning import PLANNERS
-    from scenes import make_prior
 
+    from benchmarks.measures_planning import PLANNERS
+    from benchmarks.scenes import make_prior
     from mole import Mixture
     from mole.control.agent import Agent, jit_act, jit_observe
     from mole.envs.cheetah.motors import DYNAMICS
@@ -52,14 +50,13 @@ def _control(size: str, planner: str) -> Callable[[], Any]:
 
 
 def _meta() -> Callable[[], Any]:
-    from measures_meta import meta_training
+    from benchmarks.measures_meta import meta_training
 
     return meta_training(True, True)
 
 
 def _stream() -> Callable[[], Any]:
-    from measures_streams import make_prior
-
+    from benchmarks.measures_streams import make_prior
     from mole import OnlineRegressor
 
     model = OnlineRegressor(make_prior(4))

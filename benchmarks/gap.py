@@ -1,4 +1,4 @@
-"""Why a learner earns less than the simulator would: ``python benchmarks/gap.py motors --steps 300``.
+"""Why a learner earns less than the simulator would: ``python -m benchmarks.gap motors --steps 300``.
 
 One table of the evidence and what it points to, and the same as JSON. The simulator's runs cost most: a planner of
 3 x 100 plans of 10 steps takes 80 ms a control step on the half-cheetah and 250 ms on the crawler, four times the
@@ -16,10 +16,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.gap_evidence import BUDGETS, GapConfig, measure_gap
 from mole.experiment.families import FAMILIES
-from mole.experiment.gap import BUDGETS, GapConfig, measure_gap
 from mole.experiment.learners import settings_for
-from mole.priors.shipped import shipped_priors
+from mole.priors.shipped import control_files
 
 
 def number(value: float | None) -> str:
@@ -88,7 +88,7 @@ def main() -> None:
     family, console = FAMILIES[args.family], Console()
     setting = args.setting or next(iter(family.returning or family.settings))
     prior, twin = (
-        (args.prior, args.prior.with_name("supervised.mole")) if args.prior else shipped_priors(family.name)
+        (args.prior, args.prior.with_name("supervised.mole")) if args.prior else control_files(family.name)
     )
     config = GapConfig(
         family.env,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from measures_mixture import stream_of
-from measures_planning import plan_of
-from measures_streams import FEW
-from measures_streams import make_prior as stream_prior
-from scenes import HIGH, LOW, full_mixture, make_pairs, make_prior
-from timing import Spread, interleaved
 
+from benchmarks.measures_mixture import stream_of
+from benchmarks.measures_planning import plan_of
+from benchmarks.measures_streams import FEW
+from benchmarks.measures_streams import make_prior as stream_prior
+from benchmarks.scenes import HIGH, LOW, full_mixture, make_pairs, make_prior
+from benchmarks.timing import Spread, interleaved
 from mole import Fleet, Mixture
 from mole.planning import CEM
 

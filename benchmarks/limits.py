@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import blocked
+
+from benchmarks.timing import blocked
 
 
 def chained_products(

@@ -8,10 +8,10 @@ from typing import Literal
 
 import jax
 import numpy as np
-from measures_planning import PLANNERS
-from scenes import full_mixture, make_pairs, make_prior
-from timing import Row, blocked, interleaved, row
 
+from benchmarks.measures_planning import PLANNERS
+from benchmarks.scenes import full_mixture, make_pairs, make_prior
+from benchmarks.timing import Row, blocked, interleaved, row
 from mole import Mixture, Static
 from mole.control.agent import Agent, AgentState, jit_act, jit_observe
 from mole.envs.cheetah.motors import DYNAMICS

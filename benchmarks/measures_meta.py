@@ -9,10 +9,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from limits import meta_products
-from peer_client import Peers, prepared
-from timing import Row, Skipped, interleaved, row
 
+from benchmarks.limits import meta_products
+from benchmarks.peer_client import Peers, prepared
+from benchmarks.timing import Row, Skipped, interleaved, row
 from mole import MLP, Gaussian, ScalarRate, Window
 from mole.meta import meta_loss
 

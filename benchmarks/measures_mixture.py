@@ -9,12 +9,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from limits import copied, em_products
-from loops import TaskLoop, same
-from peer_client import Peers, prepared
-from scenes import SIZES, K, full_mixture, make_pairs, make_prior, update
-from timing import Row, Skipped, interleaved, row
 
+from benchmarks.limits import copied, em_products
+from benchmarks.loops import TaskLoop, same
+from benchmarks.peer_client import Peers, prepared
+from benchmarks.scenes import SIZES, K, full_mixture, make_pairs, make_prior, update
+from benchmarks.timing import Row, Skipped, interleaved, row
 from mole import KShot, Mixture, OnlineLearner
 from mole.online.base import fresh
 

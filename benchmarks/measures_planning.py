@@ -8,11 +8,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from limits import chained_products
-from peer_client import Peers, prepared
-from scenes import HIGH, LOW, SIZES, make_prior
-from timing import Row, Skipped, Timed, blocked, interleaved, row
 
+from benchmarks.limits import chained_products
+from benchmarks.peer_client import Peers, prepared
+from benchmarks.scenes import HIGH, LOW, SIZES, make_prior
+from benchmarks.timing import Row, Skipped, Timed, blocked, interleaved, row
 from mole.control.agent import LearnedDynamics
 from mole.envs.cheetah.motors import DYNAMICS
 from mole.learning.models import narrow_weights

@@ -10,11 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from alone import SCENES
-from peer_client import Absent, Peers
-from timing import Row, Skipped, interleaved, row
+from benchmarks.alone import SCENES
+from benchmarks.peer_client import Absent, Peers
+from benchmarks.timing import Row, Skipped, interleaved, row
 
 GROUP = "process"
+ROOT = Path(__file__).parents[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,8 @@ def peer_memory() -> Iterator[Alone | Skipped]:
 
 def _run(scene: str, *cache: str) -> dict[str, float]:
     ran = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "alone.py"), scene, *cache],
+        [sys.executable, "-m", "benchmarks.alone", scene, *cache],
+        cwd=ROOT,
         check=True,
         stdout=subprocess.PIPE,
         text=True,

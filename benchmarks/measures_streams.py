@@ -10,10 +10,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from kalman import Kalman
-from peer_client import Peers, prepared
-from timing import Row, Skipped, Timed, blocked, interleaved, row
 
+from benchmarks.kalman import Kalman
+from benchmarks.peer_client import Peers, prepared
+from benchmarks.timing import Row, Skipped, Timed, blocked, interleaved, row
 from mole import Fleet, Normalizer, OnlineRegressor, ReadoutMixture, ReadoutPrior
 from mole.datasets import make_stream
 

@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from timing import LEAST_TIMED, Remote, Skipped
+from benchmarks.timing import LEAST_TIMED, Remote, Skipped
 
-_HERE = Path(__file__).parent
+_ROOT = Path(__file__).parents[1]
 NO_PEERS = "no .venv-bench-peers; make bench-peers installs the peers"
-PYTHON = _HERE.parent / ".venv-bench-peers" / "bin" / "python"
+PYTHON = _ROOT / ".venv-bench-peers" / "bin" / "python"
 
 
 class Absent(Exception):
@@ -26,7 +26,8 @@ class Peers:
         if not PYTHON.exists():
             raise Absent(NO_PEERS)
         self._process = subprocess.Popen(
-            [str(PYTHON), str(_HERE / "peers" / "worker.py")],
+            [str(PYTHON), "-m", "benchmarks.peers.worker"],
+            cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -19,17 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import tables
-from growth import Curve, curves, draw
-from measures_control import control_step
-from measures_meta import meta_step
-from measures_mixture import em_step
-from measures_planning import planning
-from measures_process import Alone, imports, peer_memory, scenes
-from measures_streams import fleet, one_by_one
-from peer_client import Absent, Peers
 from rich.console import Console
-from timing import Row, Skipped
+
+from benchmarks import tables
+from benchmarks.growth import Curve, curves, draw
+from benchmarks.measures_control import control_step
+from benchmarks.measures_meta import meta_step
+from benchmarks.measures_mixture import em_step
+from benchmarks.measures_planning import planning
+from benchmarks.measures_process import Alone, imports, peer_memory, scenes
+from benchmarks.measures_streams import fleet, one_by_one
+from benchmarks.peer_client import Absent, Peers
+from benchmarks.timing import Row, Skipped
 
 Found = Row | Skipped | Alone | Curve
 _WIDTH = 118

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from growth import Curve
-from measures_process import Alone
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from timing import Row, Skipped, three_digits
+
+from benchmarks.growth import Curve
+from benchmarks.measures_process import Alone
+from benchmarks.timing import Row, Skipped, three_digits
 
 _CAPTION = (
     "Median and the range of the middle 80 % of the rounds; below 1 the first line is faster. All five tasks are in "

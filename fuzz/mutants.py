@@ -146,7 +146,6 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.out / "jax").resolve()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
-    sys.path.insert(0, str(ROOT / "tests"))
     warnings.simplefilter("ignore")
     for name in _WARM:
         __import__(name)

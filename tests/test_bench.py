@@ -8,11 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import peer_client
-from timing import Remote, Skipped, Spread, interleaved, row
+from benchmarks import peer_client
+from benchmarks.timing import Remote, Skipped, Spread, interleaved, row
 
 
 def test_a_ratio_is_taken_round_by_round():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import jax
 import pytest
 
 from helpers import tiny_prior
+from mole import cli
 from mole.cli import COMMANDS, load, main
 from mole.commands import runs, short
 from mole.control.episode import Episode, EpisodeError
 from mole.control.records import Recorder
 from mole.envs.cheetah.motors import DYNAMICS
-from mole.experiment.config import EvalConfig
-from mole.experiment.evaluate import Job, WorkerLost
+from mole.experiment.config import Cell, EvalConfig
+from mole.experiment.evaluate import Done, Job, WorkerLost
 from mole.experiment.families import FAMILIES
 from mole.experiment.methods import METHODS
 from mole.experiment.tune import VALIDATION_SEEDS, VALIDATION_STEPS, Trial
@@ -106,6 +108,54 @@ def test_envs_lists_the_environments_and_the_words_of_their_schedules(mole: Run)
     assert f"{ENV} A half-cheetah whose motors fail" in out
     assert "identity, negative, A, B, magnitudes, weak, random:STEPS" in out
     assert "alternate:VALUE,VALUE[,…]:STEPS" in out
+
+
+# --- what is not installed
+
+
+@pytest.fixture
+def absent(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make a package unfindable, as if it were not installed."""
+
+    def hide(package: str) -> None:
+        def fail(name: str, *_: Any) -> Any:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+        monkeypatch.setattr(cli.importlib, "import_module", fail)
+
+    return hide
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"), [("gymnasium", "control"), ("pyarrow.parquet", "parquet"), ("sklearn", "streams")]
+)
+def test_a_missing_extra_is_one_line_that_names_it(
+    mole: Run, absent: Callable[[str], None], package: str, extra: str
+) -> None:
+    absent(package)
+    status, out, err = mole("eval", ENV, "--help")
+    assert (status, out) == (2, "")
+    top = package.partition(".")[0]
+    assert err == (
+        f"error: mole eval needs {top}, which is not installed. Install it with: "
+        f"pip install 'mole-online[{extra}]' "
+    )
+
+
+def test_the_list_of_commands_imports_none(mole: Run, absent: Callable[[str], None]) -> None:
+    absent("gymnasium")
+    assert mole("--help")[0] == 0
+
+
+def test_a_missing_module_that_is_no_extra_is_a_bug(mole: Run, absent: Callable[[str], None]) -> None:
+    absent("mole.nonsense")
+    with pytest.raises(ModuleNotFoundError, match=r"mole\.nonsense"):
+        mole("eval", ENV)
+
+
+def test_every_missing_extra_is_one_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert set(cli._EXTRAS.values()) <= set(project["optional-dependencies"])
 
 
 # --- wrong input
@@ -283,6 +333,41 @@ def test_demo_compares_four_methods_and_says_once_why_there_is_no_video(
     status, out, _ = mole("demo", "--no-video", "--out", "other")
     assert status == 0
     assert "no video: not asked for (--no-video)" in out
+
+
+def test_demo_writes_what_there_is_before_it_says_that_a_run_failed(
+    mole: Run, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Job] = []
+    monkeypatch.setattr(runs, "run_jobs", stand_in_jobs(seen, lambda cell: cell.method == "kshot"))
+    monkeypatch.setattr(short, "control_files", lambda env: (prior, prior.with_name("supervised.mole")))
+    status, out, err = mole("demo", "--steps", 60, "--out", "d")
+    assert status == 1
+    assert "1 of 4 runs failed; run it again to try them again." in err
+    assert re.search(r"alternate:A,B:100 .* mole -?\d+", out)
+    assert "no video: a run failed" in out
+    rows = json.loads((tmp_path / "d" / "summary.json").read_text())
+    assert {"mole", "continuous", "supervised"} <= {row["method"] for row in rows}
+    assert (tmp_path / "d" / "runs.csv").is_file()
+    assert "a run failed" in (tmp_path / "d" / "report.html").read_text()
+
+
+def test_tune_prints_what_there_is_before_it_says_that_runs_failed(
+    mole: Run, prior: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tune(config: EvalConfig, folder: Path, *, on_done: Callable[[Done], None], **_: Any) -> list[Trial]:
+        on_done(Done(Cell("mole", "negative", 1000), 1, 2, None))
+        on_done(Done(Cell("mole", "negative", 1001), 2, 2, "the bus is gone"))
+        return [Trial("mole", {"margin": 40.0}, (612.4, float("nan")))]
+
+    monkeypatch.setattr(short, "tune", tune)
+    status, out, err = mole("tune", ENV, "--prior", prior)
+    assert status == 1
+    assert "mole margin=40.0 612 nan" in out
+    assert err.strip() == (
+        "error: 1 runs failed (nan in the table); run it again to try them again. "
+        "mole · negative · seed 1001: the bus is gone"
+    )
 
 
 def test_tune_runs_the_validation_schedule_and_prints_every_trial(

@@ -13,10 +13,11 @@ import pytest
 
 from helpers import tiny_prior
 from mole.cli import main
-from mole.commands import evaluate, runs, short
+from mole.commands import evaluate, runs
+from mole.commands import report as reporting
+from mole.commands.train import train_command
 from mole.control.records import EpisodeRecord
 from mole.envs.cheetah.motors import DYNAMICS
-from mole.experiment.config import train_command
 from mole.experiment.evaluate import Job
 from mole.experiment.families import FAMILIES
 from mole.experiment.methods import METHODS, UNTUNED
@@ -80,15 +81,15 @@ def test_a_suite_goes_through_all_its_families_and_is_not_done_twice(
     args = of_suite("motors", trained, "--out", "s", "--settings", "negative", "drift", "--format", "npz")
     status, out, err = mole(*args)
     assert (status, err) == (0, "")
-    runs = 2 * (len(METHODS) + 1) + 1 * len(
+    count = 2 * (len(METHODS) + 1) + 1 * len(
         METHODS
     )  # negative in both families; no oracle where a motor drifts
     assert f"suite motors: {len(seen)} runs, 0 of them done" in out
-    assert len(seen) == runs - 0
+    assert len(seen) == count
     assert {job.folder for job in seen} == {Path("s/motors"), Path("s/motors-few")}
     record = EpisodeRecord.load("s/motors-few/mole--negative--0.npz")
     assert (record.meta["family"], record.meta["setting"]) == ("motors-few", "negative")
-    assert f"{runs}/{runs} motors-few · simulator · negative · seed 0" in out
+    assert f"{count}/{count} motors-few · simulator · negative · seed 0" in out
     assert FAMILIES["motors-few"].title in out
     assert "report: s/report.html (with videos: mole report s)" in out
     for name in ("runs.csv", "summary.json"):
@@ -97,7 +98,7 @@ def test_a_suite_goes_through_all_its_families_and_is_not_done_twice(
     seen.clear()
     status, out, _ = mole(*args, "--seeds", 2)
     assert status == 0
-    assert f"suite motors: {2 * runs} runs, {runs} of them done" in out
+    assert f"suite motors: {2 * count} runs, {count} of them done" in out
     assert {job.cell.seed for job in seen} == {1}
     status, _, err = mole(*args, "--steps", 30)
     assert status == 2
@@ -107,8 +108,8 @@ def test_a_suite_goes_through_all_its_families_and_is_not_done_twice(
 def test_failed_runs_are_told_and_have_a_status_of_their_own(
     mole: Run, trained: Path, seen: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = stand_in_jobs(seen, lambda cell: cell.method == "kshot")
-    monkeypatch.setattr(runs, "run_jobs", runs)
+    failing = stand_in_jobs(seen, lambda cell: cell.method == "kshot")
+    monkeypatch.setattr(runs, "run_jobs", failing)
     args = of_suite(
         "motors", trained, "--families", "motors", "--methods", "kshot", "mole", "--settings", "negative"
     )
@@ -260,7 +261,7 @@ def test_report_writes_one_page_about_all_folders(mole: Run, monkeypatch: pytest
         calls.append((path, runs, figures, videos, title))
         return path
 
-    monkeypatch.setattr(short, "write_suite_report", write)
+    monkeypatch.setattr(reporting, "write_suite_report", write)
     assert mole("report", "a", "b", "--no-videos")[:2] == (0, "report: a/report.html ")
     assert mole("report", "a", "--out", "p/x.html", "--figures", "f", "--title", "T")[0] == 0
     assert calls[0][:4] == (Path("a/report.html"), (Path("a"), Path("b")), None, False)

@@ -7,9 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from fuzz.attempt import Finding, attempt
 from fuzz.run import input_number
 from fuzz.seeds import write_seeds

@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from benchmarks.gap_evidence import GapConfig, judge, measure_gap, scaled
+from benchmarks.gap_probe import Errors, open_loop, probe_run
 
 from helpers import tiny_prior
 from mole.control.agent import Agent
 from mole.envs.cheetah.motors import DYNAMICS
-from mole.experiment.gap import GapConfig, judge, measure_gap, scaled
-from mole.experiment.probe import Errors, open_loop, probe_run
 from mole.experiment.worlds import KnownTask, make_world
 from mole.online import Oracle
 from mole.planning.config import PlannerConfig, planner_for
@@ -57,19 +57,19 @@ def test_a_followed_run_gives_the_losses_of_the_run_and_errors_by_hand(oracle: O
     env.close()
     np.testing.assert_array_equal(probe.task, [0] * 6 + [1] * 3)
     assert probe.believed.shape == probe.actual.shape == (3, 2)
-    losses, errors = open_loop(oracle, DYNAMICS, probe.stretches, probe.task, 3)
+    losses, errors = open_loop(oracle, DYNAMICS, probe.segments, probe.task, 3)
     assert losses.shape == (9,)
     assert errors.missed.shape == (7, 3)
     # a plan that starts 2 steps before the change is known for 2 steps
     np.testing.assert_array_equal(np.isfinite(errors.missed[4]), [True, True, False])
     # one step ahead, the open-loop error is the one-step loss
     np.testing.assert_allclose(errors.missed[:, 0], losses[:7], rtol=2e-3, atol=1e-4)
-    (stretch,) = probe.stretches
+    (segment,) = probe.segments
     scale = np.asarray(oracle.prior.y_norm.std)
-    by_hand = np.mean(np.square((stretch.obs[2] - stretch.obs[0]) / scale))
+    by_hand = np.mean(np.square((segment.obs[2] - segment.obs[0]) / scale))
     np.testing.assert_allclose(errors.moved[0, 1], by_hand, rtol=1e-4)
-    with pytest.raises(ValueError, match=r"1 stretches, the longest of 9 steps; expected .* the horizon, 10"):
-        open_loop(oracle, DYNAMICS, probe.stretches, probe.task, 10)
+    with pytest.raises(ValueError, match=r"1 segments, the longest of 9 steps; expected .* the horizon, 10"):
+        open_loop(oracle, DYNAMICS, probe.segments, probe.task, 10)
 
 
 def test_a_led_run_goes_where_it_is_led_and_then_its_own_way(oracle: Oracle) -> None:
@@ -79,7 +79,7 @@ def test_a_led_run_goes_where_it_is_led_and_then_its_own_way(oracle: Oracle) -> 
         env = make_world(ENV, schedule=SCHEDULE)
         agent = Agent(oracle, planner_for(PLANNER, env.action_space), DYNAMICS)
         options: dict[str, Any] = {"steps": 6, "every": 6, "seed": 0, "key": jax.random.key(0)}
-        runs.append(probe_run(env, agent, truth=KnownTask(env), lead=actions, **options).stretches[0])
+        runs.append(probe_run(env, agent, truth=KnownTask(env), lead=actions, **options).segments[0])
         env.close()
     np.testing.assert_array_equal(runs[0].actions[:5], lead)
     np.testing.assert_array_equal(runs[1].actions[:2], lead[:2])

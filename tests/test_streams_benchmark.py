@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +11,6 @@ from scipy import stats
 
 pytest.importorskip("river")
 pytest.importorskip("sklearn")
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from benchmarks.streams import cells
 from benchmarks.streams.bocpd import RunLengths, mixture_quantile
 from benchmarks.streams.main import METHODS, jobs, main

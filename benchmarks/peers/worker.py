@@ -29,7 +29,9 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     if "prepare" in asked:
         module, name = asked["prepare"].split(".")
         try:
-            function, note = getattr(importlib.import_module(module), name)(**asked["given"])
+            function, note = getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)(
+                **asked["given"]
+            )
         except ImportError as error:
             return {"absent": str(error).splitlines()[0]}
         _functions.append(function)
@@ -44,7 +46,6 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    sys.path.insert(0, str(Path(__file__).parent))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
     warnings.simplefilter("ignore")

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from benchmarks.streams.protocol import Method, Problem, Standardiser, choice, log_uniform
 from scipy.special import gammaln, stdtr
+
+from benchmarks.streams.protocol import Method, Problem, Standardiser, choice, log_uniform
 
 _FROZEN = 100  # pairs after which the scales stay, since the posteriors hold sums in them
 _TAIL = 0.05

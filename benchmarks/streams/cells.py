@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from benchmarks.streams.measures import measure, run_stream
 from benchmarks.streams.protocol import Method, Problem, Settings
 from benchmarks.streams.sources import stream_of
-
 from mole.datasets import Stream
 from mole.datasets.recorded import RIVER, SKLEARN
 from mole.files.atomic import atomic_file

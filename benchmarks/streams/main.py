@@ -9,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
+from rich.console import Console
+from rich.table import Table
+
 from benchmarks.streams import bocpd, own, replay, river_methods, sklearn_methods
 from benchmarks.streams.cells import (
     cell,
@@ -22,8 +25,6 @@ from benchmarks.streams.measures import NATURAL
 from benchmarks.streams.protocol import Method
 from benchmarks.streams.sources import ALL
 from benchmarks.streams.table import SPLIT_COLUMNS, stream_table, summary
-from rich.console import Console
-from rich.table import Table
 
 METHODS: dict[str, Method] = {
     method.name: method

@@ -6,8 +6,8 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
-from benchmarks.streams.protocol import Learner
 
+from benchmarks.streams.protocol import Learner
 from mole.datasets import Stream
 
 NATURAL = ("sinusoid-fresh", "sinusoid-returning")

@@ -13,9 +13,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmarks.streams.protocol import Method, Problem, choice, log_uniform
 
 import mole
+from benchmarks.streams.protocol import Method, Problem, choice, log_uniform
 from mole.datasets import sinusoid_tasks
 from mole.readout.belief import Belief, absorb, forecast
 

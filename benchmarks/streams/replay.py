@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from benchmarks.streams.protocol import Method, Problem, Standardiser, choice, log_uniform
 
+from benchmarks.streams.protocol import Method, Problem, Standardiser, choice, log_uniform
 from mole import MLP
 
 _ADAM = optax.scale_by_adam()  # one object, so that all rates share what is compiled

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from benchmarks.streams.protocol import Method, Problem, choice, log_uniform
 from river import forest, linear_model, neighbors, optim, preprocessing, tree
+
+from benchmarks.streams.protocol import Method, Problem, choice, log_uniform
 
 Make = Callable[[Mapping[str, Any], int], Any]
 

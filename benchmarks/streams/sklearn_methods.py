@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from benchmarks.streams.protocol import Method, Problem, Standardiser, choice, log_uniform
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from benchmarks.streams.protocol import Method, Problem, Standardiser, choice, log_uniform
 
 
 class Sklearn:

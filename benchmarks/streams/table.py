@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from benchmarks.streams.measures import NATURAL, SPLITS
 from rich.table import Table
 
+from benchmarks.streams.measures import NATURAL, SPLITS
 from mole.experiment.stats import Interval, bootstrap, iqm
 
 SPLIT_COLUMNS = [f"{kind}-{name}" for kind in ("after", "return") for name in SPLITS]

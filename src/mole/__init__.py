@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mole.priors import StreamPrior, fit_prior, load_prior, save_prior
     from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "MLP",

@@ -48,7 +48,7 @@ COMMANDS = {
     "train": Command(
         "train",
         "train_with",
-        "Train a prior and its supervised twin from nothing; go on where an interrupted training stopped.",
+        "Train a prior and its supervised baseline from nothing; go on where an interrupted training stopped.",
         by_family=True,
     ),
     "eval": Command(
@@ -64,7 +64,7 @@ COMMANDS = {
         by_family=True,
     ),
     "report": Command(
-        "short",
+        "report",
         "report",
         "Write one self-contained page about all records in the folders: claims, tables, curves, videos.",
     ),

@@ -1,4 +1,4 @@
-"""The short commands: ``mole demo``, ``mole tune``, ``mole report`` and ``mole envs``."""
+"""The short commands that need a simulator: ``mole demo``, ``mole tune`` and ``mole envs``."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ from mole.experiment.tune import VALIDATION_SEEDS, VALIDATION_STEPS, tune
 from mole.experiment.worlds import describe_environments
 from mole.priors.shipped import control_files
 from mole.report.footage import demo_video
-from mole.report.suite import write_suite_report
 
-__all__ = ["demo", "envs", "report", "tune_with"]
+__all__ = ["demo", "envs", "tune_with"]
 
 _CHEETAH = "mole/HalfCheetahMotors-v0"
 
@@ -138,31 +137,6 @@ def tune_with(family: Family | None) -> Callable[..., None]:
             )
 
     return tune_methods
-
-
-def report(
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
-    out: Path | None = None,
-    figures: Path | None = None,
-    videos: bool = True,
-    title: str = "Deep online learning in worlds that break",
-) -> None:
-    """Write one self-contained page about all records in the folders: claims, tables, curves, videos.
-
-    Args:
-        runs: folders of records, of a suite or of several evaluations; their subfolders are searched too.
-        out: file of the page; report.html in the first folder if not given.
-        figures: a folder for every figure as PNG and SVG.
-        videos: whether the page has videos of the runs whose actions were saved (needs EGL).
-        title: heading of the page.
-    """
-    if not runs:
-        raise ValueError(
-            "mole report got no folder; expected one or more with records: mole report runs/paper."
-        )
-    path = runs[0] / "report.html" if out is None else out
-    path.parent.mkdir(parents=True, exist_ok=True)
-    console.print(f"report: {write_suite_report(path, runs, figures=figures, videos=videos, title=title)}")
 
 
 def envs() -> None:

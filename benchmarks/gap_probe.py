@@ -15,7 +15,7 @@ from jaxtyping import Int as Ints
 
 from mole._types import Array, Key
 from mole.control.agent import Agent, AgentState, LearnedDynamics
-from mole.control.episode import AgentPilot, Stretch, Truth, drive
+from mole.control.episode import AgentController, Segment, Truth, run_controller
 from mole.envs.simulation import Simulation
 from mole.envs.spec import DynamicsSpec
 from mole.learning.prior import MetaPrior
@@ -54,7 +54,7 @@ class Probe(NamedTuple):
     Attributes:
         reward: ``[time]``.
         task: ``[time]`` int, the true task of each transition, -1 if unknown.
-        stretches: the transitions.
+        segments: the transitions.
         errors: of the model along the agent's own plans, at the halts.
         believed: ``[halts, 2]``, what the model expects of the agent's own plan, and of the one that the simulator
             gives from the same state, warm start and noise.
@@ -63,7 +63,7 @@ class Probe(NamedTuple):
 
     reward: Reals[np.ndarray, " time"]
     task: Ints[np.ndarray, " time"]
-    stretches: list[Stretch]
+    segments: list[Segment]
     errors: Errors
     believed: Reals[np.ndarray, "halts 2"]
     actual: Reals[np.ndarray, "halts 2"]
@@ -100,21 +100,23 @@ def probe_run(
     if steps < 1 or every < 1:
         raise ValueError(f"probe_run got steps={steps}, every={every}; expected both to be at least 1.")
     simulation = Simulation(env, discount=agent.planner.discount)
-    pilot = _Halting(AgentPilot(agent, key, truth), simulation, every, lead)
+    controller = _Halting(AgentController(agent, key, truth), simulation, every, lead)
     learner = type(agent.learner).__name__
     meta = {"env": "", "method": learner, "schedule": "", "seed": seed, "step_seconds": 1.0}
     try:
-        record, stretches = drive(env, pilot, steps=steps, seed=seed, meta=meta, truth=truth)
+        record, segments = run_controller(env, controller, steps=steps, seed=seed, meta=meta, truth=truth)
     finally:
         simulation.close()
-    missed, moved, believed, actual = (np.asarray(column) for column in zip(*pilot.halts, strict=True))
-    return Probe(record.reward, record.true_task, stretches, Errors(missed, moved), believed, actual)
+    missed, moved, believed, actual = (np.asarray(column) for column in zip(*controller.halts, strict=True))
+    return Probe(record.reward, record.true_task, segments, Errors(missed, moved), believed, actual)
 
 
 class _Halting:
     """An agent at the controls that is halted now and then to compare its plan with the simulator's."""
 
-    def __init__(self, own: AgentPilot, simulation: Simulation, every: int, lead: np.ndarray | None) -> None:
+    def __init__(
+        self, own: AgentController, simulation: Simulation, every: int, lead: np.ndarray | None
+    ) -> None:
         self.own, self.simulation, self.every, self.lead = own, simulation, every, lead
         self.halts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
 
@@ -139,7 +141,7 @@ class _Halting:
 def open_loop(
     learner: OnlineLearner,
     spec: DynamicsSpec,
-    stretches: list[Stretch],
+    segments: list[Segment],
     tasks: Ints[np.ndarray, " time"],
     horizon: int,
 ) -> tuple[Reals[np.ndarray, " losses"], Errors]:
@@ -150,7 +152,7 @@ def open_loop(
     Args:
         learner: any learner; an oracle is told the tasks.
         spec: of the environment.
-        stretches: the transitions, ``[time]`` in all.
+        segments: the transitions, ``[time]`` in all.
         tasks: true task of each transition; plans across a change are left out (NaN).
         horizon: steps of a plan.
 
@@ -159,13 +161,13 @@ def open_loop(
         ``horizon`` steps ahead of it.
 
     Raises:
-        ValueError: if no stretch is as long as the horizon.
+        ValueError: if no segment is as long as the horizon.
     """
     state, begin, losses, rows = learner.init(), 0, [], []
-    for stretch in stretches:
-        own = tasks[begin : begin + len(stretch.actions)]
-        begin += len(stretch.actions)
-        state, (loss, missed, moved) = _followed(learner, spec, state, stretch, own, horizon)
+    for segment in segments:
+        own = tasks[begin : begin + len(segment.actions)]
+        begin += len(segment.actions)
+        state, (loss, missed, moved) = _followed(learner, spec, state, segment, own, horizon)
         losses.append(np.asarray(loss))
         starts = len(own) - horizon + 1
         if starts > 0:
@@ -174,8 +176,8 @@ def open_loop(
             rows.append([np.where(same, np.asarray(e)[:starts], np.nan) for e in (missed, moved)])
     if not rows:
         raise ValueError(
-            f"open_loop got {len(stretches)} stretches, the longest of "
-            f"{max((len(s.actions) for s in stretches), default=0)} steps; expected one of at least the horizon, "
+            f"open_loop got {len(segments)} segments, the longest of "
+            f"{max((len(s.actions) for s in segments), default=0)} steps; expected one of at least the horizon, "
             f"{horizon}. Record a longer run."
         )
     return np.concatenate(losses), Errors(*(np.concatenate(column) for column in zip(*rows, strict=True)))
@@ -223,14 +225,14 @@ def _followed(
     learner: OnlineLearner,
     spec: DynamicsSpec,
     state: Any,
-    stretch: Stretch,
+    segment: Segment,
     tasks: Shaped[ArrayLike, " time"],
     horizon: int,
 ) -> tuple[Any, tuple[Array, Array, Array]]:
     # Repeating the end lets every start have a whole plan ahead; the caller drops those that go beyond it.
     beyond = horizon - 1
-    obs = jnp.concatenate([stretch.obs, jnp.repeat(stretch.obs[-1:], beyond, 0)])
-    actions = jnp.concatenate([stretch.actions, jnp.repeat(stretch.actions[-1:], beyond, 0)])
+    obs = jnp.concatenate([segment.obs, jnp.repeat(segment.obs[-1:], beyond, 0)])
+    actions = jnp.concatenate([segment.actions, jnp.repeat(segment.actions[-1:], beyond, 0)])
 
     def step(state: Any, inputs: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array, Array]]:
         start, task = inputs
@@ -243,4 +245,4 @@ def _followed(
         state, info = learner.update(state, x, y)
         return state, (info.loss, *errors)
 
-    return lax.scan(step, state, (jnp.arange(len(stretch.actions)), jnp.asarray(tasks)))
+    return lax.scan(step, state, (jnp.arange(len(segment.actions)), jnp.asarray(tasks)))

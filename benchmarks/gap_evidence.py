@@ -16,12 +16,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.gap_probe import Errors, Probe, open_loop, probe_run
 from mole.control.agent import Agent
-from mole.control.episode import Episode, Stretch, run_episode
+from mole.control.episode import Episode, Segment, run_episode
 from mole.envs import spec_for
 from mole.experiment.cell import load_priors
 from mole.experiment.learners import learner_for
-from mole.experiment.probe import Errors, Probe, open_loop, probe_run
 from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world
 from mole.online import OnlineLearner
@@ -130,13 +130,13 @@ def measure_gap(config: GapConfig, *, on_run: Callable[[str], None] | None = Non
         simulated = _episode(config, learner, "simulator", seed, "1x")
         tell(f"{config.method} after the simulator, seed {seed}")
         half = config.steps // 2
-        lead = np.concatenate([stretch.actions for stretch in simulated.stretches])[:half]
+        lead = np.concatenate([segment.actions for segment in simulated.segments])[:half]
         after = _probe(config, learner, seed, lead)
         rewards = (probe.reward, simulated.record.reward, after.reward)
         seen["second half"].append([float(reward[half:].mean() * 1000) for reward in rewards])
         seen["probes"].append(probe)
-        seen["own"].append(_followed(config, learner, probe.stretches, probe.task))
-        seen["simulator"].append(_followed(config, learner, simulated.stretches, simulated.record.true_task))
+        seen["own"].append(_followed(config, learner, probe.segments, probe.task))
+        seen["simulator"].append(_followed(config, learner, simulated.segments, simulated.record.true_task))
         for who, reward in zip(returns, rewards, strict=False):
             returns[who]["1x"].append(float(reward.mean() * 1000))
         for budget in budgets[1:]:
@@ -259,9 +259,9 @@ def _episode(config: GapConfig, learner: OnlineLearner, who: str, seed: int, bud
 
 
 def _followed(
-    config: GapConfig, learner: OnlineLearner, stretches: list[Stretch], tasks: np.ndarray
+    config: GapConfig, learner: OnlineLearner, segments: list[Segment], tasks: np.ndarray
 ) -> tuple[np.ndarray, Errors]:
-    return open_loop(learner, spec_for(config.env), stretches, tasks, config.planner.horizon)
+    return open_loop(learner, spec_for(config.env), segments, tasks, config.planner.horizon)
 
 
 def _joined(errors: list[Errors]) -> Errors:
