@@ -61,7 +61,7 @@ def archive(path: Path, kind: int = zipfile.ZIP_DEFLATED, **members: bytes) -> P
         (npy("'<U0'", "(10**9,)", b""), "expected that of numbers"),
         (npy("'<f8'", "(" + "1," * 9 + ")", bytes(8)), "it has 9 axes, expected at most 8"),
         (npy("'<f8'", "(1,)", bytes(8), version=3), "expected .* version 1 or 2"),
-        (npy("'<f9'", "(1,)", bytes(9)), "numbers have the type '<f9', which there is not"),
+        (npy("'<f9'", "(1,)", bytes(9)), "numbers have the type '<f9', which NumPy does not have"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "header has 4,294,967,295 bytes, expected at most 4,096"),
         (b"PK no array", "it starts with"),
     ],

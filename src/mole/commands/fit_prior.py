@@ -38,7 +38,7 @@ def fit_prior(
     Stop it at any time; the same command goes on, with the same result.
 
     Args:
-        files: CSV, JSON Lines or Parquet files with the same columns; each one unbroken stretch of time.
+        files: CSV, JSON Lines or Parquet files with the same columns; each one unbroken segment of time.
         target: the column to predict.
         out: file for the prior.
         features: the columns to predict it from, with commas between them; all others if not given.
@@ -59,6 +59,7 @@ def fit_prior(
         with open_source(files[0]) as source:
             check_columns(source, target, chosen)
             kind, _ = kind_of(source, target)
+    # Every file is read twice: a row can be encoded only after all columns and categories are known.
     schema, counts = _observed(files, target, chosen, kind)
     # the same checks in the same order leave out the same rows
     checks = RowChecks(target, chosen, classify=kind == "classification")
@@ -72,8 +73,8 @@ def fit_prior(
     clocks = ", ".join(column.name for column in schema.columns if column.kind == TIME)
     if clocks:
         console.print(
-            f"{clocks}: later times are beyond those of the history; leave it out with --features unless the hour or "
-            "the day matters",
+            f"{clocks}: later times are beyond all that the prior was trained on; leave such a column out with "
+            "--features unless the hour or the day matters",
             style="yellow",
             highlight=False,
             soft_wrap=True,
@@ -94,17 +95,18 @@ def fit_prior(
     console.print(f"try it: mole stream {files[-1]} --target {target} --prior {out}", soft_wrap=True)
 
 
-def _good_rows(
+def _pairs(
     path: Path, target: str, features: tuple[str, ...] | None, checks: RowChecks
 ) -> Iterator[tuple[dict[str, Any], Any] | None]:
-    """Inputs and target of every row; None for a bad one."""
+    """Inputs and target of every row; None for a row that cannot be learned from."""
     with open_source(path) as source:
         check_columns(source, target, features)
         for row in source:
             checked = None if row.values is None else checks.check(row.values)
-            yield (
-                None if checked is None or checked.x is None or checked.y is None else (checked.x, checked.y)
-            )
+            if checked is None or checked.x is None or checked.y is None:
+                yield None
+            else:
+                yield checked.x, checked.y
 
 
 def _observed(
@@ -115,7 +117,7 @@ def _observed(
     counts = []
     for path in files:
         good = bad = 0
-        for pair in _good_rows(path, target, features, checks):
+        for pair in _pairs(path, target, features, checks):
             good, bad = good + (pair is not None), bad + (pair is None)
         if not good:
             raise ValueError(
@@ -129,7 +131,7 @@ def _history(
     path: Path, target: str, features: tuple[str, ...] | None, checks: RowChecks, schema: Schema
 ) -> tuple[np.ndarray, list[Any]]:
     """Inputs ``[time, dx]`` and targets of one file."""
-    pairs = [pair for pair in _good_rows(path, target, features, checks) if pair is not None]
+    pairs = [pair for pair in _pairs(path, target, features, checks) if pair is not None]
     return np.stack([schema.encode(x) for x, _ in pairs]), [y for _, y in pairs]
 
 

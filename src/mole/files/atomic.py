@@ -1,6 +1,6 @@
-"""Files that are there whole or not at all, and the generations of a file that is written again and again.
+"""Files that exist whole or not at all, and the older generations of a file that is written again and again.
 
-The newest generation has the name itself, the ones before it have ``.1``, ``.2``, … after it.
+The newest generation has the name of the file, the ones before it have ``.1``, ``.2``, … after that name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import BinaryIO
 
 __all__ = ["atomic_file", "atomic_text", "generations", "naming", "remove_generations", "remove_leftovers"]
 
-_GAP = 3  # a crash while generations move up leaves one name out; so many say that there are no more
+_GAP = 3  # so many missing names are the end; a crash while generations move up can leave a gap of one
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
-_MASK = os.umask(0o077)  # it can only be read by setting it, which other threads would see later
+# The mask can only be read by setting it, which other threads would notice: hence once, at import.
+_MASK = os.umask(0o077)
 os.umask(_MASK)
 
 

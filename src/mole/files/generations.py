@@ -34,13 +34,13 @@ __all__ = [
 ]
 
 KEPT = 3
-"""Generations of a checkpoint that are kept unless told otherwise."""
+"""Default number of generations of a checkpoint."""
 SECONDS = 60.0
-"""Between two checkpoints unless told otherwise."""
+"""Default time between two checkpoints."""
 
 
 class RecoveryWarning(UserWarning):
-    """A file was damaged, and another one or a new computation takes its place."""
+    """A file was damaged; an older one or a new computation takes its place."""
 
 
 def tell_in_one_line() -> None:

@@ -44,8 +44,8 @@ def read_npz(
 
     Args:
         path: the file.
-        names: of the arrays that are wanted, where they are there; all if None.
-        most_bytes: of all wanted arrays together.
+        names: the arrays to read, of those that the file has; all if None.
+        most_bytes: the largest size of these arrays together.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -132,5 +132,5 @@ def _header(start: bytes, file: object) -> tuple[np.dtype, tuple[int, ...], bool
     try:
         dtype = np.dtype(name)
     except TypeError as error:  # the grammar knows the letters, and NumPy which sizes there are
-        raise ValueError(f"its numbers have the type {name!r}, which there is not") from error
+        raise ValueError(f"its numbers have the type {name!r}, which NumPy does not have") from error
     return dtype, shape, match[2] == b"True"

@@ -39,7 +39,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM; whoever saves something at Ctrl-C saves it then too."""
+    """SIGTERM. It is a KeyboardInterrupt, so that what is saved at Ctrl-C is saved at SIGTERM too."""
 
 
 @contextmanager
@@ -63,9 +63,10 @@ _stop: Any = None  # in a worker process: the event by which its parent asks
 
 
 def obey(stop: Any) -> None:
-    """In a worker process: leave when the parent sets the event ``stop``, and not at signals, which the parent has too.
+    """Make this worker process leave when its parent sets the event ``stop``, and ignore signals.
 
-    A terminal sends Ctrl-C, and a service manager SIGTERM, to all processes at once; the parent says when to leave.
+    A terminal sends Ctrl-C, and a service manager SIGTERM, to all processes at once: the parent has the signal too, and
+    decides when its workers leave.
     """
     global _stop
     _stop = stop
@@ -74,10 +75,10 @@ def obey(stop: Any) -> None:
 
 
 class Interrupts:
-    """Takes the signals while it is entered; at the second one they act as before."""
+    """Holds Ctrl-C and SIGTERM back while it is entered, so that a step can end; a second signal acts at once."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """No signal has come yet."""
         self._signal: signal.Signals | None = None
         self._waiting = False
         self._before: dict[signal.Signals, Any] = {}
@@ -89,7 +90,7 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give them back."""
+        """Give the signals back."""
         for one, handler in self._before.items():
             signal.signal(one, handler)
 
@@ -99,7 +100,7 @@ class Interrupts:
         return self._signal is not None or (_stop is not None and _stop.is_set())
 
     def until_asked(self, items: Iterable[T]) -> Iterator[T]:
-        """The items until a signal comes; one that comes while the next item is waited for ends the wait."""
+        """Yield items until a signal comes. A signal that comes during the wait for the next item ends the wait."""
         iterator = iter(items)
         while not self.asked:
             try:
@@ -162,9 +163,9 @@ def worker_pool(
 ) -> Iterator[ProcessPoolExecutor]:
     """A pool of ``count`` processes, each pinned to one core (in turn, if there are fewer cores).
 
-    Two XLA thread pools on the same cores slow each other down; and with one thread everywhere the numbers do not
-    depend on how many processes there are. What was compiled is kept where the parent keeps it. When the block is left
-    early, jobs that run and keep checkpoints write them and leave.
+    Two XLA thread pools on the same cores slow each other down, and with one thread everywhere the results do not
+    depend on the number of processes. Workers use the parent's compilation cache. When the block is left early, running
+    jobs that keep checkpoints write them and leave.
 
     Args:
         count: processes.
