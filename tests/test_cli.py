@@ -365,7 +365,7 @@ def test_tune_prints_what_there_is_before_it_says_that_runs_failed(
     assert status == 1
     assert "mole margin=40.0 612 nan" in out
     assert err.strip() == (
-        "error: 1 runs failed (nan in the table); run it again to try them again. "
+        "error: 1 of 2 runs failed (nan in the table); run it again to try them again. "
         "mole · negative · seed 1001: the bus is gone"
     )
 

@@ -115,10 +115,12 @@ def tune_with(family: Family | None) -> Callable[..., None]:
         config = EvalConfig(
             world, meta, baseline, methods, schedule, VALIDATION_SEEDS, steps, planner=planner
         )
-        failures: list[str] = []
+        failures, total = [], 0
         with console.status("tuning") as status:
 
             def on_done(event: Done) -> None:
+                nonlocal total
+                total = event.total
                 status.update(f"{event.number}/{event.total} runs")
                 if event.failure is not None:
                     cell = event.cell
@@ -132,7 +134,7 @@ def tune_with(family: Family | None) -> Callable[..., None]:
         console.print(table)
         if failures:
             raise FailedRuns(
-                f"{len(failures)} runs failed (nan in the table); run it again to try them again.\n"
+                f"{len(failures)} of {total} runs failed (nan in the table); run it again to try them again.\n"
                 + "\n".join(failures)
             )
 
