@@ -283,6 +283,10 @@ def test_bad_training_settings_say_what_was_expected():
         CrawlerLegsEnv.training_settings("explore", "unseen", 200)
     with pytest.raises(ValueError, match="'train'; expected 'explore' or 'control'"):
         CrawlerLegsEnv.training_settings("train", None, 200)
+    with pytest.raises(
+        ValueError, match="CrawlerLegsEnv got switch_every=0; expected a whole number from 1 on"
+    ):
+        CrawlerLegsEnv.training_settings("control", None, 0)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mole.planning import CEM, MPPI, RandomShooting, rollout
+from mole.planning import CEM, MPPI, RandomShooting, rollout, rollout_trajectory
 
 PLANNERS = {
     "shooting": RandomShooting([0.0, 0.0], [1.0, 1.0], samples=12, horizon=3),
@@ -104,6 +104,7 @@ BAD_PLANNERS = [
     ),
     (lambda: CEM([0.0], [1.0], min_std=0.5), "CEM got min_std=0.5; expected a number between 0 and 0.25"),
     (lambda: CEM([0.0], [1.0], init_std=0.0), "CEM got init_std=0.0; expected a number above 0"),
+    (lambda: CEM([0.0], [1.0], init_std=np.inf), "CEM got init_std=inf; expected a number above 0"),
     (
         lambda: CEM([0.0], [1.0], noise_correlation=1.0),
         "CEM got noise_correlation=1.0; expected a number of at least 0 and below 1",
@@ -157,3 +158,16 @@ def test_bad_arguments_of_plan_are_refused():
         ValueError, match=r"rollout got plans of shape \(3, 2\); expected \[samples, horizon, act\]"
     ):
         rollout(hold, scaled, obs, jnp.zeros((3, 2)), 1.0)
+    with pytest.raises(
+        ValueError, match=r"rollout got plans of shape \(3, 0, 2\); expected .* each of at least 1"
+    ):
+        rollout(hold, scaled, obs, jnp.zeros((3, 0, 2)), 1.0)
+    with pytest.raises(ValueError, match=r"a plan of shape \(4, 3, 2\); expected \[horizon, act\]"):
+        rollout_trajectory(hold, obs, jnp.zeros((4, 3, 2)))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("low", [[False], ["0"], [1j], None])
+def test_bounds_are_real_numbers(low):
+    with pytest.raises(TypeError, match=r"planner got action bounds .*; expected one number per entry"):
+        MPPI(low, [1.0])

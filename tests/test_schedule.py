@@ -149,6 +149,16 @@ def test_values_of_functions_are_checked_when_asked_for():
         schedule.value(0)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_the_vocabulary_and_the_seed_are_checked():
+    with pytest.raises(TypeError, match=r"as_schedule got vocabulary=None .*It is mole\.envs\.Vocabulary"):
+        as_schedule(lambda step: 1, None)
+    with pytest.raises(
+        ValueError, match=r"Schedule\.timeline got seed=-1; expected a whole number from 0 on"
+    ):
+        Schedule.constant(1).timeline(-1)
+
+
 def test_a_sampler_that_never_varies_is_an_error():
     with pytest.raises(ValueError, match="times in a row; expected one that varies"):
         Schedule.redrawn(lambda rng: 1.0, 2).value(2)

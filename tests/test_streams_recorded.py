@@ -61,6 +61,12 @@ def test_columns_of_text_time_and_numbers():
 def test_a_column_of_something_else_is_refused():
     with pytest.raises(ValueError, match=r"column 'a' holds \[1\], a list; expected numbers, text or times"):
         number_columns([{"a": [1]}])
+    with pytest.raises(ValueError, match=r"column 'a' holds 'x', a str; expected .* one kind in a column"):
+        number_columns([{"a": 1.0}, {"a": "x"}])
+    with pytest.raises(ValueError, match=r"column 'a' holds None, a NoneType; expected numbers"):
+        number_columns([{"a": 1.0}, {"b": 2.0}])
+    with pytest.raises(ValueError, match="number_columns got no rows; expected one or more"):
+        number_columns([])
 
 
 def test_friedmans_concepts_take_turns_and_the_first_is_friedmans_function():

@@ -128,23 +128,30 @@ def number_columns(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
     first row, and sine and cosine of the time of year and of the time of day.
 
     Raises:
-        ValueError: for a value that is neither number, text nor time.
+        ValueError: without rows, for a value that is neither number, text nor time, and for a column of several kinds.
     """
-    return np.concatenate([_column(name, [row[name] for row in rows]) for name in rows[0]], axis=1)
+    if not rows:
+        raise ValueError("number_columns got no rows; expected one or more.")
+    return np.concatenate([_column(name, [row.get(name) for row in rows]) for name in rows[0]], axis=1)
 
 
 def _column(name: str, values: Sequence[Any]) -> np.ndarray:
-    first = values[0]
-    if isinstance(first, str):
-        kinds: list[Any] = sorted(set(values))
-        return np.array([[value == kind for kind in kinds] for value in values], float)
-    if isinstance(first, datetime.datetime):
+    first: Any = values[0]
+    numbers = (bool, int, float, np.number)
+    # The first value says what the column is: text among numbers would otherwise end as an error of NumPy's.
+    kind = next((kind for kind in (str, datetime.datetime, numbers) if isinstance(first, kind)), ())
+    for value in values:
+        if not isinstance(value, kind):
+            raise ValueError(  # noqa: TRY004  # the data is wrong, not the type of an argument
+                f"column {name!r} holds {value!r}, a {type(value).__name__}; expected numbers, text or times, one kind "
+                "in a column: leave it out."
+            )
+    if kind is str:
+        known: list[Any] = sorted(set(values))
+        return np.array([[value == one for one in known] for value in values], float)
+    if kind is datetime.datetime:
         return np.array([_time(value, first) for value in values])
-    if isinstance(first, (bool, int, float, np.number)):
-        return np.array(values, float)[:, None]
-    raise ValueError(
-        f"column {name!r} holds {first!r}, a {type(first).__name__}; expected numbers, text or times: leave it out."
-    )
+    return np.array(values, float)[:, None]
 
 
 def _time(value: datetime.datetime, first: datetime.datetime) -> list[float]:

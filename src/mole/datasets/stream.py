@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mole._expect import expect_choice, expect_number, expect_whole
+from mole._expect import expect_choice, expect_number, expect_type, expect_whole
 from mole._types import Trajectory
 
 __all__ = ["Kind", "Stream", "check_length", "numbered_by_appearance", "stream_rng", "switching_tasks"]
@@ -47,6 +47,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         """Convert, check and freeze."""
+        expect_type("Stream", "name", self.name, str)
         expect_choice("Stream", "kind", self.kind, ("regression", "classification"))
         labels = self.kind == "classification"
         for name, whole in (("x", False), ("y", labels), ("task", True)):
@@ -139,6 +140,7 @@ def stream_rng(name: str, seed: int) -> np.random.Generator:
         TypeError: if the seed is no whole number.
         ValueError: if it is negative.
     """
+    expect_type("a stream", "name", name, str)
     seed = expect_whole(f"stream {name!r}", "seed", seed, 0)
     # The name is part of the seed, or two streams with one seed would have the same inputs and the same noise.
     return np.random.default_rng([seed, zlib.crc32(name.encode())])

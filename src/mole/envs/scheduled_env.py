@@ -109,8 +109,10 @@ class ScheduledEnv(MujocoEnv):
             switch_every: steps between changes in the control phase.
 
         Raises:
-            ValueError: for an unknown phase or distribution.
+            ValueError: for an unknown phase or distribution, or a number of steps below 1.
+            TypeError: if the number of steps is no whole number.
         """
+        expect_whole(cls.__name__, "switch_every", switch_every, 1, "It is a number of steps.")
         tasks = training_distribution(phase, tasks, cls.TASKS)
         if phase == "explore" or tasks not in cls._REDRAWN:
             return {"tasks": tasks}

@@ -87,14 +87,18 @@ class Simulation:
             plans: commands; they are clipped to the action space, as the environment clips them.
 
         Raises:
-            ValueError: if the plans have another shape than ``[samples, horizon, act]``.
+            ValueError: if the plans have another shape than ``[samples, horizon, act]``, or are no real numbers.
         """
-        plans = np.asarray(plans, np.float64)
-        if plans.ndim != 3 or plans.shape[2] != self.spec.act_dim:
+        plans = np.asarray(plans)
+        # Without a single step, MuJoCo's rollout would end the process.
+        if plans.ndim != 3 or plans.shape[2] != self.spec.act_dim or not plans.size:
             raise ValueError(
                 f"Simulation got plans of shape {plans.shape}; expected [samples, horizon, act] with act = "
-                f"{self.spec.act_dim}."
+                f"{self.spec.act_dim}, one or more samples and steps."
             )
+        if plans.dtype.kind not in "fiu":
+            raise ValueError(f"Simulation got plans of dtype {plans.dtype}; expected real numbers.")
+        plans = plans.astype(np.float64)
         model, data, skip = self.env.model, self.env.data, self.env.frame_skip
         samples, horizon, _ = plans.shape
         inputs, names = self._inputs(plans)
@@ -124,9 +128,9 @@ class Simulation:
         This is the ``score`` of `mole.planning.host.plan_on_host`.
         """
         obs = self.rollout(plans)
-        return np.asarray(
-            _returns(self.spec, self.discount, obs.astype(np.float32), plans.astype(np.float32))
-        )
+        # In float32, as a learned model's returns are.
+        commands = np.asarray(plans, np.float32)
+        return np.asarray(_returns(self.spec, self.discount, obs.astype(np.float32), commands))
 
     def close(self) -> None:
         """Ends MuJoCo's pool."""

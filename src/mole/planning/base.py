@@ -61,6 +61,9 @@ def coloured_noise(key: Key, shape: tuple[int, int, int, int], rho: float) -> Ar
 
 def _as_bounds(values: Any) -> Array:
     try:
+        dtype = np.asarray(values).dtype
+        if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
+            raise TypeError  # noqa: TRY301
         return jnp.asarray(values, dtype=float)
     except (TypeError, ValueError):
         raise TypeError(

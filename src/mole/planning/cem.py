@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import equinox as eqx
@@ -64,7 +65,7 @@ class CEM(Planner):
             expect_number("CEM", "elites", self.elites, above=0.0, below=1.0, remedy=remedy)
         else:
             expect_whole("CEM", "elites", self.elites, 1, "At most all samples.", most=self.samples)
-        expect_number("CEM", "init_std", self.init_std, above=0.0, remedy=share)
+        expect_number("CEM", "init_std", self.init_std, above=0.0, below=math.inf, remedy=share)
         least = f"{share} At most init_std."
         expect_number("CEM", "min_std", self.min_std, low=0.0, high=self.init_std, remedy=least)
         expect_number(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -47,9 +48,8 @@ class MPPI(Planner):
             "MPPI", "temperature", self.temperature, above=0.0, remedy="It divides the returns of the plans."
         )
         expect_choice("MPPI", "normalize", self.normalize, (True, False))
-        expect_number(
-            "MPPI", "noise_std", self.noise_std, above=0.0, remedy="It is a fraction of the action range."
-        )
+        remedy = "It is a fraction of the action range."
+        expect_number("MPPI", "noise_std", self.noise_std, above=0.0, below=math.inf, remedy=remedy)
         expect_number(
             "MPPI",
             "noise_correlation",

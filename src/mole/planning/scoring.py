@@ -41,8 +41,10 @@ def rollout(
         TypeError: if `obs` or the model's output has the wrong dtype.
     """
     expect_obs("rollout", obs)
-    if jnp.ndim(plans) != 3:
-        raise ValueError(f"rollout got plans of shape {jnp.shape(plans)}; expected [samples, horizon, act].")
+    if jnp.ndim(plans) != 3 or 0 in jnp.shape(plans):
+        raise ValueError(
+            f"rollout got plans of shape {jnp.shape(plans)}; expected [samples, horizon, act], each of at least 1."
+        )
     _check_step(model, reward, obs, plans[0, 0])
     samples, horizon, _ = plans.shape
 
@@ -64,10 +66,14 @@ def rollout_trajectory(
     """The observations that the model predicts along one plan, `obs` itself first.
 
     Raises:
-        ValueError: if `obs` is no vector.
+        ValueError: if `obs` is no vector, or the plan no matrix.
         TypeError: if `obs` has the wrong dtype.
     """
     expect_obs("rollout_trajectory", obs)
+    if jnp.ndim(plan) != 2:
+        raise ValueError(
+            f"rollout_trajectory got a plan of shape {jnp.shape(plan)}; expected [horizon, act]."
+        )
 
     def step(state: Array, action: Array) -> tuple[Array, Array]:
         following = model(state, action)

@@ -173,6 +173,7 @@ class HalfCheetahTerrainEnv(CheetahEnv):
         Raises:
             ValueError: for an unknown phase or distribution.
         """
+        expect_whole(cls.__name__, "switch_every", switch_every, 1, "It is a number of steps.")
         # The ground changes with place, training counts steps.
         columns = max(1, round(_COLUMNS_PER_STEP * switch_every))
         settings = super().training_settings(phase, tasks, columns)

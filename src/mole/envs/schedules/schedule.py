@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mole._expect import expect_callable, expect_items
+from mole._expect import expect_callable, expect_items, expect_whole
 
 __all__ = ["Sampler", "Schedule", "TaskNumbers", "Timeline", "Value", "real_numbers", "whole_steps"]
 
@@ -77,7 +77,8 @@ class Schedule:
     drifts: bool = False
 
     def timeline(self, seed: int) -> Timeline:
-        """The realisation for `seed`: the same seed always gives the same one."""
+        """The realisation for `seed`, 0 or more: the same seed always gives the same one."""
+        expect_whole("Schedule.timeline", "seed", seed, 0)
         return Timeline(self.segments(np.random.default_rng(seed)))
 
     def value(self, step: int, seed: int = 0) -> Value:

@@ -145,6 +145,7 @@ def as_schedule(source: Any, vocabulary: Vocabulary) -> Schedule:
         ValueError: for a source that describes no schedule.
         TypeError: for a source of another type.
     """
+    expect_type("as_schedule", "vocabulary", vocabulary, Vocabulary, "It is mole.envs.Vocabulary.")
     if isinstance(source, Schedule):
         return source
     if isinstance(source, str):
@@ -249,5 +250,5 @@ def training_distribution(phase: str, tasks: str | None, known: tuple[str, ...])
     if phase not in ("explore", "control"):
         raise ValueError(f"got the training phase {phase!r}; expected 'explore' or 'control'.")
     if tasks is not None and tasks not in known:
-        raise ValueError(f"unknown tasks {tasks!r}: {did_you_mean(tasks, known)}")
+        raise ValueError(f"unknown tasks {tasks!r}: {did_you_mean(str(tasks), known)}")
     return known[0] if tasks is None else tasks
