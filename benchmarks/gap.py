@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--schedule", help="a schedule in the place of a setting")
     parser.add_argument("--method", default="oracle")
     parser.add_argument(
-        "--prior", type=Path, help="prior.mole, its twin supervised.mole beside it; the shipped ones"
+        "--prior", type=Path, help="prior.mole, supervised.mole of the same data beside it; the shipped ones"
     )
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=1)
@@ -87,13 +87,13 @@ def main() -> None:
     args = parser.parse_args()
     family, console = FAMILIES[args.family], Console()
     setting = args.setting or next(iter(family.returning or family.settings))
-    prior, twin = (
+    prior, supervised = (
         (args.prior, args.prior.with_name("supervised.mole")) if args.prior else control_files(family.name)
     )
     config = GapConfig(
         family.env,
         prior,
-        twin,
+        supervised,
         args.schedule or family.settings[setting],
         method=args.method,
         planner=family.planner,

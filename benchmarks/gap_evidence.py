@@ -57,7 +57,7 @@ class GapConfig:
     prior: Path
     """Meta-trained prior."""
     supervised: Path
-    """Its supervised twin."""
+    """The supervised baseline on the same data."""
     schedule: str
     """How the hidden task changes."""
     method: str = "oracle"

@@ -201,7 +201,7 @@ def test_wrong_labels_and_rows_change_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prior() -> Any:
-    """Three classes, from a history whose labels are turned from stretch to stretch."""
+    """Three classes, from a history whose labels are turned from segment to segment."""
     data = []
     for turn in range(4):
         stream = pairs(30, 3, seed=turn)

@@ -57,7 +57,7 @@ def mole(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
 
 @pytest.fixture
 def prior(tmp_path: Path) -> Path:
-    """A tiny prior, untrained, with its twin beside it."""
+    """A tiny prior, untrained, with the supervised one beside it."""
     folder = tmp_path / "priors"
     folder.mkdir()
     made = tiny_prior(jax.random.key(0), DYNAMICS.feature_dim, DYNAMICS.delta_dim, width=8, depth=1)

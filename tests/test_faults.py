@@ -73,7 +73,7 @@ def test_whatever_comes_the_state_stays_finite(name, given_):
 @given(given_=mixed(tuple(name for name in PLAUSIBLE if name != "unit change")))
 @settings(max_examples=12)
 def test_readouts_forget_plausible_nonsense_within_2k_steps(given_):
-    """Stuck, silent, rank-deficient and constant stretches: tasks of their own, or none. (Other units may linger.)"""
+    """Stuck, silent, rank-deficient and constant segments: tasks of their own, or none. (Other units may linger.)"""
     faults, seed = given_
     done = outcome(LEARNERS["readout"], inject(X, Y, faults, seed), clean("readout"))
     assert done.finite and done.ratio < 2.0, (faults, seed, done.ratio)

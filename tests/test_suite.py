@@ -32,7 +32,7 @@ from mole.priors.shipped import ASSETS, CONTROL, control_files
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path | None]:
-    """A prior with its twin; nothing is run, so it fits every family."""
+    """A prior and the supervised one; nothing is run, so it fits every family."""
     path = tmp_path_factory.mktemp("priors") / "prior.mole"
     prior = tiny_prior(jax.random.key(0), DYNAMICS.feature_dim, DYNAMICS.delta_dim)
     save_prior(path, prior, {})

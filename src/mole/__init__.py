@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mole import _moved
 from mole._lazy import lazy
+from mole._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from mole._types import Trajectory, Window
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from mole.online import Continuous, Info, KShot, Mixture, OnlineLearner, Oracle, Static
     from mole.priors import StreamPrior, fit_prior, load_prior, save_prior
     from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
-
-__version__ = "0.2.0"
 
 __all__ = [
     "MLP",

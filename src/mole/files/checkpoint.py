@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from mole._expect import expect_file
+from mole._version import __version__
 from mole.files.atomic import atomic_file
 from mole.files.checkpoint_format import (
     CheckpointError,
@@ -235,6 +236,4 @@ def _open(path: str | os.PathLike[str]) -> BinaryIO:
 
 def libraries() -> dict[str, str]:
     """The versions that decide the numbers of a run, as the headers of files have them."""
-    from mole import __version__  # here, because the package imports this module
-
     return {"mole": __version__, **{name: metadata.version(name) for name in ("jax", "equinox", "numpy")}}

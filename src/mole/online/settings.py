@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mole._expect import expect_choice, expect_number, expect_numbers, expect_whole
 from mole.online.base import expect_reach
 from mole.online.em import MOST_COUNTED
-
-if TYPE_CHECKING:
-    from mole.online.mole import Mixture
 
 __all__ = ["AUTHORS", "check_mixture", "check_readout_mixture"]
 
@@ -59,8 +56,8 @@ _READOUT_NUMBERS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def check_mixture(mixture: Mixture) -> None:
-    """Check the settings of a mixture, while they are what the caller gave.
+def check_mixture(mixture: Any) -> None:
+    """Check the settings of a `mole.online.Mixture`, while they are what the caller gave.
 
     Raises:
         TypeError: for a setting of another type.

@@ -85,7 +85,7 @@ def train_readout_prior(
     """Learn features, and a belief about readouts on them, under which windows of the trajectories are most probable.
 
     Args:
-        trajectories: stretches of (x ``[time, dx]``, y ``[time, dy]``) in natural units, each of one task, or with
+        trajectories: segments of (x ``[time, dx]``, y ``[time, dy]``) in natural units, each of one task, or with
             switches that are rare; those shorter than a window are left out.
         x_norm: normaliser of the inputs.
         y_norm: normaliser of the targets.
