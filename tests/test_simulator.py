@@ -265,12 +265,18 @@ def test_environments_that_cannot_be_simulated_are_refused() -> None:
             ValueError, match=r"Simulation got plans of shape .*, one or more samples and steps"
         ):
             Simulation(env).rollout(np.zeros(empty))
-    with pytest.raises(ValueError, match="Simulation got plans of dtype <U1; expected real numbers"):
-        Simulation(env).rollout(np.full((3, 4, 6), "1"))
     with pytest.raises(
         ValueError, match=r"Simulation got discount=1\.5; expected a number above 0 and at most 1"
     ):
         Simulation(env, discount=1.5)
+    env.close()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_plans_to_simulate_are_numbers() -> None:
+    env, _ = started("motors", 0)
+    with pytest.raises(ValueError, match="Simulation got plans of dtype <U1; expected real numbers"):
+        Simulation(env).rollout(np.full((3, 4, 6), "1"))
     env.close()
 
 

@@ -136,8 +136,7 @@ def number_columns(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 
 def _column(name: str, values: Sequence[Any]) -> np.ndarray:
-    first: Any = values[0]
-    numbers = (bool, int, float, np.number)
+    first, numbers = values[0], (bool, int, float, np.number)
     # The first value says what the column is: text among numbers would otherwise end as an error of NumPy's.
     kind = next((kind for kind in (str, datetime.datetime, numbers) if isinstance(first, kind)), ())
     for value in values:
@@ -149,7 +148,7 @@ def _column(name: str, values: Sequence[Any]) -> np.ndarray:
     if kind is str:
         known: list[Any] = sorted(set(values))
         return np.array([[value == one for one in known] for value in values], float)
-    if kind is datetime.datetime:
+    if isinstance(first, datetime.datetime):
         return np.array([_time(value, first) for value in values])
     return np.array(values, float)[:, None]
 
