@@ -150,7 +150,7 @@ def test_no_file_is_too_long(file: Path) -> None:
 
 
 def test_the_table_points_one_way() -> None:
-    """Each room may import only rooms above it in the table : no circles."""
+    """Each room may import only rooms above it in the table: no circles."""
     above: set[str | None] = set()
     for room, allowed in MAY_IMPORT.items():
         assert {room_of(place) for place in allowed.split()} <= above, room
