@@ -193,7 +193,7 @@ def test_training_that_diverges_says_so() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"window": 0}, "window=0; expected at least 1"),
+        ({"window": 0}, "window=0; expected a whole number from 1 on"),
         ({"iterations": 0}, "iterations=0"),
         ({"batch": 0}, "batch=0"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),

@@ -50,6 +50,8 @@ _COMPAT = "mole.priors.compat"
 KEPT = {
     "mole.load_stream_prior": _COMPAT,
     "mole.save_stream_prior": _COMPAT,
+    "mole.estimators.load_stream_prior": _COMPAT,
+    "mole.estimators.save_stream_prior": _COMPAT,
     "mole.readout.load_readout_prior": _COMPAT,
     "mole.readout.save_readout_prior": _COMPAT,
     "mole.readout.file.load_readout_prior": _COMPAT,
