@@ -13,8 +13,10 @@ the output and the view; its estimator has a prior for that schema.
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -92,19 +94,20 @@ def _rows(x: np.ndarray, targets: list[float], prior: Any) -> Callable[[int], ob
         from mole.streams.runner import StreamRun, StreamSettings  # type: ignore[no-redef]
         from mole.streams.sources import open_source  # type: ignore[no-redef]
     names = [f"x{place}" for place in range(x.shape[1])]
-    folder = tempfile.TemporaryDirectory()
-    path = Path(folder.name) / "data.csv"
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "data.csv"
     lines = [",".join([*names, "y"])]
     for place in range(_WARM + (_LOOPS + 1) * _PAIRS):
         row = x[place % len(x)].tolist()
         lines.append(",".join(map(repr, [*row, targets[place % len(x)]])))
     path.write_text("\n".join(lines) + "\n")
     source = open_source(path)
-    file = (Path(folder.name) / "out.csv").open("wb")
+    file = (folder / "out.csv").open("wb")
     run = StreamRun(StreamSettings("y", "regression"), OnlineRegressor(prior))
     writer, view = PredictionWriter(file, REGRESSION, jsonl=False, live=False), StreamView(run)
 
-    def row(_: int, held: Any = folder) -> None:
+    def row(_: int) -> None:
         outcome = run.step(next(source))
         writer.write(outcome)
         view.update(outcome)

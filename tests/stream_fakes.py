@@ -51,8 +51,9 @@ class _Fake:
         if y is not None:
             self.learn_one(x, y)
         shares = self.responsibilities_.tolist()
+        prediction, low, high, probabilities = predicted
         return Step(
-            *predicted, math.nan, self.task_, shares[self.task_], 2, False, Fault(0),
+            prediction, low, high, probabilities, math.nan, self.task_, shares[self.task_], 2, False, Fault(0),
             shares_of(shares, self.tasks_.tolist(), self.task_),
         )  # fmt: skip
 

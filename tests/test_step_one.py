@@ -154,6 +154,7 @@ def test_without_a_target_nothing_is_learned(tmp_path: Path) -> None:
     model = OnlineRegressor(readout_prior(), mixture=SMALL)
     first = model.step_one([1.0, 2.0])
     assert (first.task, first.n_tasks, first.spawned, first.fault) == (0, 1, False, Fault(0))
+    last = first
     for x, y in vectors():
         last = model.step_one(x, y)
     before = file_of(model, tmp_path)
