@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.util
 import sys
 import warnings
 from collections.abc import Sequence
@@ -85,8 +83,12 @@ def old_name(module: str, name: str) -> Any:
     raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds an old path as a module that hands everything on to the new one, which keeps its own name and spec."""
+class _Finder:
+    """Finds an old path as a module that hands everything on to the new one, which keeps its own name and spec.
+
+    Not a subclass of the abstract finder and loader: `importlib.abc` takes longer to import than all that `import mole`
+    needs.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -94,7 +96,10 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if fullname not in MOVED:
             return None
         is_package = any(old.startswith(f"{fullname}.") for old in MOVED)
-        return importlib.util.spec_from_loader(fullname, self, is_package=is_package)
+        return ModuleSpec(fullname, self, is_package=is_package)  # pyright: ignore[reportArgumentType]
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """A module as usual."""
 
     def exec_module(self, module: ModuleType) -> None:
         old, new = module.__name__, MOVED[module.__name__]
@@ -108,9 +113,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             nonlocal warned
             if f"{old}.{name}" in KEPT:
                 return old_name(old, name)
-            if (
-                name.startswith("__") and name != "__all__"
-            ):  # the import system asks for what a module may have
+            # the import system asks for what a module may have, which is no use of the old name
+            if name.startswith("__") and name != "__all__":
                 raise AttributeError(f"module {old!r} has no attribute {name!r}")
             value = getattr(target, name)
             if not warned:
