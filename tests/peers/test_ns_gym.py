@@ -20,11 +20,11 @@ from mole import Mixture
 from mole.control.agent import Agent
 from mole.control.episode import run_episode
 from mole.envs import generic_spec
-from mole.envs.ns_gym import PlainNSGym
+from mole.envs.wrappers.ns_gym import PlainNSGym
 from mole.experiment.worlds import KnownTask
-from mole.models import MLP, Normalizer
+from mole.learning.models import MLP, Normalizer
+from mole.learning.prior import MetaPrior
 from mole.planning import CEM
-from mole.prior import MetaPrior
 
 
 def pendulum(updates, **settings):

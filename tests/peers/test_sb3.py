@@ -15,7 +15,7 @@ import mole.envs
 
 @pytest.mark.parametrize("schedule", [None, "alternate:A,B:100", "random:3"])
 def test_half_cheetah_passes_the_checker_without_a_warning(schedule, recwarn):
-    env = gymnasium.make(mole.envs.half_cheetah.ENV_ID, schedule=schedule)
+    env = gymnasium.make(mole.envs.cheetah.motors.ENV_ID, schedule=schedule)
     check_env(env, warn=True, skip_render_check=True)
     env.close()
     assert [str(warning.message) for warning in recwarn] == []
@@ -23,7 +23,7 @@ def test_half_cheetah_passes_the_checker_without_a_warning(schedule, recwarn):
 
 @pytest.mark.parametrize("schedule", [None, "course", "random:3"])
 def test_terrain_passes_the_checker_without_a_warning(schedule, recwarn):
-    env = gymnasium.make(mole.envs.half_cheetah_terrain.ENV_ID, schedule=schedule)
+    env = gymnasium.make(mole.envs.cheetah.terrain.ENV_ID, schedule=schedule)
     check_env(env, warn=True, skip_render_check=True)
     env.close()
     assert [str(warning.message) for warning in recwarn] == []
@@ -31,7 +31,7 @@ def test_terrain_passes_the_checker_without_a_warning(schedule, recwarn):
 
 @pytest.mark.parametrize("schedule", [None, "alternate:healthy,down-1:100", "random:3"])
 def test_the_crawler_passes_the_checker_without_a_warning(schedule, recwarn):
-    env = gymnasium.make(mole.envs.crawler.ENV_ID, schedule=schedule)
+    env = gymnasium.make(mole.envs.crawler.env.ENV_ID, schedule=schedule)
     check_env(env, warn=True, skip_render_check=True)
     env.close()
     assert [str(warning.message) for warning in recwarn] == []
