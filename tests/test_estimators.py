@@ -474,6 +474,7 @@ def test_settings_of_another_type_are_refused(settings: dict[str, Any], message:
         OnlineRegressor(**settings)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_everything_that_can_be_learned_and_set_can_be_saved(tmp_path: Path) -> None:
     """JSON has neither infinity nor NaN, and knows no numbers but Python's."""
     settings = {

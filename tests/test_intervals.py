@@ -144,5 +144,5 @@ def test_noise_that_switches_is_covered() -> None:
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 1.5, -0.1])
 def test_a_level_that_is_no_share_is_refused(level: float) -> None:
-    with pytest.raises(ValueError, match=r"got level=.*; expected a share between 0 and 1, such as 0\.9"):
+    with pytest.raises(ValueError, match=r"got level=.*; expected a number above 0 and below 1"):
         OnlineRegressor().predict_interval_one([1.0], level=level)
