@@ -147,6 +147,23 @@ def test_the_list_of_commands_imports_none(mole: Run, absent: Callable[[str], No
     assert mole("--help")[0] == 0
 
 
+def test_the_parser_and_the_table_know_the_same_spellings(mole: Run) -> None:
+    assert "--every-seconds" in mole("fit_prior", "--help")[1]
+    status, _, err = mole("fit_prior", "none.csv", "--target", "y")
+    assert status == 2
+    assert "no file at none.csv" in err
+
+
+def test_the_completions_of_a_shell_know_the_options_of_every_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--tyro-print-completion", "bash"])
+    assert not ended.value.code
+    out = capsys.readouterr().out
+    assert all(option in out for option in ("--probe-steps", "--new-input", "--figures", "--switch-every"))
+
+
 def test_a_missing_module_that_is_no_extra_is_a_bug(mole: Run, absent: Callable[[str], None]) -> None:
     absent("mole.nonsense")
     with pytest.raises(ModuleNotFoundError, match=r"mole\.nonsense"):

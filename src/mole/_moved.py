@@ -14,6 +14,7 @@ __all__ = ["KEPT", "MOVED", "RENAMED", "install", "old_name", "renamed"]
 
 MOVED = {
     "mole.checkpoint": "mole.files.checkpoint",
+    "mole.commands.compilation_cache": "mole.commands.common",
     "mole.control.episode_file": "mole.control.resume",
     "mole.envs.half_cheetah": "mole.envs.cheetah.motors",
     "mole.envs.half_cheetah_terrain": "mole.envs.cheetah.terrain",

@@ -109,8 +109,9 @@ def main(args: list[str] | None = None) -> int:
         failure that ended everything; 130 for Ctrl-C, 143 for SIGTERM.
     """
     words = sys.argv[1:] if args is None else args
-    # The list of commands takes no options, so the first word that names a command is the one that is called.
-    called = [word for word in words if word in COMMANDS][:1]
+    # The list of commands takes no options, so the first word that names a command is the one that is called. The
+    # parser also takes fit_prior for fit-prior.
+    called = [name for word in words if (name := word.replace("_", "-")) in COMMANDS][:1]
     if any(word.startswith("--tyro-") for word in words):
         called = list(COMMANDS)  # completions for a shell know the options of all of them
     try:
