@@ -115,7 +115,7 @@ _MAKERS: dict[str, Any] = {
     "checkpoint": lambda p: save(p, like_of_checkpoint(), kind="tree", config={"a": [1, "x"]}),
     "estimator-young": lambda p: _taught(OnlineRegressor(width=4)).save(p),
     "record": lambda p: _record().save(p),
-    "segments": _segments,
+    "stretches": _segments,
     "csv": lambda p: p.write_bytes(_CSV),
     "jsonl": lambda p: p.write_bytes(_JSONL),
     "claim": lambda p: p.write_text(json.dumps({"env": "x", "steps": 3})),
@@ -130,7 +130,7 @@ _MAKERS: dict[str, Any] = {
     "record-parquet": lambda p: _record().save(p),
 }
 _SUFFIX = {
-    "record": ".npz", "segments": ".npz", "csv": ".csv", "jsonl": ".jsonl", "claim": ".json",
+    "record": ".npz", "stretches": ".npz", "csv": ".csv", "jsonl": ".jsonl", "claim": ".json",
     "parquet": ".parquet", "record-parquet": ".parquet",
 }  # fmt: skip
 

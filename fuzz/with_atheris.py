@@ -16,7 +16,7 @@ from pathlib import Path
 
 __all__ = ["main"]
 
-READERS = ("header", "checkpoint", "estimator-young", "record", "segments", "csv", "jsonl", "claim")
+READERS = ("header", "checkpoint", "estimator-young", "record", "stretches", "csv", "jsonl", "claim")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -95,7 +95,7 @@ def _damaged(seed: bytes) -> st.SearchStrategy[bytes]:
 
 STRATEGIES: dict[str, Callable[[bytes], st.SearchStrategy[bytes]]] = {
     "header": _checkpoints, "checkpoint": _checkpoints, "estimator-young": _checkpoints, "stream-run": _checkpoints,
-    "record": _damaged, "segments": _damaged, "csv": _table, "jsonl": _lines,
+    "record": _damaged, "stretches": _damaged, "csv": _table, "jsonl": _lines,
     "claim": lambda _: _values.map(json.dumps).map(str.encode), "parquet": _damaged, "record-parquet": _damaged,
 }  # fmt: skip
 
