@@ -33,7 +33,10 @@ METHODS = {
 }
 # what may start a program or import by name, and why
 ALLOWED = {
-    ("_lazy.py", "importlib.import_module"): "modules of this package, by the names in the packages' own files",
+    (
+        "_lazy.py",
+        "importlib.import_module",
+    ): "modules of this package, by the names in the packages' own files",
     ("_moved.py", "importlib.import_module"): "modules of this package, by the names in that file",
     ("cli.py", "importlib.import_module"): "modules of the commands, by the names in that file",
     (
