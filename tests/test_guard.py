@@ -153,7 +153,5 @@ def test_counts_in_float32_never_stop():
     np.testing.assert_allclose(before, after, atol=1e-6)
     kept = restarted(jnp.log(jnp.asarray([3.0, 1.0])), jnp.float32(4.0), None)
     np.testing.assert_array_equal(kept[0], jnp.log(jnp.asarray([3.0, 1.0])))
-    with pytest.raises(
-        ValueError, match=r"refresh=5000000; expected a whole number from 1 to 4194304"
-    ):
+    with pytest.raises(ValueError, match=r"refresh=5000000; expected a whole number from 1 to 4194304"):
         Mixture.paper(PRIOR, refresh=5_000_000)

@@ -100,7 +100,10 @@ def test_telling_the_oracle():
 @pytest.mark.parametrize(
     ("make", "error"),
     [
-        (lambda: KShot(PRIOR, window=0), r"KShot got window=0; expected a whole number from 1 on. It is the pairs"),
+        (
+            lambda: KShot(PRIOR, window=0),
+            r"KShot got window=0; expected a whole number from 1 on. It is the pairs",
+        ),
         (
             lambda: KShot(PRIOR, steps=0),
             r"KShot got steps=0; expected a whole number from 1 to 1000. It is the num",
@@ -141,10 +144,19 @@ def test_settings_out_of_range(make, error):
         ({"step_scale": -1.0}, r"step_scale=-1.0; expected a number of at least 0"),
         ({"max_tasks": 0}, r"max_tasks=0; expected a whole number from 1 to 1024. It is the number of slots"),
         ({"window": 0}, r"window=0; expected a whole number from 1 on"),
-        ({"likelihood_window": 9}, r"likelihood_window=9; expected a whole number from 1 to 8. The last 2k pairs are kept"),
-        ({"candidate_window": 3}, r"candidate_window=3; expected an even number from 2 to 8. .*None is the paper's rule"),
+        (
+            {"likelihood_window": 9},
+            r"likelihood_window=9; expected a whole number from 1 to 8. The last 2k pairs",
+        ),
+        (
+            {"candidate_window": 3},
+            r"candidate_window=3; expected an even number from 2 to 8. .*the paper's rule",
+        ),
         ({"candidate_window": 10}, r"candidate_window=10; expected an even number from 2 to 8"),
-        ({"refresh": 0}, r"refresh=0; expected a whole number from 1 to 4194304. It is a number of steps; None never"),
+        (
+            {"refresh": 0},
+            r"refresh=0; expected a whole number from 1 to 4194304. It is a number of steps; None never",
+        ),
     ],
     ids=str,
 )
@@ -168,13 +180,17 @@ def test_settings_of_the_mixture_out_of_range(setting, error):
             r"predict_with='x'; expected one of 'most_probable', 'best_scoring'",
         ),
         ({"max_tasks": 2.5}, TypeError, r"max_tasks=2.5 \(float\); expected a whole number"),
-        ({"temperature": "hot"}, TypeError, r"temperature='hot' \(str\); expected a number of at least 1e-06. It divides"),
+        ({"temperature": "hot"}, TypeError, r"temperature='hot' \(str\); expected a number .* It divides"),
         ({"margin": True}, TypeError, r"margin=True \(bool\); expected a number"),
         ({"refresh": 2.5}, TypeError, r"refresh=2.5 \(float\); expected a whole number"),
         ({"refresh": True}, TypeError, r"refresh=True \(bool\); expected a whole number"),
         ({"window": True}, TypeError, r"window=True \(bool\); expected a whole number"),
         ({"max_tasks": True}, TypeError, r"max_tasks=True \(bool\); expected a whole number"),
-        ({"score": "los"}, ValueError, r"score='los'; expected one of 'log_prob', 'loss'. Did you mean 'loss'\?"),
+        (
+            {"score": "los"},
+            ValueError,
+            r"score='los'; expected one of 'log_prob', 'loss'. Did you mean 'loss'\?",
+        ),
     ],
     ids=str,
 )

@@ -139,7 +139,9 @@ def test_an_odd_window_is_refused():
 
 def test_the_fast_path_is_refused_for_other_modules():
     model = eqx.nn.MLP(3, 2, 4, 1, key=KEY)
-    with pytest.raises(TypeError, match=r"fast=True got a MLP; expected mole\.learning\.models\.MLP\. Leave fast=None"):
+    with pytest.raises(
+        TypeError, match=r"fast=True got a MLP; expected mole\.learning\.models\.MLP\. Leave fast=None"
+    ):
         meta_loss(model, ScalarRate(0.1), Gaussian(), windows(), fast=True)
 
 

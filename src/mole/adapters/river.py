@@ -12,8 +12,8 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from mole.estimators import OnlineClassifier, OnlineRegressor
-from mole.estimators.state import Prior
 from mole.estimators.classifier import Label
+from mole.estimators.state import Prior
 
 try:
     from river import base
