@@ -1,4 +1,7 @@
-"""Which rows a learner may see: everything else is told with a reason."""
+"""The checks of a row before a learner sees it. A row that fails gets a reason.
+
+One refused row must not spoil what later rows are compared with: only rows that pass change the statistics.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ __all__ = ["Checked", "RowChecks"]
 _HUGE = 1e18  # float32 still holds its square
 _JUMP = 1e6  # times the largest target so far
 _SETTLED = 30  # values of a column, or targets, before one is judged by the others
-_LABELS = 100
-_SHOWN = 40
+_LABELS = 100  # a target with more is probably a quantity, or a name for every row
+_SHOWN = 40  # characters of a bad value in its reason
 
 
 class Checked(NamedTuple):
@@ -23,9 +26,9 @@ class Checked(NamedTuple):
 
     Attributes:
         x: the inputs as they were read; None if nothing can be predicted from the row.
-        y: the target; None if nothing can be learned from it.
-        problem: kind of problem, a fixed text; empty if there is none.
-        detail: what exactly is wrong.
+        y: the target: a float for a regression, a label for a classification; None if nothing can be learned from it.
+        problem: kind of problem, one of the fixed texts in docs/stream-columns.md; empty if there is none.
+        detail: what exactly is wrong, with the column and its value.
     """
 
     x: ReadRow | None
@@ -35,12 +38,18 @@ class Checked(NamedTuple):
 
 
 class RowChecks:
-    """Judges rows by what the columns held so far.
+    """Checks rows against what the columns held so far. The same rows in the same order give the same results.
 
     Args:
         target: column to predict.
         features: columns to predict it from; all others if None.
         classify: whether the target is a label.
+
+    Attributes:
+        seen: statistics of the input columns, from the rows that passed.
+        targets: targets that passed.
+        largest: largest absolute value among them (regression).
+        labels: their labels, as text (classification).
     """
 
     def __init__(self, target: str, features: Sequence[str] | None, *, classify: bool) -> None:
@@ -51,7 +60,11 @@ class RowChecks:
         self.labels: set[str] = set()
 
     def check(self, values: Mapping[str, Any]) -> Checked:
-        """Read one row; a row that passes is remembered."""
+        """Read one row, and add its inputs to the statistics unless one of them is wrong.
+
+        Args:
+            values: column → raw value, as `mole.rows.values.read_value` takes it.
+        """
         names = (
             self.features if self.features is not None else [name for name in values if name != self.target]
         )
@@ -70,6 +83,7 @@ class RowChecks:
             x.put(name, kind, content)
         if not known:
             return Checked(None, None, "no input", "has no value in any of its inputs")
+        # The inputs count even if the target turns out to be wrong: the row is predicted all the same.
         self.seen.observe(x)
         given = values.get(self.target)
         try:
@@ -106,6 +120,7 @@ class RowChecks:
         if not math.isfinite(y):
             return Checked(x, None, "infinite target", f"target {self.target!r} is infinite")
         size = abs(y)
+        # Targets that were all zero give no scale to compare with.
         limit = min(_HUGE, _JUMP * self.largest) if self.targets >= _SETTLED and self.largest else _HUGE
         if size > limit:
             return Checked(x, None, "huge target", f"target {self.target!r} is {y:g}, beyond {limit:g}")
@@ -113,7 +128,8 @@ class RowChecks:
         return Checked(x, y)
 
     def _label(self, x: ReadRow, kind: str, content: Any) -> Checked:
-        # a bool would be the same key of a dict as 0 or 1
+        # A bool becomes text: as a key of a dict True would be the same label as 1. Above 2**53 a float no longer holds
+        # every whole number, so that an int made from it would claim digits that were not in the data.
         whole = kind == NUMBER and float(content).is_integer() and abs(content) < 2**53
         y = int(content) if whole else label(kind, content)
         if str(y) not in self.labels and len(self.labels) >= _LABELS:
@@ -128,12 +144,12 @@ class RowChecks:
         return Checked(x, y)
 
     def to_json(self) -> dict[str, Any]:
-        """What was learned about the columns, as plain JSON data."""
+        """The statistics of the columns and of the target, as plain JSON data."""
         return {
             "seen": self.seen.to_json(),
             "targets": self.targets,
             "largest": self.largest,
-            "labels": sorted(self.labels),
+            "labels": sorted(self.labels),  # a set has another order in every process; the file must not
         }
 
     def restore(self, data: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ for row in first_rows:              # {"temperature": 21.5, "colour": "red", "at
 schema = encoder.schema()
 x = schema.encode(row)              # [dx] float32
 
-No learner in here: the estimators and the command build on it.
+It knows no learner: the estimators and the command line build on it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _ENCODER_FORMAT = "mole-row-encoder/1"
 
 
 class Schema:
-    """How rows become vectors; made by `RowEncoder.schema`, and the same for ever after.
+    """How rows become vectors; made by `RowEncoder.schema`, and never changed afterwards.
 
-    Numbers are left as they are (scaling them is the learner's work), unless float32 would lose them: see
-    `ColumnInputs`. A missing number is the column's median. Columns that had missing values have a 0/1 input that
-    says so. Categories are one-hot, with one input for all words that are rare or unseen. A time is the time elapsed
-    since the first row (in spans of the rows seen) and the sine and cosine of the hour of the day, the day of the week
-    and the day of the year.
+    A number stays as it is (the learner scales it), unless float32 would lose it: see `ColumnInputs`. The column's
+    median replaces a missing number. A column that had missing values has one more input, 0 or 1, which says whether
+    the value is missing. A category is one-hot, with one input for all words that are rare or unseen. A time becomes
+    seven inputs: the time elapsed since the earliest one seen, in units of the span seen, and sine and cosine of the
+    hour of the day, the day of the week and the day of the year.
 
     Attributes:
         columns: one `ColumnInputs` per column, in the order in which they were first seen.
@@ -60,9 +60,11 @@ class Schema:
         Raises:
             TypeError: if a known column holds something that is no single value.
         """
+        # The usual row of the estimators: whole-array operations, where the loop below asks every column for its kind.
         if isinstance(row, np.ndarray) and row.dtype.kind in "fiu" and (medians := self._plain) is not None:
             return self._encode_numbers(row, medians)
         row = as_row(row)
+        # A row that was read on its way in must not be read again: that costs more than the encoding.
         kinds = row.kinds if isinstance(row, ReadRow) else None
         found: list[float] = []
         for column in self.columns:
@@ -87,13 +89,14 @@ class Schema:
         return np.array([column.fill for column in self.columns]) if ordinary else None
 
     def _encode_numbers(self, row: np.ndarray, medians: np.ndarray) -> np.ndarray:
-        """The same as the loop of `encode`, for an array of ordinary numbers."""
+        """To the bit what the loop of `encode` gives, for an array of ordinary numbers."""
         if row.ndim != 1:
             as_row(row)  # says what is wrong
         values = np.full(self.size, np.nan)
         values[: len(row)] = row[: self.size]
         holes = ~np.isfinite(values)
         values[holes] = medians[holes]
+        # Clipped in double: the cast to float32 would make infinity of larger numbers.
         return np.clip(values, -LARGEST, LARGEST).astype(np.float32)
 
     def __eq__(self, other: object) -> bool:
@@ -124,6 +127,7 @@ class Schema:
             ValueError: if the data is not that of a schema.
         """
         _check_format(data, _FORMAT, "a schema")
+        # The data may come from a stranger's file: whatever is wrong with it is a ValueError, told before it is used.
         try:
             columns = [
                 ColumnInputs(**{**column, "categories": tuple(column["categories"])})
@@ -145,17 +149,20 @@ _FIELDS = ("name", "kind", "flag", "offset", "factor", "log", "fill")
 
 
 class RowEncoder:
-    """Watches rows and makes a `Schema` of what it saw. Memory is bounded, the same rows give the same schema.
+    """Observes rows and makes a `Schema` from them. Memory is bounded, and the same rows give the same schema.
 
     Args:
-        most_categories: words of one column that get an input of their own, the most frequent first; those seen only
-            once never do.
-        most_columns: columns that are watched; what a row has beyond them is counted in ``ignored``.
+        most_categories: words of one column that get an input of their own at most, the most frequent first. A word
+            that was seen once never gets one.
+        most_columns: columns that are observed at most. The values of further columns are counted in ``ignored``.
 
     Attributes:
         rows: rows observed.
-        columns: name → `ColumnStatistics`; there is counted what is missing, infinite, or came late.
+        columns: name → `ColumnStatistics`, which also counts missing and infinite values.
         ignored: values in columns beyond ``most_columns``.
+
+    Raises:
+        ValueError: for a limit below 1.
     """
 
     def __init__(self, *, most_categories: int = 32, most_columns: int = 1000) -> None:
@@ -169,12 +176,12 @@ class RowEncoder:
         self.columns: dict[str, ColumnStatistics] = {}
 
     def observe(self, row: Any) -> None:
-        """Take in one row: a mapping, or a sequence (columns x0, x1, …).
+        """Add one row to the statistics: a mapping, or a sequence (columns x0, x1, …).
 
-        A column may appear late or go missing: the rows without it count as missing values.
+        A column may appear late or disappear. A row that lacks it counts as one with a missing value.
 
         Raises:
-            TypeError: if a value is no single value; the rest of the row is taken in.
+            TypeError: if a value is no single value; the other values are added all the same.
         """
         row = as_row(row)
         for name in row:
@@ -186,6 +193,7 @@ class RowEncoder:
                 else:
                     self.columns[name] = ColumnStatistics(self.rows)
         self.rows += 1
+        # All known columns, not those of the row: one that is not there is missing.
         if isinstance(row, ReadRow):
             for name, column in self.columns.items():
                 column.observe(row.kinds.get(name, MISSING), row.get(name))
@@ -197,6 +205,7 @@ class RowEncoder:
             except TypeError as error:
                 column.observe(MISSING, None)
                 wrong.append(f"column {name!r}: {error}")
+        # Only now: every column has as many values as there are rows, whatever one of them was.
         if wrong:
             raise TypeError("; ".join(wrong))
 

@@ -39,9 +39,9 @@ MISSING, NUMBER, BOOLEAN, TIME, TEXT = "missing", "number", "boolean", "time", "
 
 _ABSENT = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"})
 _TRUTH = {"true": True, "false": False}
-# dates without dashes (20240131) would swallow plain numbers, so they stay numbers
+# Only dates with dashes: 20240131 may as well be a plain number.
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
-_LONGEST = 80
+_LONGEST = 80  # characters of a word as a category: words are kept in every checkpoint
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -60,6 +60,7 @@ def read_value(value: Any) -> tuple[str, Any]:
     Raises:
         TypeError: for anything else, such as a list or an object.
     """
+    # First and by the exact type, which leaves bools out: `isinstance(value, Real)` takes longer than reading a number.
     if type(value) is float or type(value) is int:
         return _number(value)
     if isinstance(value, str):
@@ -71,6 +72,7 @@ def read_value(value: Any) -> tuple[str, Any]:
         value = value.item()
     if value is None or type(value).__name__ in ("NAType", "NaTType"):  # pandas writes "missing" so
         return MISSING, None
+    # A bool is an int too, and below a datetime a date: the narrower type is asked for first.
     if isinstance(value, bool):
         return BOOLEAN, value
     if isinstance(value, Real | Decimal):
@@ -89,12 +91,13 @@ def read_value(value: Any) -> tuple[str, Any]:
 
 def seconds_of(when: dt.datetime) -> float:
     """Seconds since 1970 in UTC; a time without a zone is taken as UTC."""
+    # Not `timestamp()`, which would take it as local: the result must not depend on the machine.
     aware = when if when.tzinfo else when.replace(tzinfo=dt.UTC)
     return (aware - _EPOCH).total_seconds()
 
 
 def label(kind: str, content: Any) -> str:
-    """The name of a value as a category: 1, 1.0 and "1" are the same one. Long words are cut."""
+    """The name of a value as a category: 1, 1.0 and "1" have the same one. Words are cut after 80 characters."""
     if kind == NUMBER:
         return f"{content:.12g}"
     if kind == BOOLEAN:
@@ -107,12 +110,14 @@ def _number(value: Any) -> tuple[str, Any]:
         number = float(value)
     except OverflowError:  # an int beyond the range of floats
         number = math.inf if value > 0 else -math.inf
-    return (NUMBER, number) if number == number else (MISSING, None)
+    return (NUMBER, number) if number == number else (MISSING, None)  # NaN alone differs from itself
 
 
 def _text(text: str) -> tuple[str, Any]:
     if text in _ABSENT:
         return MISSING, None
+    # A number begins with one of these: for other words `float` need not fail first. 1_000, a number to Python, is a
+    # code in data.
     if text[0] in "0123456789+-.iIN" and "_" not in text:
         if len(text) >= 10 and _ISO.match(text):
             try:
@@ -131,8 +136,8 @@ class ReadRow(dict[str, Any]):
     """A row whose values have been read: column → content as of `read_value`, with the kind of each in ``kinds``.
 
     Attributes:
-        kinds: column → kind.
-        holes: whether a value is missing.
+        kinds: column → kind, one of ``MISSING``, ``NUMBER``, ``BOOLEAN``, ``TIME``, ``TEXT``.
+        holes: whether a value is missing; for the count of such rows in ``faults_``.
     """
 
     __slots__ = ("holes", "kinds")
@@ -174,24 +179,23 @@ def as_row(row: Any) -> Mapping[str, Any]:
     return {f"x{place}": value for place, value in enumerate(values)}
 
 
-# Rows as the estimators take them: vectors of floats, or rows of columns with what was read in them.
-
-
 FLOAT32 = float(np.finfo(np.float32).max)
-"""The largest of its numbers."""
-_SHORT = 32
+"""The largest number of float32."""
+_SHORT = 32  # entries that are faster to look at one by one
 
 
 def read_row(x: Any, length: int | None, name: str) -> np.ndarray | ReadRow:
-    """A row of numbers as a vector of floats ``[dx]``, a copy; any other row as a `ReadRow`.
+    """A row as the estimators take it: numbers as a vector ``[dx]`` float64, any other row as a `ReadRow`.
 
     Args:
         x: a mapping from column to value, a sequence of values, or one number.
-        length: values that sequences had so far; None if there was none.
+        length: number of values in the sequences before; None if there were none.
         name: of the estimator, for errors.
 
+    A vector is a copy: the estimator keeps it, and the caller may put the next row into the same array.
+
     Raises:
-        ValueError: if it is nothing of these, a sequence of another length than before, or holds what is no value.
+        ValueError: for any other type, a sequence of another length than before, or an entry that is no single value.
     """
     if isinstance(x, ReadRow):
         return x
@@ -217,7 +221,7 @@ def read_row(x: Any, length: int | None, name: str) -> np.ndarray | ReadRow:
 def kept(row: np.ndarray | ReadRow, x: Any) -> Any:
     """A row that was read from ``x`` as it is kept in files: a vector, or a dict of what JSON can hold.
 
-    Text stays as it was given and is read again as the same value; a time becomes its text, infinity a word.
+    Text stays as it was given: it is read again as the same value. A time becomes ISO text, infinity the text inf.
     """
     if not isinstance(row, dict):
         return row
