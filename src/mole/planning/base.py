@@ -53,7 +53,7 @@ def coloured_noise(key: Key, shape: tuple[int, int, int, int], rho: float) -> Ar
     steps = np.arange(shape[2])
     lag = steps[:, None] - steps[None]
     mix = np.where(lag >= 0, rho ** np.maximum(lag, 0), 0.0) * np.sqrt(1.0 - rho**2)
-    mix[:, 0] = rho**steps
+    mix[:, 0] = rho**steps  # the first step has nothing before it, and variance 1 by itself
     iterations, samples, horizon, act = shape
     mixed = jnp.asarray(mix, white.dtype) @ white.reshape(horizon, -1)
     return mixed.reshape(horizon, iterations, samples, act).transpose(1, 2, 0, 3)
@@ -61,6 +61,7 @@ def coloured_noise(key: Key, shape: tuple[int, int, int, int], rho: float) -> Ar
 
 def _as_bounds(values: Any) -> Array:
     try:
+        # Of NumPy: JAX would take True and False as bounds of 1 and 0.
         dtype = np.asarray(values).dtype
         if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
             raise TypeError  # noqa: TRY301
@@ -109,6 +110,7 @@ class Planner(eqx.Module):
             ``"middle"`` of the bounds.
     """
 
+    # The bounds are arrays, so that other bounds are no other program. All else decides shapes or branches: static.
     action_low: Float[Array, " act"] = eqx.field(converter=_as_bounds)
     action_high: Float[Array, " act"] = eqx.field(converter=_as_bounds)
     horizon: int = eqx.field(static=True, default=10, kw_only=True)
@@ -229,6 +231,7 @@ class Planner(eqx.Module):
     ) -> tuple[PlannerState, Float[Array, " act"]]:
         """The new state and the action of a search, or those of the warm start if it is not `ok`."""
         mean, action = self.finish(search)
+        # Clipped once more: rounding can carry an average of plans within the bounds beyond them.
         mean = jnp.where(ok, self.clip(mean), warm)
         action = jnp.where(ok, self.clip(action), warm[0])
         return PlannerState(mean, state.failed + (~ok).astype(state.failed.dtype)), action

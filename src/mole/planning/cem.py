@@ -108,6 +108,7 @@ class CEM(Planner):
         self, search: _Search, plans: Float[Array, "samples horizon act"], returns: Float[Array, " samples"]
     ) -> _Search:
         """Refit to the elites. Failed candidates never count, also when fewer than `elites` succeeded."""
+        # Model and observation are the same throughout a call, and so is what a kept plan earns.
         if self.keep_elites:
             plans = jnp.concatenate([search.kept, plans])
             returns = jnp.concatenate([search.kept_returns, returns])

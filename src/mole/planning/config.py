@@ -26,6 +26,8 @@ PLANNERS: tuple[str, ...] = get_args(PlannerKind)
 class PlannerConfig:
     """The planner (CEM) that all methods share."""
 
+    # Tuned for no method: kept elites, a wider start, a longer horizon, coloured noise and fewer iterations were tried
+    # with the oracle, and none beat these by more than the spread (docs/results-motors.md).
     samples: int = 100
     """Candidate plans in each iteration."""
     iterations: int = 3
@@ -55,6 +57,9 @@ def planner_for(config: PlannerConfig, space: Any, kind: str = "cem") -> Planner
         config: amounts.
         space: a Box of actions ``[act]``, or anything else with its bounds ``low`` and ``high``.
         kind: one of `PLANNERS`.
+
+    Returns:
+        A planner within the bounds of ``space``, with a horizon of ``config.horizon`` steps.
 
     Raises:
         ValueError: for an unknown kind, or amounts that the planner refuses.

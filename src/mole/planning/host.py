@@ -49,6 +49,7 @@ def plan_on_host(
     for iteration in range(noise.shape[0]):
         plans = _candidates(planner, search, noise, np.int32(iteration))  # a Python int would be compiled in
         returns = _checked(score(np.asarray(plans)), plans.shape[0])
+        # In the type of the plans: whole numbers as scores would be compiled as another program.
         search, some = _learn(planner, search, plans, jnp.asarray(returns, plans.dtype))
         alive = alive | np.asarray(some)
     return _conclude(planner, state, warm, search, jnp.asarray(alive))

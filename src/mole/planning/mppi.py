@@ -84,12 +84,14 @@ class MPPI(Planner):
         below = jnp.where(alive, returns - jnp.max(returns), -jnp.inf)
         scale = self.temperature
         if self.normalize:
+            # Over the finite candidates alone: one minus infinity would make mean and spread NaN.
             count = jnp.maximum(alive.sum(), 1)
             centred = jnp.where(alive, below, 0.0)
             centred = jnp.where(alive, centred - centred.sum() / count, 0.0)
             spread = jnp.sqrt(jnp.square(centred).sum() / count)
             scale = scale * jnp.maximum(spread, 1e-30)  # equal returns: equal weights
         weights = jnp.where(alive, jnp.exp(below / scale), 0.0)
+        # The total is 0 if every candidate failed: the mean stays, and nothing is divided by 0.
         total = weights.sum()
         mean = (weights[:, None, None] * plans).sum(0) / jnp.where(total > 0.0, total, 1.0)
         return _Search(jnp.where(total > 0.0, mean, search.mean))

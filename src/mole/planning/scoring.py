@@ -53,6 +53,7 @@ def rollout(
         following = jax.vmap(model)(states, actions)
         return following, weight * jax.vmap(reward)(states, actions, following)
 
+    # By NumPy: the discount is a Python number, so that the weights are constants of the program.
     weights = jnp.asarray(discount ** np.arange(horizon), plans.dtype)
     start = jnp.broadcast_to(obs[None], (samples, *obs.shape))
     _, rewards = lax.scan(step, start, (jnp.swapaxes(plans, 0, 1), weights))

@@ -29,7 +29,7 @@ class RandomShooting(Planner):
             planner forgets its plan at every step instead.
     """
 
-    samples: int = eqx.field(static=True, default=1000, kw_only=True)
+    samples: int = eqx.field(static=True, default=1000, kw_only=True)  # as many as the authors use at most
     warm_start: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def __check_init__(self) -> None:
@@ -38,6 +38,7 @@ class RandomShooting(Planner):
 
     def draw(self, key: Key) -> Float[Array, "iterations samples horizon act"]:
         """Uniform numbers in [0, 1), for the only iteration."""
+        # Drawn flat, as `coloured_noise` is.
         shape = (1, self.samples, self.horizon, self.action_low.size)
         return jax.random.uniform(key, (math.prod(shape),), self.action_low.dtype).reshape(shape)
 
