@@ -78,6 +78,7 @@ class Agent(eqx.Module):
             where the hardware multiplies such matrices, and slower where it does not.
 
     Raises:
+        TypeError: if one of the parts is something else.
         ValueError: if prior, planner and spec do not fit together, or for an unknown precision.
     """
 
@@ -226,7 +227,11 @@ def measured(spec: DynamicsSpec, obs: Float[Array, " obs"]) -> Measured:
 def jit_act(
     agent: Agent, state: AgentState, obs: ArrayLike, key: Key, step: ArrayLike
 ) -> tuple[PlannerState, Array]:
-    """`Agent.act` compiled once per kind of agent; the key of the step is folded in."""
+    """`Agent.act` compiled once per kind of agent: the planner's new state and the action ``[act]``.
+
+    ``key`` is that of the whole run. The number of the step is folded in, so that a resumed run draws what it would
+    have drawn.
+    """
     programs, arrays = agent._compiled
     return programs.act(arrays, state, obs, key, step)
 
@@ -236,7 +241,8 @@ def jit_observe(
 ) -> tuple[AgentState, Info, Measured]:
     """`Agent.observe` compiled once per kind of agent. ``state.learner`` is donated: do not use it again.
 
-    What was seen is fetched in one transfer, as NumPy arrays.
+    Returns the new state, the learner's `Info`, and what the spec says of ``next_obs`` ``[obs]``; the last two are NumPy
+    arrays, fetched in one transfer.
     """
     programs, arrays = agent._compiled
     learner, packed = programs.observe(arrays, state.learner, (state.planner, obs, action, next_obs))
@@ -247,9 +253,8 @@ class _Programs:
     """The compiled functions of all agents of one structure (`mole.learning.compiled`)."""
 
     def __init__(self, structure: Structure) -> None:
-        self._seen: Any = (
-            None  # structure, shapes and types of what an observation gives, known once it is traced
-        )
+        # Structure, shapes and types of what an observation gives: known once `observe` is traced.
+        self._seen: Any = None
 
         @jax.jit
         def act(
@@ -257,8 +262,10 @@ class _Programs:
         ) -> tuple[PlannerState, Array]:
             agent = structure.join(arrays)
             state, action = agent.act(state, jnp.asarray(obs), jax.random.fold_in(key, step))
+            # Without the learner: every array that a program returns costs about 2 µs (docs/performance.md).
             return state.planner, action
 
+        # The learner's state is donated: its stack of models is then changed in place instead of copied.
         @functools.partial(jax.jit, donate_argnums=1)
         def observe(arrays: list[Array], learner: Any, rest: tuple[Any, ...]) -> tuple[Any, Array]:
             agent, (planner, obs, action, next_obs) = structure.join(arrays), rest
@@ -271,6 +278,7 @@ class _Programs:
         """All that was seen as one vector: each array that is fetched costs as much as a small program."""
         leaves, structure = jax.tree.flatten(seen)
         self._seen = structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
+        # Numbers of tasks and bits of faults are far below 2^24: float32 holds them exactly.
         return jnp.concatenate([leaf.astype(jnp.float32).reshape(-1) for leaf in leaves])
 
     def seen(self, values: np.ndarray) -> tuple[Info, Measured]:

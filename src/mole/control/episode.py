@@ -148,6 +148,7 @@ def run_episode(
         The record and the transitions.
 
     Raises:
+        TypeError: if ``env`` is no environment, ``agent`` no agent, or ``meta`` no mapping.
         ValueError: if ``steps`` is smaller than one or the environment does not fit the agent.
         EpisodeError: if the environment raises or gives numbers that are not finite; the record ends there.
     """

@@ -40,10 +40,10 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[st
 
 
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what `save_arrays` wrote; no arrays if only the header is wanted.
+    """Read what `save_arrays` wrote: arrays by name (``[time]`` or ``[time, n]``), and the header.
 
     Raises:
-        ValueError: if the file is damaged, or has no header of ours.
+        ValueError: if the file is damaged, declares more than any run has, or has no header of ours.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -51,7 +51,7 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             metadata = file.schema_arrow.metadata or {}
             table = file.read()
             arrays = {name: _array(table.column(name)) for name in table.column_names}
-    # a hostile file makes Arrow and Thrift raise nearly anything; nothing else happens in here
+    # A hostile file makes Arrow and Thrift raise nearly anything; nothing else happens in here.
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
         raise ValueError(
             f"{path} is damaged ({_line(error)}): restore it from a copy or run the episode again"

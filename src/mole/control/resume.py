@@ -122,9 +122,8 @@ class RunningEpisode:
     def repeat(self, action: np.ndarray) -> float:
         """One step with a recorded action, without planning or learning; its reward."""
         if self.noise:
-            self._rng.standard_normal(
-                action.shape
-            )  # the recorded action contains it; the next draws must follow it
+            # The recorded action contains this noise; the draws after the repetition must follow it.
+            self._rng.standard_normal(action.shape)
         obs, reward, terminated, truncated, _ = self.env.step(action)
         self._keep(action, _checked(obs, "observation"))
         if terminated or truncated:

@@ -83,6 +83,7 @@ def load_segments(path: Path) -> list[Segment]:
         )
     obs, actions, lengths = found["obs"], found["actions"], found["lengths"]
     if (
+        # Files may be damaged or a stranger's: nothing is indexed by their numbers before all fit together.
         (obs.dtype.kind, actions.dtype.kind, lengths.dtype.kind) != ("f", "f", "i")
         or (obs.ndim, actions.ndim, lengths.ndim) != (2, 2, 1)
         or not len(lengths)
