@@ -241,8 +241,8 @@ def jit_observe(
 ) -> tuple[AgentState, Info, Measured]:
     """`Agent.observe` compiled once per kind of agent. ``state.learner`` is donated: do not use it again.
 
-    Returns the new state, the learner's `Info`, and what the spec says of ``next_obs`` ``[obs]``; the last two are NumPy
-    arrays, fetched in one transfer.
+    Returns the new state, the learner's `Info`, and what the spec says of ``next_obs`` ``[obs]``. The last two hold
+    NumPy arrays, which are fetched in one transfer.
     """
     programs, arrays = agent._compiled
     learner, packed = programs.observe(arrays, state.learner, (state.planner, obs, action, next_obs))

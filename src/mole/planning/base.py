@@ -110,7 +110,7 @@ class Planner(eqx.Module):
             ``"middle"`` of the bounds.
     """
 
-    # The bounds are arrays, so that other bounds are no other program. All else decides shapes or branches: static.
+    # The bounds are arrays, so that other bounds are no other program; all else is a constant of the program.
     action_low: Float[Array, " act"] = eqx.field(converter=_as_bounds)
     action_high: Float[Array, " act"] = eqx.field(converter=_as_bounds)
     horizon: int = eqx.field(static=True, default=10, kw_only=True)
