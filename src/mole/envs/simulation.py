@@ -76,6 +76,7 @@ class Simulation:
             np.asarray(v, np.float64) for v in (base.action_space.low, base.action_space.high)
         )
         self._pool = Rollout(nthread=threads if threads > 1 else 0)  # 0 is the calling thread
+        # One for each thread, and none of them the environment's own data.
         self._scratch = [mujoco.MjData(base.model) for _ in range(threads)]
 
     def rollout(
@@ -123,7 +124,7 @@ class Simulation:
         return np.concatenate([np.broadcast_to(now[None, None], (samples, 1, now.size)), following], axis=1)
 
     def score(self, plans: Float[np.ndarray, "samples horizon act"]) -> Float[np.ndarray, " samples"]:
-        """Discounted return of every plan by the reward of ``dynamics``; NaN where a simulation fails.
+        """Discounted return ``[samples]`` of every plan by the reward of ``dynamics``; NaN where a simulation fails.
 
         This is the ``score`` of `mole.planning.host.plan_on_host`.
         """
@@ -153,7 +154,8 @@ class Simulation:
         samples, horizon, _ = plans.shape
         inputs = np.empty((samples, horizon, skip, held.size))
         inputs[:] = held[None, None, None]
-        inputs[..., : model.nu] = controls[:, :, None]  # the controls come first
+        # MuJoCo orders the parts of a state by their bits, and the controls' is the lowest of these.
+        inputs[..., : model.nu] = controls[:, :, None]
         return inputs.reshape(samples, horizon * skip, held.size), names
 
 

@@ -235,7 +235,10 @@ def check_action(action: Any, size: int) -> np.ndarray:
 
 
 def limited(action: Float[ArrayLike, " act"], like: Array) -> Float[Array, " act"]:
-    """`action` clipped to [-1, 1] as our environments clip it, so that data and reward agree with them."""
+    """`action` ``[act]`` clipped to [-1, 1] as our environments clip it, in the type of `like`.
+
+    Inputs, targets and reward then agree with what the environment did with the command.
+    """
     return jnp.clip(jnp.asarray(action, like.dtype), -1.0, 1.0)
 
 

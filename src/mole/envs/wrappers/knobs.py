@@ -137,6 +137,7 @@ class Attributes(Knob):
         """
         self._check = check
         self._relative, self._then = relative, then
+        # Third: whether the object holds the value itself, or its class does (see `restore`).
         self._places = [
             (holder, name, name in getattr(holder, "__dict__", {name: None}), deepcopy(getattr(holder, name)))
             for holder, name in places

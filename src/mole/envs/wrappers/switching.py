@@ -27,7 +27,7 @@ __all__ = ["ParameterTraining", "SwitchingWrapper", "parameter_training", "switc
 
 Env = gymnasium.Env[Any, Any]
 Setter = Parameter | Callable[[Any, Any], Any]
-_STREAM = 0x6D6F6C65  # keeps the schedule's draws apart from everything else made from the same seed
+_STREAM = 0x6D6F6C65  # "mole": keeps the schedule's draws apart from everything else made from the same seed
 
 
 class SwitchingWrapper(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
