@@ -37,6 +37,11 @@ FILES = {
         "test_online_contract.py",
         "test_capacity.py",
     ),
+    "src/mole/online/settings.py": (
+        "test_learners.py",
+        "test_learner_structure.py",
+        "test_readout_mixture.py",
+    ),
     "src/mole/meta/maml.py": ("test_meta.py", "test_lowrank.py"),
 }
 _SECONDS = 1800  # a mutant that takes longer is counted as killed: it hangs

@@ -13,12 +13,12 @@ EQUIVALENT: dict[str, str] = {
     "verify: 1 → 2": _PIECES,
     "verify: 20 → 21": _PIECES,
     "module: 1e+30 → 2e+30": "one number beyond all scores is as good as another",
-    "Mixture._iterate: judged_new > jnp.max(judged) + self.margin → judged_new >= jnp.max(judged) + self.margin": _TIE,
-    "Mixture._iterate: 0 → 1": "the window of the likelihood is at least 1, and the larger one counts",
-    "Mixture._iterate: scores_new > jnp.max(jnp.where(used[:, None], scores, -jnp.inf), axis=0) → "
-    "scores_new >= jnp.max(jnp.where(used[:, None], scores, -jnp.inf), axis=0)": _TIE,
-    "Mixture._iterate: responsibilities * learns → responsibilities / learns": "an infinite weight makes a step "
-    "that is not finite, which the guard refuses: nothing is learned all the same",
+    "Mixture._proposed: log_joint_new > jnp.max(log_joint) + self.margin → "
+    "log_joint_new >= jnp.max(log_joint) + self.margin": _TIE,
+    "Mixture._scored: 0 → 1": "the window of the likelihood is at least 1, and the larger one counts",
+    "Mixture._learned: proposed.scores > best_score → proposed.scores >= best_score": _TIE,
+    "Mixture._learned: assigned.responsibilities * learns → assigned.responsibilities / learns": "an infinite weight "
+    "makes a step that is not finite, which the guard refuses: nothing is learned all the same",
     "meta_loss: fast is not False → fast is False": _PATH,
     "meta_loss: False → True (#2)": _PATH,
     "meta_loss: one is adapted_loss_mlp → one is not adapted_loss_mlp": _PATH,
