@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 FILES = {
     "src/mole/learning/inner.py": ("test_inner.py",),
     "src/mole/files/checkpoint.py": ("test_checkpoint.py", "test_checkpoint_damage.py"),
+    "src/mole/files/checkpoint_format.py": ("test_checkpoint.py", "test_checkpoint_damage.py"),
     "src/mole/online/mole.py": (
         "test_learner_structure.py",
         "test_mixture_reference.py",

@@ -7,9 +7,9 @@ _TIE = "two sums of logarithms that are equal to the last bit"
 _PATH = "another way to the same numbers, which is faster or slower"
 _COPY = "a needless copy: the bytes are the same"
 EQUIVALENT: dict[str, str] = {
-    "_to_bytes: False → True": _COPY,
-    "_to_bytes: False → True (#2)": _COPY,
-    "_to_bytes: 1 → 2": "NumPy takes every negative number for the one that it works out",
+    "to_bytes: False → True": _COPY,
+    "to_bytes: False → True (#2)": _COPY,
+    "to_bytes: 1 → 2": "NumPy takes every negative number for the one that it works out",
     "verify: 1 → 2": _PIECES,
     "verify: 20 → 21": _PIECES,
     "module: 1e+30 → 2e+30": "one number beyond all scores is as good as another",
