@@ -51,11 +51,13 @@ def save_minari(
 
     Raises:
         ValueError: if there are no episodes, or the data set exists (minari's own message).
+        ImportError: when this module is imported without minari or h5py.
     """
     if not episodes:
         raise ValueError(
             f"data set {dataset_id!r} got no episodes; expected at least one: record some first."
         )
+    # Minari asks an environment for its spec; one that was made without `gymnasium.make` has none.
     space, known = env.observation_space, env if env.spec is not None else None
     buffers = [
         EpisodeBuffer(
@@ -63,6 +65,7 @@ def save_minari(
             observations=list(episode.obs.astype(space.dtype)),  # pyright: ignore[reportArgumentType]
             actions=list(episode.actions),
             rewards=episode.rewards.tolist(),
+            # An episode that did not terminate was cut by the recorder, which is what truncation means.
             terminations=[False] * (len(episode.actions) - 1) + [episode.terminated],
             truncations=[False] * (len(episode.actions) - 1) + [not episode.terminated],
             # Minari keeps an entry for the reset too: the task of the first step holds from there on.
@@ -91,6 +94,9 @@ def load_minari(dataset_id: str) -> list[RecordedEpisode]:
 
     Where the data set has no ``infos["task"]``, the task is -1.
 
+    Returns:
+        The episodes in the order of the data set.
+
     Raises:
         FileNotFoundError: if minari has no such data set locally.
         ValueError: if an observation, an action or a task is no array of numbers.
@@ -99,6 +105,7 @@ def load_minari(dataset_id: str) -> list[RecordedEpisode]:
     for episode in _minari.load_dataset(dataset_id, download=False).iterate_episodes():
         steps = len(episode.rewards)
         task = (episode.infos or {}).get("task")
+        # With or without an entry for the reset, the last entries belong to the steps.
         known = np.full(steps, -1) if task is None else np.asarray(task)[-steps:]
         arrays = {"observations": episode.observations, "actions": episode.actions, "infos['task']": known}
         for name, values in arrays.items():

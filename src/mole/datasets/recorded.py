@@ -1,7 +1,7 @@
 """Streams from river and scikit-learn, as their wheels have them: nothing is downloaded. Needs the extra ``streams``.
 
 Recorded data of river keeps its order, whatever the seed. Data of scikit-learn has no order, and the seed shuffles it.
-What governs recorded data is not known: the task is 0 throughout. River's Friedman generator with recurring abrupt
+The true task behind recorded data is not known: it is 0 throughout. River's Friedman generator with recurring abrupt
 drift has two known tasks.
 """
 
@@ -54,7 +54,8 @@ def river_stream(name: str, length: int | None = None) -> Stream:
 
     Raises:
         ImportError: without river.
-        ValueError: for an unknown name.
+        ValueError: for an unknown name or a length below 1.
+        TypeError: for a length that is no whole number.
     """
     expect_choice("river_stream", "name", name, RIVER)
     class_name, labels = RIVER[name]
@@ -77,7 +78,8 @@ def sklearn_stream(name: str, length: int | None = None, seed: int = 0) -> Strea
 
     Raises:
         ImportError: without scikit-learn.
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, a length below 1 or a negative seed.
+        TypeError: for one that is no whole number.
     """
     expect_choice("sklearn_stream", "name", name, SKLEARN)
     function, labels = SKLEARN[name]
@@ -104,13 +106,15 @@ def friedman_drift_stream(
 
     Raises:
         ImportError: without river.
-        ValueError: if the period is below 1.
+        ValueError: if the length or the period is below 1, or the seed negative.
+        TypeError: for one that is no whole number.
     """
     check_length(name, length)
     expect_whole(f"stream {name!r}", "period", period, 1, "It is the number of pairs between switches.")
     synth = _package("river.datasets.synth")
     state = int(stream_rng(name, seed).integers(2**31))
-    # River's second concept holds between its two positions: for the one generator never, for the other always.
+    # River's second concept holds between its two positions: for the one generator never, for the other always. Both
+    # have the same seed, and so the same inputs and the same noise: at a switch the concept alone changes.
     places = ((length, length + 1), (0, length))
     concepts = [
         synth.FriedmanDrift(drift_type="gra", position=place, seed=state).take(length) for place in places
@@ -124,8 +128,9 @@ def friedman_drift_stream(
 def number_columns(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Rows of named values as float columns [n, dx], in the order of the first row's names.
 
-    Numbers stay; a text column becomes one 0/1 column for each of its values, sorted; a time becomes years since the
-    first row, and sine and cosine of the time of year and of the time of day.
+    Numbers stay. A text column becomes one 0/1 column for each of its values, sorted. A time becomes years since the
+    first row, and sine and cosine of the time of year and of the time of day. All methods of the comparison get these
+    numbers; `mole.rows` encodes rows of any kind, one at a time.
 
     Raises:
         ValueError: without rows, for a value that is neither number, text nor time, and for a column of several kinds.

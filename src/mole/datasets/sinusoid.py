@@ -33,6 +33,10 @@ def sinusoid_stream(
         n_tasks: None for a new sinusoid at every switch, else the number of sinusoids that return.
         switch_probability: per pair.
         name: of the stream; part of the seed.
+
+    Raises:
+        ValueError: for an amount out of range.
+        TypeError: for an amount that is no whole number.
     """
     check_length(name, length)
     rng = stream_rng(name, seed)
@@ -51,7 +55,11 @@ def sinusoid_tasks(n: int, length: int, seed: int) -> list[Trajectory]:
         seed: of everything.
 
     Returns:
-        n trajectories, x and y [length, 1].
+        n trajectories, x and y [length, 1] float32.
+
+    Raises:
+        ValueError: for an amount below 1 or a negative seed.
+        TypeError: for one that is no whole number.
     """
     check_length("sinusoid-tasks", n)
     check_length("sinusoid-tasks", length)

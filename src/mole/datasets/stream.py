@@ -1,6 +1,6 @@
 """A stream with its ground truth: pairs in the order in which they arrive, and the task behind each.
 
-And what every stream is made of: a generator of its own, and tasks that switch at random.
+And what every generator of streams uses: random numbers of its own, and tasks that switch at random.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ __all__ = ["Kind", "Stream", "check_length", "numbered_by_appearance", "stream_r
 Kind = Literal["regression", "classification"]
 
 
+# Streams are compared by identity: `==` of their arrays is an array, which no truth value can be made of.
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stream:
-    """n pairs (x, y) and what only an evaluator may know: which task made each. Arrays are read-only.
+    """n pairs (x, y), and the task behind each, which only an evaluator may know. Arrays are read-only copies.
 
     Attributes:
         x: [n, dx] float32, inputs; NaN where the source has none.
@@ -134,7 +135,7 @@ def _frozen(name: str, values: Any, *, whole: bool) -> np.ndarray:
 
 
 def stream_rng(name: str, seed: int) -> np.random.Generator:
-    """The generator of stream ``name`` with ``seed``: streams of another name are independent of it.
+    """The random generator of the stream ``name`` with ``seed``; a stream of another name has other random numbers.
 
     Raises:
         TypeError: if the seed is no whole number.
@@ -147,7 +148,7 @@ def stream_rng(name: str, seed: int) -> np.random.Generator:
 
 
 def check_length(name: str, length: int) -> None:
-    """Raise unless ``length`` is a number of pairs, 1 or more."""
+    """Raise TypeError or ValueError unless ``length`` is a whole number of pairs, 1 or more."""
     expect_whole(f"stream {name!r}", "length", length, 1, "It is the number of pairs.")
 
 

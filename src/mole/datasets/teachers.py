@@ -32,15 +32,14 @@ __all__ = [
     "teacher_stream",
 ]
 
-NOISE = 0.1
+NOISE = 0.1  # standard deviation, about a tenth of that of the targets
 Teacher = Literal["linear", "mlp"]
 _INPUTS = 5
 _UNITS = 16
 _TURNED_INPUTS = 6
 _CLASSES = 4
-_WIDTH = (
-    0.7  # of a cloud; its centre is drawn with standard deviation 1.5, so that neighbours overlap a little
-)
+# Of a cloud; its centre is drawn with standard deviation 1.5, so that neighbours overlap a little.
+_WIDTH = 0.7
 _Map = Callable[[np.ndarray], np.ndarray]
 
 
@@ -71,6 +70,7 @@ def teacher_stream(
         ValueError: for an unknown teacher, or an amount out of range.
         TypeError: for an amount that is no whole number.
     """
+    # Everything is drawn from one generator: the order of the lines below is part of what a seed means.
     name = name or f"{teacher}-switching"
     rng = _started(name, length, seed, inputs=inputs, outputs=outputs)
     task = switching_tasks(rng, length, switch_probability, n_tasks)
@@ -104,8 +104,16 @@ def drifting_stream(
 ) -> Stream:
     """A teacher whose output weights turn steadily in a plane, w(t) = u cos(2πt/period) + v sin(2πt/period).
 
-    u and v are the weights of two teachers (with the same hidden layer), so after a quarter of the period the one has
-    become the other. Nothing ever switches: the task is 0 throughout.
+    u and v are the weights of two teachers with the same hidden layer. After a quarter of the period one has become the
+    other. Nothing switches: the task is 0 throughout.
+
+    Args:
+        teacher: as in `teacher_stream`.
+        length: pairs.
+        seed: of everything.
+        period: pairs of one full turn.
+        inputs: dx.
+        name: of the stream; part of the seed.
 
     Raises:
         ValueError: for an unknown teacher, or an amount out of range.
@@ -134,7 +142,17 @@ def friedman(x: np.ndarray) -> np.ndarray:
 
 
 def friedman_stream(length: int, seed: int, *, name: str = "friedman-stationary") -> Stream:
-    """Friedman's first function of five of ten uniform inputs, noise variance 1: stationary."""
+    """Friedman's first function of five of ten uniform inputs, noise variance 1; it never changes.
+
+    Args:
+        length: pairs.
+        seed: of everything.
+        name: of the stream; part of the seed.
+
+    Raises:
+        ValueError: for a length below 1 or a negative seed.
+        TypeError: for one that is no whole number.
+    """
     rng = _started(name, length, seed)
     x = rng.random((length, 10))
     y = friedman(x) + rng.standard_normal(length)
@@ -142,7 +160,7 @@ def friedman_stream(length: int, seed: int, *, name: str = "friedman-stationary"
 
 
 def _started(name: str, length: int, seed: int, **amounts: int) -> np.random.Generator:
-    """The generator of a stream whose amounts are whole numbers of at least 1."""
+    """The generator of a stream, once its amounts are known to be whole numbers of at least 1."""
     check_length(name, length)
     for argument, amount in amounts.items():
         expect_whole(f"stream {name!r}", argument, amount, 1)
@@ -161,10 +179,11 @@ def _teacher(teacher: str, rng: np.random.Generator, inputs: int, outputs: int) 
 def _hidden(rng: np.random.Generator, inputs: int) -> _Map:
     # Wide enough for the tanh to bend: a nearly linear hidden layer would make this teacher a linear map.
     weights, bias = rng.normal(0, 1.5 / np.sqrt(inputs), (inputs, _UNITS)), rng.normal(0, 0.5, _UNITS)
-    return lambda x: np.tanh(x @ weights + bias) * 1.5  # a unit of variance near one
+    return lambda x: np.tanh(x @ weights + bias) * 1.5  # so that a unit has a variance near one
 
 
 def _weights(rng: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:
+    # The variance of a sum of `inputs` such terms is one, whatever their number.
     return rng.normal(0, 1 / np.sqrt(inputs), (inputs, outputs))
 
 
@@ -183,11 +202,15 @@ def rotated_inputs_stream(
     Args:
         length: pairs.
         seed: of everything.
-        n_tasks: rotations that return.
-        classes: number of labels.
+        n_tasks: rotations that return, at least 2.
+        classes: number of labels, at least 2.
         inputs: dx.
         switch_probability: per pair.
         name: of the stream; part of the seed.
+
+    Raises:
+        ValueError: for an amount out of range.
+        TypeError: for an amount that is no whole number.
     """
     rng, task, label, x = _clouds(name, length, seed, n_tasks, classes, inputs, switch_probability)
     rotations = np.stack([np.eye(inputs), *(_rotation(rng, inputs) for _ in range(n_tasks - 1))])
@@ -236,8 +259,13 @@ def _clouds(
 
 
 def _rotation(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Uniform among the rotations (Haar measure): Q of a normal matrix, signs fixed, determinant +1."""
+    """Uniform among the rotations (Haar measure): Q of a normal matrix, signs fixed, determinant +1.
+
+    Source: F. Mezzadri, How to generate random matrices from the classical compact groups, Notices AMS 54 (2007).
+    """
     q, r = np.linalg.qr(rng.standard_normal((size, size)))
+    # LAPACK chooses the signs of R's diagonal; Q is uniform only if they are all positive.
     q = q * np.sign(np.diag(r))
+    # A determinant of -1 is a reflection: one turned column makes a rotation of it.
     q[:, 0] *= np.linalg.det(q)
     return q

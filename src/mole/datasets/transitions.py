@@ -30,7 +30,7 @@ _CORRELATION = 0.8  # of one action with the next; white noise hardly moves a ma
 
 @runtime_checkable
 class Transitions(Protocol):
-    """How to make a pair from a transition; `mole.envs.DynamicsSpec` is one."""
+    """How to make a pair from a transition; `mole.envs.DynamicsSpec` is one. Both functions are traced by JAX."""
 
     @property
     def features(self) -> Callable[[Any, Any], Any]:
@@ -44,7 +44,7 @@ class Transitions(Protocol):
 
 
 class Segment(NamedTuple):
-    """Consecutive observations and actions between two resets, without any task.
+    """Consecutive observations and actions between two resets, without the hidden task: training must not see it.
 
     Attributes:
         obs: ``[time + 1, obs]``.
@@ -75,7 +75,7 @@ class RecordedEpisode(NamedTuple):
 
 
 def random_rollout(env: Any, steps: int, rng: np.random.Generator) -> list[Segment]:
-    """Exploration for training. Half of all rollouts hold uniform actions for 1–8 steps, half are AR(1) noise.
+    """Random actions for training. Half of all rollouts hold uniform actions for 1–8 steps, half are AR(1) noise.
 
     Actions that last longer than one step move the system farther from its resting place than white noise does.
     The hidden task is never read.
@@ -84,6 +84,9 @@ def random_rollout(env: Any, steps: int, rng: np.random.Generator) -> list[Segme
         env: a Gymnasium environment with a bounded continuous action space.
         steps: steps to make; after the end of an episode the next segment begins.
         rng: for the actions and the environment's seed.
+
+    Returns:
+        The segments in order, float32, ``steps`` actions in all.
     """
     low, high = np.asarray(env.action_space.low, np.float32), np.asarray(env.action_space.high, np.float32)
     if rng.random() < 0.5:
@@ -95,6 +98,7 @@ def random_rollout(env: Any, steps: int, rng: np.random.Generator) -> list[Segme
         noise = _correlated(rng, low, high, (low + high) / 2, 0.8 * ((high - low) / 2), correlation)
         # All are drawn before the environment's seed: the order of the draws is part of what a seed means.
         actions = list(itertools.islice(noise, steps))
+    # One seed for the rollout. Later episodes go on with the environment's own generator, or all would begin alike.
     seeds = itertools.chain([int(rng.integers(2**31))], itertools.repeat(None))
     episodes = _record(env, actions, seeds, read_task=False)
     return [Segment(np.asarray(e.obs, np.float32), np.asarray(e.actions, np.float32)) for e in episodes]
@@ -107,6 +111,13 @@ def record_episodes(env: Any, steps: int, seed: int) -> list[RecordedEpisode]:
         env: a Gymnasium environment with a bounded continuous action space.
         steps: to make in all; a new episode begins where one ends.
         seed: of the actions and of the environment.
+
+    Returns:
+        The episodes in order, with ``steps`` actions in all; the last one may be cut short.
+
+    Raises:
+        ValueError: for steps below 1 or a negative seed.
+        TypeError: for one that is no whole number.
     """
     check_length("transitions", steps)
     rng = stream_rng("transitions", seed)
@@ -128,6 +139,7 @@ def _correlated(
     state = rng.standard_normal(low.shape)
     while True:
         yield np.clip(middle + amplitude * state, low, high).astype(np.float32)
+        # The factor of the new noise keeps the variance at one.
         state = correlation * state + np.sqrt(1 - correlation**2) * rng.standard_normal(low.shape)
 
 
@@ -136,7 +148,7 @@ def _record(
 ) -> list[RecordedEpisode]:
     """Take the actions in turn; reset, with the next of the seeds, before the first and after every end."""
     episodes, steps = [], list[tuple[Any, np.ndarray, float, int]]()
-    first, terminated, truncated = None, False, True
+    first, terminated, truncated = None, False, True  # as after an end: the first action resets
     for action in actions:
         if terminated or truncated:
             first, _ = env.reset(seed=next(seeds))
@@ -166,18 +178,23 @@ def to_trajectories(
 ) -> list[Trajectory]:
     """Inputs x = features(obs, action) and targets y = delta(obs, next_obs) of every segment, in natural units.
 
-    No pair is made across a reset. But episodes may end before a window of time is full. A learner's window goes on
-    after the reset, so that short segments may be joined into one trajectory for training.
+    No pair is made across a reset. Episodes may end before a window of time is full, and a learner keeps its window
+    over a reset. So short segments may be joined into one trajectory for training.
 
     Args:
         segments: in the order of their recording.
         spec: of their environment.
         shortest: a segment with fewer pairs is joined with the next ones.
-        run: transitions of one run, where all recorded runs have as many; nothing is joined beyond the end of a run.
+        run: transitions of one run, if all recorded runs have the same number; nothing is joined across the end of a
+            run, since the hidden task may be another one there.
+
+    Returns:
+        Trajectories x ``[time, dx]``, y ``[time, dy]`` that hold every pair once, in order.
     """
     x, y = _pairs(segments, spec)
     cuts, start = [], 0
     for end in np.cumsum([len(s.actions) for s in segments]):
+        # The last trajectory may be shorter than `shortest`: there is nothing left to join it with.
         if end - start >= shortest or end == len(x) or (run is not None and end % run == 0):
             cuts.append((start, end))
             start = end
@@ -210,6 +227,7 @@ def transitions_stream(episodes: Sequence[RecordedEpisode], spec: Transitions, n
 
 def _pairs(segments: Sequence[Segment | RecordedEpisode], spec: Transitions) -> tuple[np.ndarray, np.ndarray]:
     """All inputs ``[n, dx]`` and targets ``[n, dy]``, one segment after another."""
+    # All segments in one call: each length would be compiled anew.
     pair: Callable[..., Any] = jax.jit(jax.vmap(lambda o, a, n: (spec.features(o, a), spec.delta(o, n))))
     obs = np.concatenate([s.obs[:-1] for s in segments]).astype(np.float32)
     following = np.concatenate([s.obs[1:] for s in segments]).astype(np.float32)
