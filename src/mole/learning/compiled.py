@@ -4,11 +4,11 @@
     programs = _programs(structure)              # a `functools.cache` of functions that call ``structure.join(arrays)``
     programs.step(arrays, ...)
 
-Modules that differ in their numbers alone have the same structure, the same object, and so share what was compiled for
-it. Nothing is looked up at a call: whoever calls often keeps ``programs`` and ``arrays``.
+Modules that differ only in their numbers have the same structure object, so they share the programs compiled for it.
+Nothing is looked up at a call: a caller in a loop keeps ``programs`` and ``arrays``.
 
-Many small arrays can travel as a few vectors (`pack`): to pass one array to a compiled function costs more than to copy
-a thousand numbers in it.
+Many small arrays can be passed as a few vectors (`pack`): JAX needs about 2 µs for every array that enters or leaves a
+compiled function, which is longer than the copy of a thousand numbers.
 """
 
 from __future__ import annotations
@@ -27,12 +27,17 @@ from mole._types import Array
 
 __all__ = ["Layout", "Structure", "layout_of", "pack", "take_apart", "unpack"]
 
+# Larger arrays are passed as they are: to copy them would take longer than to pass one more array.
 _SMALL = 4096
+# These dtypes share one vector of uint32, so that a state of floats, counters and flags is a single array.
 _WORDS = ("float32", "int32", "uint32", "bool")
 
 
 class Structure:
-    """A module without its arrays. There is one object for each structure (`take_apart`), compared by identity."""
+    """A module without its arrays. There is one object for each structure (`take_apart`), compared by identity.
+
+    Attributes are private: use `take_apart` to make one and `join` to get a module back.
+    """
 
     def __init__(self, tree: Any, constants: tuple[Any, ...], rest: Any) -> None:
         """Use `take_apart`."""
@@ -43,11 +48,16 @@ class Structure:
         return eqx.combine(jax.tree.unflatten(self._tree, arrays), self._constants)
 
 
+# Equal structures become one object here, once: programs cached by it then hash an identity, not a tree.
 _shared = functools.cache(Structure)
 
 
 def take_apart(module: Any) -> tuple[Structure, list[Array]]:
-    """Structure and arrays of a module. What is no array, e.g. an activation function, must be hashable."""
+    """The structure of a module, and its arrays in the order of ``jax.tree.leaves``.
+
+    Raises:
+        TypeError: if a leaf that is no array (e.g. an activation function) is not hashable.
+    """
     arrays, rest = eqx.partition(module, eqx.is_array)
     leaves, tree = jax.tree.flatten(arrays)
     constants, kept = jax.tree.flatten(rest)
@@ -61,8 +71,8 @@ class Layout(NamedTuple):
         tree: structure of the pytree.
         shapes: of its arrays, in order.
         dtypes: of its arrays, by name.
-        vectors: which arrays (their places) share a vector: the small ones of four bytes and the truth values one, the
-            small ones of any other dtype one, and every large one has its own.
+        vectors: places of the arrays in each vector. Small arrays of four-byte numbers and of truth values share one
+            vector, small arrays of any other dtype share one per dtype, and every large array has its own.
     """
 
     tree: Any
@@ -107,7 +117,7 @@ def unpack(layout: Layout, vectors: Sequence[Array]) -> Any:
 
 
 def _shared_words(layout: Layout) -> list[bool]:
-    """Which vectors hold words: those of several dtypes, or of one that is not the vector's own."""
+    """Whether each vector holds uint32 words: it does if all its arrays are small and of a dtype in `_WORDS`."""
     small = [all(math.prod(layout.shapes[place]) <= _SMALL for place in group) for group in layout.vectors]
     return [
         one and all(layout.dtypes[place] in _WORDS for place in group)
@@ -116,7 +126,8 @@ def _shared_words(layout: Layout) -> list[bool]:
 
 
 def _as_word(array: Array) -> Array:
-    """Four bytes as they are, whatever they mean; a truth value as 0 or 1."""
+    """The four bytes of every number as a uint32; a truth value as 0 or 1."""
+    # The bits and not the value: a float32 cannot hold every int32, nor the data of a PRNG key.
     if array.dtype == jnp.bool_:
         return array.astype(jnp.uint32)
     return jax.lax.bitcast_convert_type(array, jnp.uint32)
