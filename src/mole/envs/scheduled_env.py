@@ -180,6 +180,7 @@ class ScheduledEnv(MujocoEnv):
 
     def reset_model(self) -> np.ndarray:
         """Draws the starting state, then what is hidden in this episode."""
+        # In this order, so that the start of a seed is the same under every schedule.
         qpos, qvel = self._starting_state()
         self._timeline = self.schedule.timeline(int(self.np_random.integers(2**63)))
         self._numbers = TaskNumbers(self.schedule.drifts)
@@ -218,7 +219,7 @@ class ScheduledEnv(MujocoEnv):
         before = data.qpos.copy()
         data.ctrl[:] = self.controls(command)
         mujoco.mj_step(self.model, data, nstep=self.frame_skip)
-        # MuJoCo raises nothing: it starts anew or drops the controls, and counts a warning.
+        # MuJoCo raises nothing: it starts anew or drops the controls, and counts a warning. A reset clears the counts.
         if data.warning.number[_BAD_STATE:].any():
             self._fail("the simulation became unstable")
         self._step += 1
