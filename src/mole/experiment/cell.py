@@ -154,12 +154,13 @@ def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) 
     """Mean one-step loss of ``learner`` on a stream of random actions under the cell's schedule.
 
     The error under the planner's actions is small also for a model that is right only where the planner goes; this one
-    is not. None if the learner diverges.
+    is not. The learner starts from its prior and adapts to this stream. None if its loss is not finite at some step.
     """
     tasks: list[int] = []
     with closing(make_world(config.env, schedule=cell.schedule)) as env:
         truth = KnownTask(env)
 
+        # `random_rollout` keeps observations and actions alone, and an oracle is told the task of every pair.
         class Watched:
             """The environment, noting the task of each transition."""
 

@@ -68,7 +68,7 @@ class EvalConfig:
     steps: int = 2000
     """Steps of a run."""
     probe_steps: int = 0
-    """Steps with random actions after each run, to measure the one-step error off policy; 0 for none."""
+    """Steps with random actions beside each run, to measure the one-step error off policy; 0 for none."""
     keep_actions: bool = False
     """Also keep the actions, so that a run can be rendered later."""
     kept_seeds: int | None = None
@@ -197,6 +197,7 @@ def _digest(path: Path, changed: int, size: int) -> str:
 
 
 def _safe(text: str) -> str:
+    # Names of methods and schedules have slashes, colons and commas, which not every file system takes.
     return "".join(c if c.isalnum() or c in "-+." else "_" for c in text)
 
 

@@ -215,6 +215,7 @@ def _work(job: Job) -> str | None:
     def on_step(recorder: Recorder) -> None:
         steps = len(recorder)
         if steps % _TICK_EVERY == 0:
+            # The error of the last steps, not of all: it shows what the learner is worth now.
             reward, error = recorder.last("reward", steps).sum(), recorder.last("loss", 100).mean()
             _TICKS.put(Tick(job.cell, steps, float(reward), float(error), int(recorder.last("n_tasks")[0])))
 

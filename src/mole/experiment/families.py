@@ -72,6 +72,7 @@ class Family:
         return {name: known[name] for name in self.chosen or known}
 
 
+# Three sign vectors, neither A nor B of the tests among them.
 _MOTORS_VALIDATION = ("alternate:1/-1/1/1/-1/1,-1/-1/1/-1/1/1,1/1/1/-1/-1/-1:150",)
 
 FAMILIES: dict[str, Family] = {
@@ -96,6 +97,7 @@ FAMILIES: dict[str, Family] = {
             title="Half-cheetah, hills and valleys",
             returning=("course",),
             validation=("alternate:0.12,-0.15,0.05:45",),
+            # In the first trial on slopes a wider search helped more than data from slopes did.
             planner=PlannerConfig(init_std=0.4),
             training=TrainingConfig(init_std=0.4),
             chosen=("basin", "hill", "gentle", "steep", "course"),

@@ -142,6 +142,7 @@ def ablation(method: str) -> Ablation | None:
         value = json.loads(text)
     except json.JSONDecodeError:
         value = None
+    # Python counts True as a whole number.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"ablation {name!r} has the value {text!r}; expected a number.")  # noqa: TRY004
     return Ablation(f"{meaning} {text}", {setting: value})

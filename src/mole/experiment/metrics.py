@@ -133,6 +133,7 @@ def recall(record: EpisodeRecord) -> Recall:
             continue
         chosen = record.task[start:stop]
         # In the first half the learner may still be finding out which task this is.
+        # `bincount` is safe here: a record's tasks are below its number of slots.
         home = int(np.bincount(chosen[len(chosen) // 2 :]).argmax())
         if truth in homes:
             recalled = home == homes[truth] and home != left

@@ -127,5 +127,6 @@ def _judged(
     following: Float[ArrayLike, " obs"],
 ) -> tuple[Array, Measured]:
     """Mean squared normalised error of a prediction, and what the evaluator wants to know of an observation."""
+    # In the learners' units, so that it stands beside their errors: changes, normalised as the prior's targets are.
     miss = y_norm(spec.delta(obs, foreseen)) - y_norm(spec.delta(obs, following))
     return jnp.mean(jnp.square(miss)), measured(spec, jnp.asarray(following))

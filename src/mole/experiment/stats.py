@@ -115,8 +115,9 @@ def paired_difference(
 def probability_of_improvement(
     a: Cells, b: Cells, *, rng: np.random.Generator, resamples: int = 2000, level: float = 0.95
 ) -> Interval:
-    """The probability that a run of `a` beats a run of `b` in the same cell (ties count half), mean over the
-    cells.
+    """The probability that a run of `a` beats a run of `b` in the same cell, as a mean over the cells.
+
+    Ties count half.
 
     Raises:
         ValueError: as `bootstrap`, and if `a` and `b` differ in the number of cells.
@@ -160,7 +161,7 @@ def performance_profile(
         raise ValueError(f"thresholds have shape {at.shape}, expected [points] of finite numbers")
     above = [(values[:, None] > at[None, :]).astype(float) for values in runs]
     total = sum(len(values) for values in runs)
-    # weighted by runs, as the pooled mean and IQM are
+    # Weighted by runs, as the pooled mean and IQM are.
     draws = sum(_shares(len(one), rng, resamples) @ one * (len(one) / total) for one in above)
     return _band(np.concatenate(above).mean(axis=0), np.asarray(draws), level)
 
@@ -191,7 +192,7 @@ def curve_band(
         shares = _shares(len(array), rng, resamples)
         draws = (shares @ filled) / (shares @ known)
     value[few] = np.nan
-    # a draw may miss all the runs that reach a point: it says nothing there, and takes the mean
+    # A draw may miss all the runs that reach a point: it says nothing there, and takes the mean.
     draws = np.where(np.isfinite(draws), draws, value[None])
     if len(array) == 1:
         return Band(value, np.full_like(value, np.nan), np.full_like(value, np.nan))

@@ -78,6 +78,7 @@ def tune(
     jobs: list[Job] = []
     dimensions = load_prior(config.prior, MetaPrior).target_size
     with folder_lock(folder):
+        # All methods through one pool: the last trial of one method leaves no worker idle.
         for method in config.methods:
             for number, settings in enumerate(trials_of(method, dimensions)):
                 trial = dataclasses.replace(config, methods=(method,), settings=settings)
