@@ -123,6 +123,7 @@ def _intervals(group: Group, setting: str, metric: str, methods: Sequence[str]) 
 
 def _below(a: Interval, b: Interval) -> bool:
     """Whether `a` lies wholly below `b`."""
+    # Stricter than a test of the difference at the same level: intervals may touch where the difference is resolved.
     return a.high < b.low
 
 

@@ -109,7 +109,7 @@ class LiveRuns:
         table = Table(box=None, padding=(0, 2, 0, 0))
         for name in ("method", "schedule", "seed", "step", "return / 1000", "error now", "tasks"):
             table.add_column(name, justify="left" if name in ("method", "schedule") else "right")
-        # A live display must fit on the screen: the newest few, since no more run at once than there are cores.
+        # A live display must fit on the screen: those that began last.
         for cell, tick in list(self._ticks.items())[-12:]:
             table.add_row(
                 cell.method,

@@ -61,6 +61,7 @@ def clean(axes: Axes, *, title: str = "", x: str = "", y: str = "", colour: str 
     axes.grid(True, axis="y", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(axis="both", which="both", colors=MUTED, labelcolor=MUTED, labelsize=SMALL, length=0)
+    # Text comes from files: a dollar sign in it would begin a formula, here and wherever `parse_math` is off.
     if title:
         axes.set_title(title, loc="left", color=colour, fontsize=TEXT, fontweight="bold", parse_math=False)
     if x:
@@ -185,7 +186,7 @@ def end_labels(axes: Axes, labels: Sequence[tuple[float, str, str]], *, size: fl
 
 def spread(places: np.ndarray, gap: float) -> np.ndarray:
     """Ascending places, moved as little as possible (least squares) so that neighbours are `gap` apart."""
-    # isotonic regression of places − i·gap by pooling adjacent violators
+    # Isotonic regression of places − i·gap, by pooling adjacent violators.
     blocks: list[tuple[float, int]] = []
     for value in places - gap * np.arange(len(places)):
         mean, weight = float(value), 1
@@ -264,6 +265,7 @@ def slot_colours(run: EpisodeRecord) -> dict[int, str]:
         [[run.responsibilities[run.true_task == task, slot].sum() for task in tasks] for slot in used]
     )
     colours: dict[int, str] = {}
+    # Of several slots that serve one task, only the main one has its colour: the others are what went wrong.
     for row, slot in enumerate(used):
         if tasks and served[:, served[row].argmax()].argmax() == row:
             colours[slot] = TASKS[tasks[int(served[row].argmax())] % len(TASKS)]

@@ -166,7 +166,7 @@ def errors(runs: Sequence[EpisodeRecord], *, width: float = WIDE, colours: Colou
 def _around_switches(runs: Sequence[EpisodeRecord]) -> tuple[np.ndarray, np.ndarray]:
     """Mean error at −5 to 49 steps from a switch, over the switches and runs whose visits reach that far."""
     total, count = np.sum([around(run, switches(run.true_task).tolist()) for run in runs], axis=0)
-    # an offset that few visits reach would not be comparable with its neighbours
+    # An offset that few visits reach would not be comparable with its neighbours.
     kept = count > 0.5 * count.max()
     return (np.arange(BEFORE + AFTER) - BEFORE)[kept], total[kept] / count[kept]
 
@@ -183,6 +183,7 @@ def task_bands(
     mixtures = [run for run in runs if run.has_mixture]
     if not mixtures:
         raise ValueError("no run has a mixture, expected responsibilities of two slots or more")
+    # Seeds of a header are numbers or text: with zeros before them, 10 comes after 9.
     firsts = {
         method: min(mine, key=lambda run: str(run.meta["seed"]).zfill(9))
         for method, mine in by_method(mixtures).items()

@@ -85,8 +85,11 @@ class Group:
 
     @cached_property
     def scale(self) -> Scale:
-        """0 is the return of `supervised` on the same setting (what no adaptation earns; a return of 0, standing
-        still, where it was not run), 1 that of `oracle` (what knowing the task earns with the same prior)."""
+        """What counts as 0 and as 1 on every setting.
+
+        0 is the return of `supervised`, which is what no adaptation earns; where that was not run, it is a return of 0,
+        which is that of standing still. 1 is the return of `oracle`: what knowing the task earns with the same prior.
+        """
         scales, left, zeros = {}, {}, set()
         for setting in self.settings:
             floor, ceiling = (self._level(setting, method) for method in ("supervised", "oracle"))
@@ -145,8 +148,11 @@ def _rng() -> np.random.Generator:
 
 
 def group_runs(runs: Sequence[Digest]) -> list[Group]:
-    """Runs by family; a folder whose runs another one of the family has too, or whose prior or planner differ, stands
-    in a group of its own, so that no figure mixes configurations."""
+    """Runs by family, so that no figure mixes configurations.
+
+    A folder stands in a group of its own if its prior or planner differ from those of the family's other folders, or if
+    one of those has the same cells.
+    """
     folders: dict[tuple[str, Path], list[Digest]] = {}
     for run in runs:
         family = str(run.meta.get("family") or run.meta["env"])

@@ -74,7 +74,7 @@ class Figures:
             drawn = inline_svg(figure, label=label, prefix=f"{kind[0]}{self.count}")
             parts += f'<figure class="{kind}">{drawn}</figure>'
             if self._folder is not None and name and kind == "wide":
-                # after the page's picture: every drawing settles the layout a little more
+                # After the page's picture: every drawing settles the layout a little more.
                 stem = self._folder / re.sub(r"[^\w+.-]+", "-", name).strip("-")
                 figure.savefig(f"{stem}.png", dpi=200, facecolor="white")
                 figure.savefig(f"{stem}.svg", facecolor="white")
@@ -179,7 +179,7 @@ def inline_svg(figure: Figure, *, label: str, prefix: str) -> str:
         prefix: unique in the page; it keeps the ids of several figures apart.
     """
     buffer = io.StringIO()
-    # text stays text (the page's font, searchable); a fixed salt makes the same figure the same bytes
+    # Text stays text (the page's font, searchable); a fixed salt makes the same figure the same bytes.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mole"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -212,6 +212,7 @@ def _slim(text: str, prefix: str) -> str:
     text = re.sub(r' d="([^"]*)"', _path, text)
     text = re.sub(r"(: |; )(?=[^<>]*/?>)", lambda found: found[1].strip(), text)
     text = re.sub(r">\s+<", "><", text)
+    # Groups lie in groups, and a regular expression finds the innermost alone: again, until there is none.
     while (shorter := re.sub(r"<g>((?:(?!</?g[ >/]).)*)</g>|<g/>", r"\1", text, flags=re.S)) != text:
         text = shorter
     return text

@@ -22,11 +22,8 @@ from mole.report.stream_figures import coverage, error_and_regimes, task_colour
 
 __all__ = ["write_stream_report"]
 
-_INPUTS, _TASKS, _LISTED = (
-    25,
-    12,
-    8,
-)  # inputs and tasks of the table, visits of a line: more than that is unreadable
+# Inputs and tasks of the table, visits of a line: more than that is unreadable.
+_INPUTS, _TASKS, _LISTED = 25, 12, 8
 
 
 def write_stream_report(

@@ -70,6 +70,7 @@ def adaptation(rows: Sequence[Row[Digest]], *, width: float = WIDE, colours: Col
 
 def _banded(axes: Axes, x: np.ndarray, band: Band, method: str, colours: Colours) -> None:
     axes.plot(x, band.value, color=colours[method], linewidth=1.8, linestyle=dashes(method))
+    # A log axis has no place for what is not positive.
     if np.isfinite(band.low).all():
         axes.fill_between(
             x, np.maximum(band.low, 1e-12), band.high, color=colours[method], alpha=0.18, linewidth=0
@@ -82,7 +83,7 @@ def _aligned(row: Row[Digest], name: str) -> tuple[np.ndarray, Band]:
     count = sums[:, 1].sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0: a run without a visit that long
         curves = sums[:, 0] / sums[:, 1]
-    # an offset that few visits reach would not be comparable with its neighbours
+    # An offset that few visits reach would not be comparable with its neighbours.
     curves[:, count <= 0.5 * count.max(initial=1)] = np.nan
     return np.arange(BEFORE + AFTER) - BEFORE, curve_band(curves, rng=np.random.default_rng(0))
 

@@ -219,6 +219,7 @@ def ablation_table(group: Group) -> str:
 
 
 def _pairs(row: Row[Digest], whole: Row[Digest]) -> list[tuple[Digest, Digest]]:
+    # By seed: both then had the same hidden tasks and starts, and what they share cancels.
     partner = {run.meta["seed"]: run for run in whole.runs}
     return [(run, partner[run.meta["seed"]]) for run in row.runs if run.meta["seed"] in partner]
 

@@ -105,6 +105,7 @@ def rows_of(runs: Sequence[R], *, statistic: str = "mean") -> list[Row[R]]:
         for method in ordered(str(run.meta["method"]) for run in here):
             chosen = usable([run for run in here if str(run.meta["method"]) == method])
             if chosen:
+                # With zeros before them, since seeds of a header are numbers or text: 10 comes after 9.
                 chosen.sort(key=lambda run: str(run.meta["seed"]).zfill(9))
                 rows.append(Row(schedule, method, tuple(chosen), statistic))
     return rows
@@ -115,7 +116,7 @@ def number(value: float, digits: int = 0) -> str:
     if not np.isfinite(value):
         return "–"
     text = f"{value:,.{digits}f}"
-    # -0 after rounding is 0
+    # A small negative number is rounded to -0, which is 0.
     return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
 
