@@ -29,7 +29,7 @@ Features = Mapping[Hashable, Any]
 
 
 class _Settings:
-    """The settings of all three, under the names that river clones them by."""
+    """The settings of all three. River clones an estimator by reading attributes with the names of its arguments."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class _Settings:
 class MoleRegressor(_Settings, base.Regressor):
     """`mole.OnlineRegressor` as a river regressor.
 
-    Features may be numbers, truth values, words and times; they may be missing, come late, and be in any order. Their
-    names are turned into text, which must leave them distinct. Arguments as of `mole.OnlineRegressor`.
+    Features may be numbers, truth values, words and times. They may be missing, appear late, and be in any order. Their
+    names become text, and must still differ then. Arguments as of `mole.OnlineRegressor`.
 
     Attributes:
         model: the `mole.OnlineRegressor`: tasks (``model.task_``, ``model.history_``), files (``model.save``), and
@@ -78,6 +78,7 @@ class MoleRegressor(_Settings, base.Regressor):
 
     def learn_one(self, x: Features, y: Any) -> None:
         """Learn one pair of features and target."""
+        # Returns nothing, as river wants it; our own `learn_one` returns the estimator.
         self.model.learn_one(_row(x), y)
 
     def predict_one(self, x: Features) -> float:
@@ -113,6 +114,7 @@ class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
         mixture: Mapping[str, Any] | None = None,
     ) -> None:
         """See the class."""
+        # All settings by name again: river reads them from the signature of this very method when it clones.
         super().__init__(
             prior, level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture
         )
@@ -136,10 +138,10 @@ class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
                 "in the first pair. Nothing was learned."
             )
         self.model.learn_one(_row(x), [y[name] for name in targets])
-        self.targets = targets
+        self.targets = targets  # only now: a first pair that is refused fixes no names
 
     def predict_one(self, x: Features) -> dict[Hashable, float]:
-        """Target → what is expected of it; empty before the first pair."""
+        """Target → its expected value; empty before the first pair."""
         if not self.targets:
             return {}
         found = self.model.predict_one(_row(x))
@@ -165,7 +167,7 @@ class MoleClassifier(_Settings, base.Classifier):
 
     @property
     def _multiclass(self) -> bool:
-        return True
+        return True  # False, river's default, means two classes at most
 
     def learn_one(self, x: Features, y: Any) -> None:
         """Learn one pair of features and label."""
@@ -179,7 +181,11 @@ class MoleClassifier(_Settings, base.Classifier):
 
 
 def _row(x: Features) -> dict[str, Any]:
-    """Features in the order of their names: in river the order within a row means nothing, here it places inputs."""
+    """Features in the order of their names.
+
+    In river the order within a row has no meaning. Here the order of the first row is that of the inputs, and decides
+    which random weights each of them meets.
+    """
     row = {str(name): x[name] for name in sorted(x, key=str)}
     if len(row) != len(x):
         raise ValueError(f"got the features {list(x)}; expected names that differ as text. Rename some.")

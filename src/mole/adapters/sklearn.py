@@ -2,10 +2,9 @@
 
     model = make_pipeline(StandardScaler(), MoleRegressor()).fit(x, y)
 
-Rows are learned once each, in the order in which they are given: that order is information here, it is time. A method
-that shuffles rows (``KFold(shuffle=True)``) or learns later ones before earlier ones tells nothing about a stream;
-``TimeSeriesSplit`` does. All of scikit-learn's own checks hold (``check_estimator``); none is excepted. Sample weights
-are not supported.
+Each row is learned once, in the given order, which is time. A split that shuffles rows (``KFold(shuffle=True)``), or
+learns later rows before earlier ones, says nothing about a stream; use ``TimeSeriesSplit``. All of scikit-learn's own
+checks hold (``check_estimator``); none is excepted. Sample weights are not supported.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ __all__ = ["MoleClassifier", "MoleRegressor"]
 
 
 class _Stream(BaseEstimator):
-    """Settings, checked rows, and the model of both."""
+    """What both have: the settings, the checks of rows, and the online estimator."""
 
     model_: Any
 
@@ -47,6 +46,7 @@ class _Stream(BaseEstimator):
         mixture: Mapping[str, Any] | None = None,
     ) -> None:
         """See the classes."""
+        # Kept as they are, and checked in `fit`: scikit-learn's `clone` compares them by identity.
         self.prior = prior
         self.level = level
         self.width = width
@@ -79,6 +79,7 @@ class _Stream(BaseEstimator):
         return kind(settings.pop("prior"), **settings)
 
     def _pairs(self, X: Any, y: Any, *, reset: bool, multi_output: bool) -> Any:
+        # Only the regressor has several outputs, and only its targets must be numbers: one argument says both.
         return validate_data(
             self, X, y, reset=reset, multi_output=multi_output, y_numeric=multi_output,
             ensure_all_finite="allow-nan",
@@ -126,7 +127,12 @@ class MoleRegressor(RegressorMixin, _Stream):
         return self._learn(X, y, fresh=not hasattr(self, "model_"))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Expected targets of rows ``[n, dx]``, shaped as in `fit`; none of them is learned."""
+        """Expected targets of rows ``[n, dx]``, shaped as in `fit`; no row is learned.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before ``fit`` or ``partial_fit``.
+            ValueError: for rows of a wrong shape, or infinite inputs.
+        """
         rows = self._rows(X)
         found = self.model.predict(rows)
         return found[:, None] if self._column else found
@@ -142,6 +148,7 @@ class MoleRegressor(RegressorMixin, _Stream):
         if fresh:
             self.model_ = self._fresh(OnlineRegressor)
         self.model_.learn_many(rows, targets)
+        # Our own regressor gives [n] for one output; scikit-learn wants the shape of the targets back.
         self._column = targets.ndim == 2 and targets.shape[1] == 1
         return self
 
@@ -153,8 +160,8 @@ class MoleClassifier(ClassifierMixin, _Stream):
 
     Attributes:
         model_: the `mole.OnlineClassifier`, also called ``model``.
-        classes_: labels, sorted. Those told to the first `partial_fit` and nothing else; or, if none were told, those
-            seen so far: then a new label adds a column to `predict_proba`.
+        classes_: labels, sorted: those given to the first `partial_fit`, and no others. If none were given, those seen
+            so far; then a new label adds a column to `predict_proba`.
         n_features_in_: columns.
         feature_names_in_: their names, if rows came as a data frame.
 
@@ -193,12 +200,17 @@ class MoleClassifier(ClassifierMixin, _Stream):
         return self._learn(X, y, classes, fresh=not hasattr(self, "model_"))
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable label of rows ``[n, dx]``, as ``[n]``; none of them is learned."""
+        """The most probable label of rows ``[n, dx]``, as ``[n]``; no row is learned. Raises as `predict_proba`."""
         chances = self.predict_proba(X)
         return self.classes_[np.argmax(chances, axis=1)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of rows ``[n, dx]``, as ``[n, classes]`` in the order of ``classes_``; zero if never seen."""
+        """Probabilities of rows ``[n, dx]``, as ``[n, classes]`` in the order of ``classes_``; zero if never seen.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before ``fit`` or ``partial_fit``.
+            ValueError: for rows of a wrong shape, or infinite inputs.
+        """
         rows = self._rows(X)
         labels = [_plain(label) for label in self.classes_]
         chances = [self.model.predict_proba_one(row) for row in rows]
@@ -217,6 +229,7 @@ class MoleClassifier(ClassifierMixin, _Stream):
                 f"MoleClassifier.partial_fit got classes={told.tolist()}; expected {self.classes_.tolist()}, as at "
                 "first, or None. Nothing was learned."
             )
+        # Before anything is learned: a batch with one unknown label must leave no trace of the others.
         strange = np.setdiff1d(targets, self.classes_)
         if len(strange) and self._told:
             raise ValueError(
@@ -229,6 +242,6 @@ class MoleClassifier(ClassifierMixin, _Stream):
 
 
 def _plain(label: Any) -> Any:
-    """A label as `mole.OnlineClassifier` knows it."""
+    """A label as `mole.OnlineClassifier` knows it: a Python value, and an int for 1.0, as that of a float array is."""
     value = label.item() if isinstance(label, np.generic) else label
     return int(value) if isinstance(value, float) and value.is_integer() else value
