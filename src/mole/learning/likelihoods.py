@@ -18,6 +18,7 @@ from mole._types import Array, Float
 
 __all__ = ["Categorical", "Gaussian", "Likelihood", "Prediction", "student_t_log_prob"]
 
+# Of a learned log scale, on normalised targets: see `Gaussian._split`.
 _LOG_SCALE_RANGE = (-7.0, 4.0)
 
 
@@ -38,12 +39,15 @@ def student_t_log_prob(
 ) -> Float[Array, ""]:
     """Log density of a Student-t with ``freedom`` degrees, summed over dimensions.
 
-    The heavy tail keeps one bad reading from founding a task: the log density falls logarithmically.
+    The log density falls with the logarithm of the residual, not with its square: so one bad reading starts no task.
 
     Args:
         residual: target minus prediction ``[dy]``.
         scale: per-dimension scale ``[dy]``, same unit, positive.
         freedom: degrees of freedom ν.
+
+    Returns:
+        The log density in nats ``[]``.
     """
     constant = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - 0.5 * math.log(freedom * math.pi)
     tail = jnp.log1p(jnp.square(residual / scale) / freedom)
@@ -55,7 +59,7 @@ class Likelihood(eqx.Module):
 
     @property
     def least_loss(self) -> float:
-        """A number that no ``loss`` is below; −∞ if none is known (then no gradient step is ever cut)."""
+        """A lower bound of ``loss``; −∞ if none is known (`mole.online.guard` then shortens no gradient step)."""
         return -math.inf
 
     @abc.abstractmethod
@@ -97,7 +101,7 @@ class Gaussian(Likelihood):
 
     @property
     def least_loss(self) -> float:
-        """0; unknown with a learned scale, whose loss is no quadratic to judge a step by."""
+        """0 for unit variance; −∞ with a learned scale, since no step can be judged by a loss that is not quadratic."""
         return -math.inf if self.learned_scale else 0.0
 
     def output_size(self, dy: int) -> int:
@@ -136,7 +140,7 @@ class Categorical(Likelihood):
 
     @property
     def least_loss(self) -> float:
-        """0."""
+        """0: a cross-entropy is never negative."""
         return 0.0
 
     def output_size(self, dy: int) -> int:

@@ -41,7 +41,7 @@ def adapted_outputs_mlp(
     weights: Float[Array, " k"] | None = None,
     first_order: bool = False,
 ) -> Float[Array, "q out"]:
-    """Raw outputs ``[q, out]`` for the query inputs of the MLP adapted on the support window, never built.
+    """Raw outputs ``[q, out]`` of the MLP after one inner step on the support window, without building that MLP.
 
     Args:
         model: θ.
@@ -53,11 +53,13 @@ def adapted_outputs_mlp(
         first_order: treat the inner gradient as a constant when differentiating.
     """
     inputs, deltas = _support_gradients(model, likelihood, support, weights)
+    # Both are stopped: the inner gradient Hᵀ Δ depends on θ through either.
     if first_order:
         inputs, deltas = jax.lax.stop_gradient((inputs, deltas))
     factors = rate.factors(model)
     h = query_x
     for number, layer in enumerate(model.layers):
+        # The factors are in the order of `jax.tree.leaves`: weight and bias of each layer in turn.
         (row, column), (bias_row, bias_column) = factors[2 * number], factors[2 * number + 1]
         delta = deltas[number]
         # Only these two thin products differ from window to window; the large one, h W, is shared by a meta-batch.

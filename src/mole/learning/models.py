@@ -26,6 +26,7 @@ class Linear(eqx.Module):
         key: PRNG key; weights are drawn from N(0, 2 / in_size) (He et al. 2015), biases are zero.
     """
 
+    # [in, out], for the product x W: XLA on a CPU has no fast product with the weights on the left.
     weight: Float[Array, "in out"]
     bias: Float[Array, " out"]
 
@@ -46,8 +47,8 @@ class Linear(eqx.Module):
 class MLP(eqx.Module):
     """A multi-layer perceptron on one input; batch it with ``jax.vmap``.
 
-    The fast exact meta-gradient of `mole.meta.maml` is available for this class; every other module takes the
-    plain path.
+    Meta-training has a fast exact gradient for this class (`mole.learning.lowrank`), and the plain one for any other
+    module.
 
     Args:
         in_size: features ``dx`` of one input.
@@ -59,6 +60,7 @@ class MLP(eqx.Module):
 
     Raises:
         ValueError: if a size is smaller than one.
+        TypeError: if a size is no whole number, ``activation`` no function or ``key`` no PRNG key.
     """
 
     layers: tuple[Linear, ...]
@@ -93,13 +95,18 @@ class MLP(eqx.Module):
 
 
 def narrow_weights(model: Model, dtype: jnp.dtype | type) -> Model:
-    """The model with its weight matrices (arrays of two or more axes) in another type, everything else as it is.
+    """The model with its weight matrices (arrays of two or more axes) in another dtype, and all else unchanged.
 
-    A `Linear` with bfloat16 weights takes bfloat16 inputs and sums in float32: about twice as fast where the hardware
-    multiplies bfloat16 matrices (AVX512-BF16, AMX, GPUs), slower where it does not. For prediction only.
+    A `Linear` with bfloat16 weights rounds its input to bfloat16 and sums in float32. This is about twice as fast where
+    the hardware multiplies bfloat16 matrices (AVX512-BF16, AMX, GPUs), and slower elsewhere. For prediction only.
+
+    Args:
+        model: any Equinox module.
+        dtype: of the matrices, e.g. ``jnp.bfloat16``.
     """
 
     def narrowed(leaf: Any) -> Any:
+        # Biases keep their dtype: it is the one in which `Linear` sums.
         return leaf.astype(dtype) if eqx.is_inexact_array(leaf) and leaf.ndim >= 2 else leaf
 
     return jax.tree.map(narrowed, model)
@@ -111,6 +118,9 @@ class Normalizer(eqx.Module):
     Args:
         mean: per-feature shift ``[d]``, in the feature's unit.
         std: per-feature scale ``[d]``, in the feature's unit, positive.
+
+    Raises:
+        ValueError: if they are not two vectors of one length.
     """
 
     mean: Float[Array, " d"]
@@ -133,13 +143,14 @@ class Normalizer(eqx.Module):
 
     @classmethod
     def fit(cls, values: np.ndarray, *, relative_floor: float = 1e-6) -> Normalizer:
-        """Statistics of ``values[n, d]``; a constant feature keeps the scale 1.
+        """The normaliser with the mean and standard deviation of ``values[n, d]``; a constant feature has the scale 1.
 
         Args:
             values: data ``[n, d]``, finite.
             relative_floor: a spread below this fraction of the feature's magnitude counts as constant.
 
         Raises:
+            TypeError: if ``values`` does not hold numbers.
             ValueError: if ``values`` is empty, not two-dimensional or not finite.
         """
         try:

@@ -21,8 +21,8 @@ __all__ = ["MetaPrior"]
 class _OncePair:
     """Lets ``prior, header = load_prior(path)`` of version 0.1 work until 0.3.
 
-    The header is in a slot: what is in the ``__dict__`` of a module would change its structure as a pytree. There is no
-    ``__iter__``, with which a prior would pass for a list wherever one is expected.
+    The header is in a slot: an entry in the ``__dict__`` of a module would change its structure as a pytree. Python
+    unpacks by ``__getitem__``; with an ``__iter__`` a prior would pass for a list wherever a list is expected.
     """
 
     __slots__ = ("_header",)
@@ -55,7 +55,8 @@ class MetaPrior(eqx.Module, _OncePair):
             windows at meta-training; a number stands for all dimensions.
 
     Raises:
-        ValueError: if the window is smaller than one or a scale is not positive.
+        TypeError: if an argument is of another type.
+        ValueError: if the window is smaller than one, the rate is out of bounds or a scale is not positive.
     """
 
     model: Model
@@ -89,6 +90,7 @@ class MetaPrior(eqx.Module, _OncePair):
             raise TypeError(
                 f"MetaPrior got residual_scale={residual_scale!r:.80}; expected positive numbers."
             ) from None
+        # Within a traced function (e.g. `eqx.filter_eval_shape` of a skeleton) there is no value to check.
         if not isinstance(scale, Tracer) and not bool(jnp.all(scale > 0)):
             raise ValueError(f"MetaPrior got residual_scale={residual_scale}; expected positive numbers.")
         self.model = model
