@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 REACH = 100.0
-"""Standard deviations; the largest number of our simulated worlds is at 14."""
+"""Default of ``reach``, in standard deviations; the largest number in our simulated worlds is at 14."""
 
 State = Any
 """A pytree of arrays, a fixed point of `OnlineLearner.update` in shapes, dtypes and weak types."""
@@ -112,7 +112,7 @@ def fresh(state: Any) -> Any:
 
 
 def as_float32(value: float | Array | None) -> Array:
-    """A setting as an array: learners that differ in numbers alone share one compiled program."""
+    """A setting as an array ``[]``: learners that differ only in such numbers share one compiled program."""
     return jnp.float32(value)
 
 
@@ -123,16 +123,16 @@ def expect_reach(owner: str, reach: Any) -> None:
 
 
 class OnlineLearner(eqx.Module):
-    """A learner is configuration; its state is a pytree that the caller holds. All methods are pure and jit.
+    """A learner is configuration; its state is a pytree that the caller holds. All methods are pure and can be jitted.
 
-    Subclasses implement `init`, `model`, `learn` and `report`. Those that keep many models also say how they learn in
-    place (`advance`), what is in each slot (`task_numbers`, `model_in`, `responsibilities`) and, if they do not predict
-    with one model alone, how they do (`forecast`). `predict` and `update` are defined here, once.
+    Subclasses implement `init`, `model`, `learn` and `report`. Those with many models also override `advance` (learn in
+    place), `task_numbers`, `model_in` and `responsibilities` (the slots) and, if they predict with more than one model,
+    `forecast`. `predict` and `update` are defined here, once.
 
     Attributes:
         prior: what it starts from.
         reach: standard deviations of the prior's training data beyond which a number of a pair is no observation: the
-            pair is refused. Networks extrapolate so far that one step on it would ruin them.
+            pair is refused. Out there a network's prediction is so wrong that one step on the pair would ruin it.
     """
 
     prior: eqx.AbstractVar[Any]
@@ -159,9 +159,9 @@ class OnlineLearner(eqx.Module):
     def advance(
         self, valid: Bool[Array, ""], state: State, x: Float[Array, " dx"], y: Float[Array, " dy"]
     ) -> tuple[Array, State]:
-        """Loss of the prediction of one normalised pair, then `learn` if it is ``valid``, else the state as it is.
+        """Loss of the prediction of one normalised pair, and the state after `learn` if ``valid``, else unchanged.
 
-        A learner of many models does this in place: XLA copies what goes into a branch.
+        Learners with many models override this without a branch: XLA copies whatever enters one.
         """
         loss = self.prior.likelihood.loss(self.model(state)(x), y)
         return loss, jax.lax.cond(valid, lambda s: self.learn(s, x, y), lambda s: s, state)
@@ -225,18 +225,24 @@ class OnlineLearner(eqx.Module):
         remedy = "Pass one pair at a time, in the features that the prior was made for."
         expect_vector(owner, "x", x, self.prior.input_size, remedy)
         expect_vector(owner, "y", y, self.prior.target_size, remedy)
+        # Normalised before it is judged: the unit of `reach` is the standard deviation of the training data.
         x, y = self.prior.x_norm(x), self.prior.y_norm(y)
         refused = self.refusal(x, y)
         valid = refused == 0
         loss, after = self.advance(valid, state, x, y)
         report = self.report(after)
+        # After a refused pair the state is that of the step before, and so are the events that it reports.
         happened = {name: report[name] & valid for name in ("spawned", "at_capacity")}
         happened["fault"] = jnp.where(valid, self.suspicion(state, after, x, y) | report["fault"], refused)
         return after, Info(loss=jnp.where(valid, loss, jnp.nan), rejected=~valid, **{**report, **happened})
 
 
 def single_task_report(fault: Int[Array, ""] | int = 0) -> dict[str, Array]:
-    """`OnlineLearner.report` of a learner that keeps one model, with what happened to its last step."""
+    """`OnlineLearner.report` of a learner with one model.
+
+    Args:
+        fault: what was wrong with its last step, bits of `mole.online.Fault`.
+    """
     false, zero = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
     return {
         "responsibilities": jnp.ones((1,)),

@@ -33,7 +33,7 @@ _OF_THE_RATE = "It is a fraction of the inner rate."
 
 
 class KShotState(eqx.Module):
-    """The last pairs, θ* adapted on them, and what happened to the steps."""
+    """The last pairs, θ* adapted on them, and the faults of the steps (bits of `mole.online.Fault`)."""
 
     recent: Pairs
     adapted: Model
@@ -51,6 +51,10 @@ class KShot(OnlineLearner):
         steps: inner steps.
         step_scale: fraction of the inner rate.
         reach: see `OnlineLearner`.
+
+    Raises:
+        TypeError: if a setting is of another type.
+        ValueError: if a setting is out of range, with what is expected.
     """
 
     prior: MetaPrior
@@ -85,6 +89,7 @@ class KShot(OnlineLearner):
     def learn(self, state: KShotState, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> KShotState:
         """Shift the window and adapt from θ* anew."""
         recent = state.recent.push(x, y)
+        # Zero until the window is full: `guarded_adapt` then returns θ* bit for bit.
         scale = self.step_scale * (jnp.sum(recent.weight) >= self.k)
 
         def step(arrays: Model, _: None) -> tuple[Model, Array]:
@@ -102,7 +107,7 @@ class KShot(OnlineLearner):
 
 
 class ContinuousState(eqx.Module):
-    """The last pairs, the model as it is now, and what happened to the last step."""
+    """The last pairs, the present model, and the fault of the last step (bits of `mole.online.Fault`)."""
 
     recent: Pairs
     current: Model
@@ -119,6 +124,10 @@ class Continuous(OnlineLearner):
         window: pairs of one step; the prior's k if not given. Nothing is learned before they are seen.
         step_scale: s, fraction of the inner rate.
         reach: see `OnlineLearner`.
+
+    Raises:
+        TypeError: if a setting is of another type.
+        ValueError: if a setting is out of range, with what is expected.
     """
 
     prior: MetaPrior
@@ -153,6 +162,7 @@ class Continuous(OnlineLearner):
     ) -> ContinuousState:
         """Shift the window and take one step."""
         recent = state.recent.push(x, y)
+        # As in `KShot`: no step before the window is full.
         scale = self.step_scale * (jnp.sum(recent.weight) >= self.k)
         rate, likelihood = self.prior.inner_rate, self.prior.likelihood
         adapted, fault = guarded_adapt(self.model(state), rate, likelihood, recent.x, recent.y, scale=scale)
@@ -168,6 +178,9 @@ class Static(OnlineLearner):
 
     Args:
         prior: θ*, usually the supervised one.
+
+    Raises:
+        TypeError: if it is no `mole.MetaPrior`.
     """
 
     prior: MetaPrior

@@ -17,14 +17,14 @@ __all__ = ["age", "closest", "least_recent", "make_room", "merge", "task_distanc
 def least_recent(state: MixtureState) -> Int[Array, ""]:
     """Slot of the task that has been unused for longest; not the one in use.
 
-    Ages are differences of steps, which stay right when the counter of steps turns over after 2³¹.
+    Ages are differences of steps, so they stay right when the int32 counter overflows after 2³¹ steps.
     """
     slots = jnp.arange(state.last_used.shape[0])
     return jnp.argmax(jnp.where(slots == state.task, -1, age(state.step, state.last_used))).astype(jnp.int32)
 
 
 def age(now: Int[Array, ""], then: Int[Array, "*any"]) -> Int[Array, "*any"]:
-    """Steps since ``then``; the largest number if there are more than int32 can tell."""
+    """Steps since ``then``; the largest int32 if there are more than int32 can count."""
     steps = now - then
     return jnp.where(steps < 0, jnp.iinfo(jnp.int32).max, steps)
 
@@ -44,8 +44,11 @@ def make_room(
         state: of the mixture.
         log_counts: of the Chinese restaurant, restarted.
         needed: whether a task is going to join; nothing is merged otherwise.
-        merging: whether the two closest tasks become one if `task_distances` says that they differ by less than the
-            errors they make (a distance below one); otherwise, and without it, the least recently used task goes.
+        merging: whether the two closest tasks become one if they differ by less than the errors that they make (a
+            distance below one, see `task_distances`). Else the least recently used task goes.
+
+    Returns:
+        The state and the counts, with two tasks merged if so, and the slot that is free for the new task.
     """
     if not merging:
         return state, log_counts, least_recent(state)
@@ -69,9 +72,9 @@ def make_room(
 def task_distances(prior: MetaPrior, state: MixtureState) -> Float[Array, "tasks tasks"]:
     """How differently two tasks predict on their own data: mean squared difference over the pairs that either owns.
 
-    In units of the squared errors that adapted models make (``residual_scale``): below one, the tasks cannot be told
-    apart by their predictions. Tasks without memories of their own are compared on the last pairs of the stream; a task
-    that owns nothing is at distance zero. Infinite for slots that are not in use, and a task from itself.
+    The unit is the squared error of adapted models (``residual_scale``): below one, the predictions do not distinguish
+    the tasks. Tasks without their own memories are compared on the last pairs of the stream. Two tasks that own no
+    pairs are at distance zero. The distance of unused slots, and of a task from itself, is infinite.
     """
     tasks = state.log_counts.shape[0]
     pairs = _own_pairs(state)
@@ -104,9 +107,9 @@ def merge(
 ) -> tuple[MixtureState, Int[Array, ""]]:
     """The state with both tasks in the slot of the first, and the slot that is free now.
 
-    The model is the one of three that changes the predictions on the two tasks' own data least: either task's, or the
-    mean of their parameters by the pairs that they own. So the change is at most the distance between the tasks.
-    The memory holds the newest pairs of both.
+    The merged model is one of three: either task's, or the mean of their parameters weighted by owned pairs. It is the
+    one whose predictions on both tasks' own pairs change least, so they change by at most the distance of the tasks.
+    The memory has the newest pairs of both.
     """
     pairs = _own_pairs(state)
     one, two = (jax.tree.map(lambda a, s=slot: a[s], state.models) for slot in (first, second))
@@ -121,7 +124,7 @@ def merge(
             total += jnp.sum(jnp.mean(moved**2, axis=-1) * own.weight)
         return jnp.where(jnp.isfinite(total), total, jnp.inf)
 
-    # The mean of two networks need not be a good network: their hidden units may have other meanings.
+    # The mean of two networks need not be a good network: a hidden unit may mean different things in the two.
     best = jnp.argmin(jnp.stack([change(arrays) for arrays in (one, two, mean)]))
     chosen = jax.tree.map(lambda *choices: jnp.stack(choices)[best], one, two, mean)
     age_one, age_two = (age(state.step, state.last_used[slot]) for slot in (first, second))
@@ -159,7 +162,8 @@ def _means(prior: MetaPrior, arrays: Model, x: Float[Array, "*owners n dx"]) -> 
 
 
 def _interleaved(one: Pairs, two: Pairs) -> Pairs:
-    """The newest half of both, in turn, what is empty first."""
+    """The newest half of each, alternating; empty places come first."""
+    # Pairs have no time stamps: which of the two tasks owns the newer ones is not known.
     half = one.weight.shape[0] // 2
 
     def woven(a: Array, b: Array) -> Array:

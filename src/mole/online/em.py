@@ -44,7 +44,18 @@ _NEGLIGIBLE = 2.0**-24
 
 
 class Scored(NamedTuple):
-    """What the tasks there are say about the recent pairs; ``n`` pairs, the newest last."""
+    """What the existing tasks say about the recent pairs.
+
+    Attributes:
+        points: the newest ``n`` pairs, the newest last.
+        log_prior: log P(T_i), −∞ for unused slots.
+        log_prior_new: log P(T_new).
+        scores: of every pair under every task, see `point_scores`.
+        log_likelihood: of the pairs of the E-step, over the temperature.
+        loss: of the prediction that was made of the newest pair.
+        log_counts: log n_i of the CRP, after a restart if one was due.
+        counted: m of the CRP, likewise.
+    """
 
     points: Pairs
     log_prior: Float[Array, " tasks"]
@@ -57,7 +68,16 @@ class Scored(NamedTuple):
 
 
 class Proposed(NamedTuple):
-    """What a new task would be, and whether it joins."""
+    """A candidate for a new task, and whether it joins.
+
+    Attributes:
+        support: pairs that it is fitted to.
+        scores: of the recent pairs under it.
+        log_joint: of the existing tasks, on the pairs that the candidate is judged on.
+        log_joint_new: of the candidate on the same pairs.
+        wins: whether it beats every task by the margin.
+        spawned: whether it joins; it does not if it wins and there is no room.
+    """
 
     support: Window
     scores: Float[Array, " n"]
@@ -68,7 +88,14 @@ class Proposed(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """Task probabilities, and the slot of a task that joins."""
+    """Result of the E-step.
+
+    Attributes:
+        slot: where a new task is put if it joins.
+        responsibilities: P_t(T_i), the new task's included if it joins.
+        log_counts: log n_i of the CRP with this step.
+        most_probable: slot of the largest responsibility.
+    """
 
     slot: Int[Array, ""]
     responsibilities: Float[Array, " tasks"]
@@ -98,7 +125,8 @@ def crp_log_prior(
 def log_counts_after(
     log_counts: Float[Array, " tasks"], log_joint: Float[Array, " tasks"], hard: bool
 ) -> Float[Array, " tasks"]:
-    """log n_i after the step: n_i + P_t(T_i), with the logarithm of the probability as the E-step has it."""
+    """log(n_i + P_t(T_i)) from log n_i and the logarithms that the E-step normalises."""
+    # From the logarithms, not from the responsibilities: those are already rounded to zero where it matters.
     if hard:
         chosen = jnp.arange(log_joint.shape[0]) == jnp.argmax(log_joint)
         log_responsibilities = jnp.where(chosen, 0.0, -jnp.inf)
@@ -112,7 +140,7 @@ def restarted(
 ) -> tuple[Float[Array, " tasks"], Float[Array, ""]]:
     """log n_i and m of the CRP, from zero again after ``refresh`` counted steps.
 
-    None: never; but both are halved before float32 would stop counting, so that their ratios stay and new counts count.
+    With None they never restart. Both are then halved before float32 would lose the next count; their ratios stay.
     """
     if refresh is None:
         halve = counted >= MOST_COUNTED
@@ -191,7 +219,10 @@ def m_step_shared(
 ) -> tuple[Model, Int[Array, ""]]:
     """Every task takes one step on the same pairs, θ(T_i) ← θ(T_i) − s · P_t(T_i) · β ∘ ∇L(θ(T_i), W_new).
 
-    Tasks whose responsibility is below the precision of float32 rest, and cost nothing.
+    Tasks whose responsibility is below the precision of float32 are left out, and cost nothing.
+
+    Returns:
+        The stack of models, and the faults of all steps (bits of `mole.online.Fault`).
     """
     order = jnp.argsort(-responsibilities)  # those that learn come first, so that the loop ends after them
 
@@ -211,12 +242,16 @@ def m_step_own(
     step_scale: Array,
     learns: Bool[Array, ""] | bool = True,
 ) -> tuple[Model, Int[Array, ""]]:
-    """One task learns from the pairs that it owns; the others rest.
+    """One task learns from the pairs that it owns; the others stay as they are.
 
-    Until it owns ``window`` pairs it is θ* adapted on them by one full inner step; from then on it takes a small step,
-    ``step_scale`` times the inner rate, from where it is. Nobody learns unless ``learns``.
+    Until the task owns ``window`` pairs its model is θ* after one full inner step on them. From then on it takes a
+    small step, ``step_scale`` times the inner rate, from its present model. Without ``learns`` nothing changes.
+
+    Returns:
+        The stack of models, and the fault of the step (bits of `mole.online.Fault`).
     """
     own = Pairs(*(field[task] for field in memory))
+    # θ* was meta-trained for exactly one full step; repeated full steps would overwrite an old task.
     young = jnp.sum(own.weight) < window
 
     current = jax.tree.map(lambda a: a[task], models)
@@ -230,6 +265,7 @@ def m_step_own(
         weights=own.weight,
         scale=jnp.where(young, 1.0, step_scale),
     )
+    # The one model is selected and not the stack, which XLA would copy.
     chosen = jax.tree.map(lambda new, old: jnp.where(learns, new, old), parameters(adapted), current)
     return put(models, task, chosen), fault
 
@@ -242,4 +278,5 @@ def new_task(
     def one(slot: Array, model: Model) -> tuple[Model, Array]:
         return adapt(prior.model, prior.inner_rate, prior.likelihood, *support), jnp.int32(0)
 
+    # A loop of one turn or none: a branch would copy the stack.
     return in_place(prior, models, slot[None], spawned.astype(jnp.int32), one)[0]

@@ -1,8 +1,8 @@
 """What keeps bad data and numerical accidents out of a learner: faults of a pair, and steps that are cut or refused.
 
-A learner looks at every pair before it learns. What cannot be learned is refused, and the state stays as it is, bit for
-bit; what is merely suspicious is learned and flagged. Every gradient step is checked too: it may be no longer than the
-loss can bear, and what is not finite is not taken. Nothing of this changes a healthy pair or a healthy step.
+A learner judges every pair before it learns. A pair that cannot be learned is refused, and the state stays unchanged,
+bit for bit; a pair that is only suspicious is learned and flagged. Every gradient step is checked too: its length is
+bounded by the loss, and a step that is not finite is not taken. Results on healthy data are the same bits as without.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ __all__ = [
 ]
 
 STILL = 32
-"""Pairs for which a number must be the same to be flagged, by learners that keep no pairs."""
+"""Consecutive pairs with the same number after which it is flagged, in learners that keep no pairs."""
 _STABLE = 4.0
-"""Most times the loss that a step may promise to take off: the longest that is stable when repeated."""
+"""Largest first-order reduction of a step that stays stable when it is repeated, as a multiple of the loss."""
 _WILD = 100.0
-"""Loss that no step may lead to: ten standard deviations of the training data. Short of that a short window of honest
-data may hold a step that is too long for it."""
+"""Loss that no step may lead to: predictions that are off by ten standard deviations of the training data. The limit is
+so wide because a step may be too long for a short window of honest data as well."""
 
 
 class Fault(enum.IntFlag):
@@ -69,7 +69,7 @@ REFUSED = Fault.NOT_FINITE | Fault.OUT_OF_REACH
 
 
 def count_faults(codes: Iterable[int] | np.ndarray) -> dict[str, int]:
-    """Number of pairs with each fault, by its name in lower case; those that did not happen are left out.
+    """Number of pairs with each fault, by the fault's name in lower case; faults that did not happen are left out.
 
     Args:
         codes: ``Info.fault`` of some pairs.
@@ -86,7 +86,7 @@ def union(*codes: Int[Array, "*any"]) -> Int[Array, ""]:
 
 
 def code(happened: Bool[Array, ""], fault: Fault) -> Int[Array, ""]:
-    """The bit of a fault, if it happened."""
+    """The bit of a fault if it happened, else 0."""
     return jnp.where(happened, jnp.int32(fault.value), jnp.int32(0))
 
 
@@ -98,7 +98,7 @@ def entry_fault(x: Float[Array, " dx"], y: Float[Array, " dy"], reach: float) ->
         y: target.
         reach: standard deviations of the training data beyond which a number is out of reach.
     """
-    # NaN is not larger than anything: it is told by `isfinite` alone.
+    # A comparison with NaN is false, so `isfinite` alone finds it.
     largest = jnp.maximum(jnp.max(jnp.abs(x), initial=0.0), jnp.max(jnp.abs(y), initial=0.0))
     finite = jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(y))
     return jnp.where(finite, code(largest > reach, Fault.OUT_OF_REACH), jnp.int32(Fault.NOT_FINITE.value))
@@ -114,7 +114,7 @@ def sequence_fault(recent: Pairs, x: Float[Array, " dx"], y: Float[Array, " dy"]
     """
     repeated = jnp.all(x == recent.x[-1]) & jnp.all(y == recent.y[-1]) & (recent.weight[-1] > 0)
     whole = jnp.all(recent.weight > 0) & (recent.weight.shape[0] > 1)
-    # What was constant in training is at its mean; padding and unused inputs are no fault.
+    # Inputs that were constant in training (padding, unused columns) are at their mean, zero: no fault.
     still_x = jnp.any(jnp.all(recent.x == x[None], axis=0) & (x != 0.0))
     still_y = jnp.any(jnp.all(recent.y == y[None], axis=0))
     return code(repeated, Fault.REPEATED) | code(whole & (still_x | still_y), Fault.STILL)
@@ -136,7 +136,7 @@ def pair_fault(
         still: `unmoved`, with this pair.
         reach: standard deviations beyond which an input is flagged.
     """
-    # What was constant in training is at its mean; padding and unused inputs are no fault.
+    # As in `sequence_fault`; a target counts wherever it is.
     telling = jnp.concatenate([x, jnp.ones_like(y)]) != 0.0
     return (
         code(jnp.all(still > 0), Fault.REPEATED)
@@ -155,16 +155,26 @@ def guarded_adapt(
     weights: Float[Array, " k"] | None = None,
     scale: Float[Array, ""] | float = 1.0,
 ) -> tuple[Model, Int[Array, ""]]:
-    """`mole.learning.inner.adapt`, with a step that is no longer than the loss can bear.
+    """`mole.learning.inner.adapt`, with a bound on the length of the step.
 
-    To first order the step s β ∘ g takes p = s gᵀ(β ∘ g) off the loss L. On a quadratic loss of least value L₀ no step
-    that is stable when repeated (s β below 2 / largest curvature) has p > 4 (L − L₀): one that has is shortened to
-    p = L − L₀, a Polyak step (Polyak 1987, section 5.3), if it would lead to a large loss. Where one pair rules the
-    gradient, that is (p / 2(L − L₀) − 1)² (L − L₀): a pair far away makes the curvature, and so an unchecked step, as
-    large as the square of its distance.
+    To first order the step s β ∘ g reduces the loss L by p = s gᵀ(β ∘ g). Let L₀ be the least value of the loss. If the
+    loss is quadratic and the step stays stable when it is repeated (s β below 2 / largest curvature), then
+    p ≤ 4 (L − L₀). A step with a larger p is shortened to p = L − L₀, a Polyak step (Polyak 1987, section 5.3), if it
+    would lead to a loss above 100. That loss is estimated as (p / 2(L − L₀) − 1)² (L − L₀), which is exact where one
+    pair dominates the gradient: a distant pair makes the curvature, and an unchecked step, as large as the square of
+    its distance.
+
+    Args:
+        model: θ.
+        rate: β.
+        likelihood: gives the loss L and L₀.
+        x: inputs ``[k, dx]``, normalised.
+        y: targets ``[k, dy]``, normalised.
+        weights: weight of each pair ``[k]`` in the mean, see `mole.learning.inner.window_loss`.
+        scale: s; exactly zero leaves the parameters bit-identical.
 
     Returns:
-        The adapted model, and `Fault.STEP_CUT` or `Fault.STEP_REFUSED` (then it is the model itself) or 0.
+        The adapted model, and `Fault.STEP_CUT`, `Fault.STEP_REFUSED` (the model is unchanged) or 0.
     """
 
     def loss_of(theta: Model) -> Array:

@@ -50,7 +50,7 @@ from mole.online.stack import MixtureState, first_state, own_pairs, pick
 
 __all__ = ["Mixture"]
 
-_MOST = 1e30
+_MOST = 1e30  # finite in float32, and so are sums and differences of two such numbers
 _GIVES_ONE = "mole.meta_train and mole.load_prior give one."
 
 
@@ -166,7 +166,7 @@ class Mixture(OnlineLearner):
     def advance(
         self, valid: Bool[Array, ""], state: MixtureState, x: Float[Array, " dx"], y: Float[Array, " dy"]
     ) -> tuple[Array, MixtureState]:
-        """Loss, and the state after. Only models that learn are touched: the stack is large, all else is small."""
+        """Loss and next state. Only the models that learn are written, since the stack of models is large."""
         pushed = eqx.tree_at(lambda s: (s.recent, s.step), state, (state.recent.push(x, y), state.step + 1))
         ready = (self.memory == "own") | (jnp.sum(pushed.recent.weight) >= 2 * self.k)
         loss, after = self._iterate(pushed, valid & ready)
@@ -179,8 +179,8 @@ class Mixture(OnlineLearner):
         )
         return loss, eqx.tree_at(lambda s: s.models, kept, models, is_leaf=lambda leaf: leaf is None)
 
-    # Nothing branches in an iteration: what does not apply is computed and not chosen. XLA copies what goes into a
-    # branch, and the stack of models is large.
+    # An iteration has no branches: results that do not apply are computed and not selected. XLA copies
+    # whatever enters a branch, and the stack of models is large.
 
     def _iterate(self, state: MixtureState, learns: Bool[Array, ""]) -> tuple[Array, MixtureState]:
         """Loss of the prediction of the newest pair, and one EM iteration; the models change only if ``learns``."""
@@ -198,7 +198,7 @@ class Mixture(OnlineLearner):
 
         points = state.recent.last(max(self.likelihood_window, self.candidate_window or 0))
         outputs = task_outputs(prior, state.models, points.x)
-        loss = prior.likelihood.loss(outputs[state.task, -1], points.y[-1])
+        loss = prior.likelihood.loss(outputs[state.task, -1], points.y[-1])  # no second forward pass
         scores = jax.vmap(lambda out: point_scores(prior, out, points, self.score))(outputs)
         log_likelihood = self._log_likelihood(scores[:, -self.likelihood_window :])
         return Scored(points, log_prior, log_prior_new, scores, log_likelihood, loss, log_counts, counted)
@@ -216,7 +216,7 @@ class Mixture(OnlineLearner):
         seen = jnp.sum(state.recent.weight) >= (self.candidate_window or 2 * self.k)
         wins = seen & (log_joint_new > jnp.max(log_joint) + self.margin)
         full = state.n_tasks == self.max_tasks
-        makes_room = self.at_capacity != "refuse" and self.max_tasks > 1
+        makes_room = self.at_capacity != "refuse" and self.max_tasks > 1  # the only task must stay
         spawned = wins if makes_room else wins & ~full
         return Proposed(support, scores, log_joint, log_joint_new, wins, spawned)
 
@@ -238,7 +238,7 @@ class Mixture(OnlineLearner):
         with_new = jnp.where(slots == slot, proposed.log_joint_new, proposed.log_joint)
         responsibilities = jnp.where(proposed.spawned, e_step(with_new, hard), e_step(without_new, hard))
         log_joint = jnp.where(proposed.spawned, with_new, without_new)
-        begun = proposed.spawned & (slots == slot)
+        begun = proposed.spawned & (slots == slot)  # its slot may still hold the count of an evicted task
         log_counts = log_counts_after(jnp.where(begun, -jnp.inf, log_counts), log_joint, hard)
         most_probable = jnp.argmax(responsibilities).astype(jnp.int32)
         return state, Assigned(slot, responsibilities, log_counts, most_probable)
@@ -296,5 +296,5 @@ class Mixture(OnlineLearner):
         """Score of a window of pairs, over the temperature: a mean of losses, a sum of log densities."""
         reduce = jnp.mean if self.score == "loss" else jnp.sum
         total = reduce(scores, axis=-1) / self.temperature
-        # Whatever a model says, the probabilities of an E-step have a sum.
+        # Whatever a model predicts, the responsibilities must sum to one: NaN and infinities are limited.
         return jnp.clip(jnp.where(jnp.isnan(total), -_MOST, total), -_MOST, _MOST)

@@ -19,7 +19,15 @@ __all__ = ["Oracle", "OracleState"]
 
 
 class OracleState(eqx.Module):
-    """One model and memory per true task, the task that it has been told, and what happened to the last step."""
+    """State of an `Oracle`.
+
+    Attributes:
+        models: parameters of every task's model ``[tasks, ...]``.
+        memory: the last 2k pairs of every task ``[tasks, 2k, ...]``.
+        task: the true task, as told.
+        known: 1 for every task told of so far ``[tasks]``.
+        fault: of the last step, bits of `mole.online.Fault`.
+    """
 
     models: Model
     memory: Pairs
@@ -37,6 +45,10 @@ class Oracle(OnlineLearner):
         window: k; the prior's if not given.
         step_scale: M-step rate as a fraction of the inner rate.
         reach: see `OnlineLearner`.
+
+    Raises:
+        TypeError: if a setting is of another type.
+        ValueError: if a setting is out of range, with what is expected.
     """
 
     prior: MetaPrior
@@ -71,7 +83,7 @@ class Oracle(OnlineLearner):
         )
 
     def tell(self, state: OracleState, task: Int[Array, ""] | int) -> OracleState:
-        """The state that knows which task governs the next transition."""
+        """The state that knows which task governs the next pair; numbers out of range are clipped to the slots."""
         slot = jnp.clip(jnp.asarray(task, jnp.int32), 0, self.n_tasks - 1)
         return eqx.tree_at(lambda s: (s.task, s.known), state, (slot, state.known.at[slot].set(1)))
 
@@ -92,7 +104,7 @@ class Oracle(OnlineLearner):
         return jax.nn.one_hot(state.task, self.n_tasks)
 
     def learn(self, state: OracleState, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> OracleState:
-        """The true task's model learns from the pair; the others rest."""
+        """The true task's model learns from the pair; the others stay as they are."""
         memory = remember(state.memory, state.task, x, y)
         models, fault = m_step_own(self.prior, state.models, memory, state.task, self.k, self.step_scale)
         return OracleState(models, memory, state.task, state.known, fault)

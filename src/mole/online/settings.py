@@ -38,6 +38,7 @@ _CHOICES = {
     "at_capacity": ("refuse", "evict", "merge"),
     "predict_with": ("most_probable", "best_scoring"),
 }
+# Least and most of each. `stay` is neither 0 nor 1: the sticky prior takes logarithms of both sides.
 _NUMBERS = {
     "temperature": (1e-6, np.inf, "It divides the score of a task."),
     "stay": (1e-6, 1 - 1e-6, "It is the probability that a task lasts one more step."),
@@ -57,7 +58,7 @@ _READOUT_NUMBERS: Mapping[str, Mapping[str, Any]] = {
 
 
 def check_mixture(mixture: Any) -> None:
-    """Check the settings of a `mole.online.Mixture`, while they are what the caller gave.
+    """Check the settings of a `mole.online.Mixture` before its fields are converted to arrays.
 
     Raises:
         TypeError: for a setting of another type.
@@ -81,7 +82,7 @@ def check_mixture(mixture: Any) -> None:
 
 
 def check_readout_mixture(mixture: Any) -> None:
-    """Check the settings of a `mole.readout.ReadoutMixture`, while they are what the caller gave; errors as above."""
+    """Check the settings of a `mole.readout.ReadoutMixture`; errors as in `check_mixture`."""
     owner, prior = "ReadoutMixture", mixture.prior
     for name, bounds in _READOUT_NUMBERS.items():
         expect_number(owner, name, getattr(mixture, name), **bounds)

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 UPGRADES = {".log_counts": (".counts", np.errstate(divide="ignore")(np.log))}  # log 0: an unused slot
-"""Leaves of a `MixtureState` that version 0.1 wrote otherwise: end of path → that in the file, and the conversion."""
+"""Leaves that version 0.1 wrote in another form: end of the path → end of the path in its files, and the conversion."""
 
 
 class MixtureState(eqx.Module):
@@ -72,8 +72,8 @@ def first_state(prior: MetaPrior, tasks: int, pairs: int, memory: int | None) ->
     Args:
         prior: gives θ*.
         tasks: slots.
-        pairs: of the stream that are kept.
-        memory: pairs that each task owns; None if all tasks learn from the stream's.
+        pairs: number of the stream's last pairs that are kept.
+        memory: number of pairs that each task may own; None if all tasks learn from the stream's last pairs.
     """
     zero, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
     return MixtureState(
@@ -115,13 +115,20 @@ def in_place(
     count: Int[Array, ""],
     one: Callable[[Array, Model], tuple[Model, Array]],
 ) -> tuple[Model, Int[Array, ""]]:
-    """``one(slot, model)`` of the first ``count`` of ``slots``, one after another, written where the model was.
+    """Replace the models in the first ``count`` of ``slots``, one after another, by what ``one`` makes of them.
 
-    With the faults of all of them.
+    Args:
+        prior: gives the structure of a model.
+        models: parameters of all slots ``[tasks, ...]``.
+        slots: slots ``[n]``, those to change first.
+        count: how many of them to change.
+        one: (slot, model) → the new model, and the fault of its step.
 
-    A loop of so many turns and no condition around the stack: XLA copies what goes into a branch, which took longer
-    than the step itself, and on a CPU a vmap would stream all adapted models through memory at once.
+    Returns:
+        The stack, and the faults of all steps together.
     """
+    # A loop of `count` turns, without a branch around the stack: XLA copies whatever enters a branch, which
+    # took longer than the step. On a CPU a vmap would stream all adapted models through memory at once.
 
     def turn(place: Array, carry: tuple[Model, Array]) -> tuple[Model, Array]:
         models, faults = carry
@@ -140,13 +147,21 @@ def remember(memory: Pairs, task: Int[Array, ""], x: Float[Array, " dx"], y: Flo
 def own_pairs(
     memory: Pairs, task: Int[Array, ""], recent: Pairs, spawned: Bool[Array, ""], explained: Bool[Array, " n"]
 ) -> Pairs:
-    """Give the newest pair to ``task``; a new task owns those of the newest n pairs that it explains best."""
+    """Give the newest pair to ``task``; a new task gets those of the newest n pairs that it explains best.
+
+    Args:
+        memory: pairs of every task ``[tasks, 2k, ...]``.
+        task: slot of the owner.
+        recent: the last 2k pairs of the stream.
+        spawned: whether the owner joins at this step; what its slot held is then dropped.
+        explained: whether the new task has the best score on each of the newest pairs ``[n]``, the newest last.
+    """
     length, n = memory.x.shape[1], explained.shape[0]
     own = Pairs(*(field[task] for field in remember(memory, task, recent.x[-1], recent.y[-1])))
     # The pairs since the switch are among the newest; those that an old task explains better belong to it.
     founding = recent.last(length)
     weight = jnp.concatenate([jnp.zeros((length - n,)), explained * founding.weight[-n:]])
-    # Without gaps: an empty place between owned pairs would push out an older one too early.
+    # Owned pairs are moved to the end: an empty place between two would push an older one out too early.
     packed = jnp.argsort(weight, stable=True)
     founding = Pairs(founding.x[packed], founding.y[packed], weight[packed])
     own = Pairs(*(jnp.where(spawned, a, b) for a, b in zip(founding, own, strict=True)))
