@@ -169,32 +169,24 @@ class _Programs(NamedTuple):
 def _programs(structure: Structure, fixed: Layout, moving: Layout) -> _Programs:
     """One for all engines that differ in numbers alone."""
 
+    def forecast(learner: list[Array], state: list[Array], x: Array) -> Array:
+        # XLA rounds a product and a sum once where it fuses them and twice where it does not, and what it fuses depends
+        # on the rest of the program. The barriers keep the rest apart: without them `predict` and `step` differ in the
+        # last bit for every fourth row.
+        learner, state, x = jax.lax.optimization_barrier((learner, state, x))
+        expected = structure.join(unpack(fixed, learner)).predict(unpack(moving, state), x)
+        return jax.lax.optimization_barrier(jnp.concatenate(expected))
+
     @functools.partial(jax.jit, donate_argnums=1)
     def step(learner: list[Array], state: list[Array], pair: Array) -> tuple[list[Array], Array]:
         whole, before = structure.join(unpack(fixed, learner)), unpack(moving, state)
         x, y = pair[: whole.prior.input_size], pair[whole.prior.input_size :]
-        expected = _forecast(whole, before, x)
+        expected = forecast(learner, state, x)
         after, info = whole.update(before, x, y)
         slots = (whole.responsibilities(after), whole.task_numbers(after).astype(jnp.float32))
         return pack(moving, after), jnp.concatenate([expected, _figures(info), *slots])
 
-    @jax.jit
-    def predict(learner: list[Array], state: list[Array], x: Array) -> Array:
-        return _forecast(structure.join(unpack(fixed, learner)), unpack(moving, state), x)
-
-    return _Programs(step, predict)
-
-
-def _forecast(learner: Any, state: Any, x: Array) -> Array:
-    """Mean and scale ``[2 dy]``, the same bits in every program.
-
-    XLA rounds a product and a sum once where it fuses them and twice where it does not, and what it fuses depends on
-    the rest of the program. The barriers keep the rest apart: without them `predict` and `step` differ in the last bit
-    for every fourth row.
-    """
-    given, rest = eqx.partition((learner, state, x), eqx.is_array)
-    learner, state, x = eqx.combine(jax.lax.optimization_barrier(given), rest)
-    return jax.lax.optimization_barrier(jnp.concatenate(learner.predict(state, x)))
+    return _Programs(step, jax.jit(forecast))
 
 
 def _figures(info: Any) -> Array:
