@@ -97,6 +97,7 @@ _EXTRAS = {
 }
 """Package → the extra that installs it."""
 
+# A full disk, a used-up quota, a file beyond the limit of the user.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ASYNC_DISPATCH = "jax_cpu_enable_async_dispatch"
 
@@ -122,7 +123,7 @@ def main(args: list[str] | None = None) -> int:
         _parse(functions, args)
     except ImportError as error:
         package = _missing(error)
-        if package is None:
+        if package is None:  # a bug, whose traceback is needed
             raise
         _complain(
             f"mole {called[0]} needs {package}, which is not installed. "
@@ -148,7 +149,7 @@ def load(name: str, words: Sequence[str] = ()) -> Callable[..., Any]:
 
 
 def _only_listed(command: Command) -> Callable[[], None]:
-    """Stands for a command in the list of all."""
+    """A stand-in for a command that is not called: its name and summary in the list of all."""
 
     def listed() -> None:
         raise AssertionError(f"mole.commands.{command.module} was called, but not imported")
@@ -175,7 +176,7 @@ def _run(functions: dict[str, Callable[..., Any]], words: list[str], args: list[
     from mole.files.generations import tell_in_one_line
     from mole.files.processes import Failure, Terminated, terminable
 
-    if args is None:  # a caller in the same process has settings of its own
+    if args is None:  # from a shell: a caller in the same process has settings of its own
         use_compilation_cache()
         tell_in_one_line()
         if words[0] == "stream" and os.environ.get(_ASYNC_DISPATCH.upper(), "0").lower() in ("0", "false"):

@@ -24,7 +24,7 @@ invocation: ContextVar[str] = ContextVar("invocation", default="mole")
 VARIABLE = "MOLE_COMPILATION_CACHE"
 """Environment variable: ``off``, or the folder to use."""
 _JAX_VARIABLES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
-_SECONDS = 0.5
+_SECONDS = 0.5  # programs that compile faster are not worth a file
 
 
 def cache_folder() -> Path | None:
@@ -48,6 +48,7 @@ def use_compilation_cache() -> None:
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
+        # Tried once here: JAX would warn about every single program that it cannot write.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
@@ -65,6 +66,7 @@ def use_compilation_cache() -> None:
 
 def _processor() -> str:
     """A name for this machine's kind of processor."""
+    # XLA compiles for the instructions that the processor has: its flags count, and not the name of the machine.
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux

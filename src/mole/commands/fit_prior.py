@@ -61,7 +61,7 @@ def fit_prior(
             kind, _ = kind_of(source, target)
     # Every file is read twice: a row can be encoded only after all columns and categories are known.
     schema, counts = _observed(files, target, chosen, kind)
-    # the same checks in the same order leave out the same rows
+    # Checks that begin anew and see the rows in the same order leave out the same rows.
     checks = RowChecks(target, chosen, classify=kind == "classification")
     histories = [_history(path, target, chosen, checks, schema) for path in files]
     labels = list(dict.fromkeys(y for _, ys in histories for y in ys)) if kind == "classification" else []
@@ -85,12 +85,13 @@ def fit_prior(
         "target": target,
         "rows": sum(good for good, _ in counts),
     }
+    # Two processes that train the same prior would write the same checkpoint in turn.
     with file_lock(out), console.status("training"):
         prior = priors.fit_prior(
             trajectories, kind=kind, width=width, seed=seed, schema=schema, labels=labels, checkpoint=running
         )
         priors.save_prior(out, prior, provenance)
-        running.remove()
+        running.remove()  # after the prior is on disk: a crash in between trains nothing twice
     console.print(f"prior: {out}")
     console.print(f"try it: mole stream {files[-1]} --target {target} --prior {out}", soft_wrap=True)
 
@@ -112,7 +113,7 @@ def _pairs(
 def _observed(
     files: tuple[Path, ...], target: str, features: tuple[str, ...] | None, task: str
 ) -> tuple[Schema, list[tuple[int, int]]]:
-    """What all files hold, and how many good and bad rows each has."""
+    """The schema of all files together, and the numbers of good and bad rows of each."""
     checks = RowChecks(target, features, classify=task == "classification")
     counts = []
     for path in files:

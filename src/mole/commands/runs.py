@@ -84,6 +84,7 @@ def run_evaluation(
 ) -> list[EpisodeRecord]:
     """Run all cells that have no complete record yet, show their progress, and read all records."""
     with folder_lock(folder):
+        # Finished cells are not run again, so that a folder must not hold those of another configuration.
         claim_folder(folder, "eval.json", config.described())
         run_with_progress([Job(config, cell, folder) for cell in config.cells()], workers, every_seconds)
     return read_records(folder, config.cells())
@@ -94,7 +95,7 @@ def run_with_progress(jobs: Sequence[Job], workers: int, every_seconds: float = 
 
     See `mole.experiment.evaluate.run_jobs`.
     """
-    left = RemainingTime([job for job in jobs if not job.complete], workers)
+    left = RemainingTime([job for job in jobs if not job.complete], workers)  # finished runs take no time
     live = LiveRuns(max(job.config.steps for job in jobs))
 
     def remaining() -> str:
@@ -102,7 +103,7 @@ def run_with_progress(jobs: Sequence[Job], workers: int, every_seconds: float = 
         return "" if seconds is None else f"about {duration(seconds)} left"
 
     class Shown:
-        """The table, and the remaining time at the moment when it is drawn."""
+        """The table, and the remaining time at the moment when it is drawn: it goes on between two events."""
 
         def __rich__(self) -> Group:
             return Group(live, Text(remaining(), style="dim"))

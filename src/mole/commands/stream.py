@@ -76,10 +76,12 @@ def stream(
     periodic = Periodic(every, every_seconds)
     check_options(checkpoint, keep, resume, new_input)
     with ExitStack() as stack:
+        # The lock comes before everything that is read: what another process still writes must not be gone on from.
         last = locked_newest(stack, checkpoint, resume)
         to_stdout = out == "-" or (out is None and (source == "-" or not sys.stdout.isatty()))
-        console = Console(stderr=to_stdout)
+        console = Console(stderr=to_stdout)  # messages must not mix with predictions
         config = checkpoints.read_header(last).config if last else {}
+        # The header alone, without the arrays: the input is opened first, since its kind decides how to load the run.
         position = None if new_input else config.get("position")
         rows = stack.enter_context(open_source(source, form=format, position=position))
         chosen = None if features is None else tuple(name.strip() for name in features.split(","))
@@ -95,6 +97,7 @@ def stream(
         if kind is None:
             kind, given = kind_of(rows, target)
         settings = _settings(target, kind, chosen, level, seed, ready)
+        # Now, and not when the report is written: that is after the last row.
         if report is not None and not report.resolve().parent.is_dir():
             raise FileNotFoundError(f"cannot write {report}: its folder does not exist; create it first")
         name = None if to_stdout or out is None else out
@@ -110,6 +113,7 @@ def stream(
             with _shown(console, loop.view), interrupts:
                 loop.run(interrupts.until_asked(given))
         except BrokenPipeError:  # whoever read the predictions has enough of them
+            # Python flushes standard output when it ends, and would complain about the closed pipe once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         loop.save()
         _end(console, loop.run_, loop.view, source, report, checkpoint)
@@ -124,7 +128,11 @@ def check_columns(source: Source, target: str, features: tuple[str, ...] | None)
 
 
 def kind_of(rows: Iterator[Row], target: str) -> tuple[str, Iterator[Row]]:
-    """Regression if the first target is a number; the rows looked at come again."""
+    """Regression if the first target is a number, else classification; the rows looked at come again.
+
+    Raises:
+        ValueError: if the first rows have no target.
+    """
     looked_at: list[Row] = []
     for row in itertools.islice(rows, _LOOKED_AT):
         looked_at.append(row)

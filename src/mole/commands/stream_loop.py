@@ -53,6 +53,7 @@ class Loop:
 
     def save(self) -> None:
         """Write the checkpoint, after the predictions that it counts are on disk."""
+        # In the other order a crash could leave a checkpoint that counts more bytes of output than there are.
         length = 0 if self._writer is None else self._writer.sync()
         if self._checkpoint is not None:
             saved = SavedRun(self.run_, self._position, self._name, length)
@@ -60,7 +61,7 @@ class Loop:
 
 
 def check_options(checkpoint: Path | None, keep: int, resume: bool, new_input: bool) -> None:
-    """Raise ValueError for options that cannot be."""
+    """Raise ValueError for options that contradict each other."""
     if keep < 1:
         raise ValueError(f"got --keep {keep}, expected at least 1 checkpoint")
     if (resume or new_input) and checkpoint is None:
@@ -72,12 +73,19 @@ def check_options(checkpoint: Path | None, keep: int, resume: bool, new_input: b
 
 
 def locked_newest(stack: ExitStack, checkpoint: Path | None, resume: bool) -> Path | None:
-    """Be the only one with this checkpoint, and choose the generation of it to go on from."""
+    """Lock the checkpoint, and choose the generation of it to go on from; None for a new run.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+        ValueError: if there is a checkpoint and the run is not to go on from it.
+        mole.files.generations.InUseError: if another process has the lock.
+    """
     if checkpoint is None:
         return None
     if not checkpoint.resolve().parent.is_dir():
         raise FileNotFoundError(f"cannot write {checkpoint}: its folder does not exist; create it first")
     stack.enter_context(file_lock(checkpoint))
+    # Under the lock: a temporary file that is there now is of a process that was killed.
     remove_leftovers(checkpoint.parent, checkpoint.name)
     last = newest(checkpoint)
     if last and not resume:
@@ -122,6 +130,7 @@ def make_writer(
     if name is None:
         return None
     file = open_predictions(name, saved.length if again else None)
+    # Not `enter_context`: to close the file writes what is left of it, which may fail as the run just did.
     stack.push(lambda error, *_: _close(file, failed=error is not None))
     jsonl = Path(name).suffix.lower() in (".jsonl", ".ndjson")
     return PredictionWriter(file, columns, jsonl=jsonl, live=live, header=not again, length=saved.length)

@@ -81,12 +81,16 @@ def given_prior(path: Path) -> GivenPrior:
             f"{path} is a prior for plain vectors, without names of columns; make one with mole fit-prior, or give "
             "mole.fit_prior a schema"
         )
+    # Part of the settings of a run: a checkpoint must not go on with another prior under the same name.
     name = f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
     return GivenPrior(prior, prior.schema, path, name, provenance.get("target"))
 
 
 def columns_of(source: Source, rows: Iterable[Row], target: str) -> tuple[tuple[str, ...], Iterable[Row]]:
-    """The input columns of a source, or of its first readable row; the rows looked at come again."""
+    """The input columns of a source, or of its first readable row; the rows looked at come again.
+
+    JSON Lines have no header, so that only a row tells.
+    """
     looked_at: list[Row] = []
     names: Iterable[Any] = source.columns
     if not source.columns:

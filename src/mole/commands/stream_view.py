@@ -28,6 +28,7 @@ class StreamView:
 
     def __init__(self, run: StreamRun) -> None:
         """Start the clock."""
+        # The last outcome that has a task: a bad row does not clear the view.
         self._run, self._last = run, Outcome(run.rows)
         self._losses: deque[float] = deque(maxlen=_RECENT)
         self._hits: deque[bool] = deque(maxlen=_RECENT)
@@ -59,7 +60,7 @@ class StreamView:
         return Group(head, Text(self.error()), task, self._band(), self._past())
 
     def speed(self) -> float:
-        """Rows a second over the last 200 of them."""
+        """Rows a second over the last 200 of them; not over all, since the first ones wait for the compiler."""
         span = self._times[-1] - self._times[0] if len(self._times) > 1 else 0.0
         return (len(self._times) - 1) / span if span > 0 else 0.0
 
@@ -81,6 +82,7 @@ class StreamView:
         """Probabilities of the tasks now, the most probable first; grey is none of them."""
         band, done, end = Text(), 0.0, 0
         for task, share in sorted((self._last.shares or {}).items(), key=lambda item: -item[1]):
+            # The sums are rounded, not the shares: so the band is as long as all of them together.
             done, begin = done + share, end
             end = round(done * _BAND)
             band.append("█" * (end - begin), style="bright_black" if task < 0 else task_colour(task))

@@ -57,7 +57,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
         same_defaults(env, family)
         world = world_for(env, parameter)
         folder = Path(f"runs/train-{seed}") if out is None else out
-        # Once for nothing, so that tasks which the world does not have are refused before a folder is made.
+        # Made and closed at once, so that tasks which the world does not have are refused before a folder is made.
         training_world(world, "explore", tasks, switch_every).close()
         command = train_command(
             env,
@@ -94,7 +94,7 @@ def train_command(
 ) -> str:
     """The command that repeats a training, with the options that differ from their defaults.
 
-    It is part of what a folder is claimed by, so that its order and form must stay as they were.
+    A folder is claimed by it: if its order or its form changed, trainings that were stopped could not go on.
 
     Args:
         env: as given.
@@ -112,6 +112,7 @@ def train_command(
 
 def _written(name: str, value: Any) -> str:
     if isinstance(value, bool):
+        # tyro's way: --no-video, and --meta.no-first-order for a nested option.
         head, _, tail = name.rpartition(".")
         return f"--{name}" if value else f"--{head}.no-{tail}" if head else f"--no-{tail}"
     return f"--{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
