@@ -100,6 +100,7 @@ def _check_step(model: Any, reward: Any, obs: Array, action: Array) -> None:
     """The model must map an observation to one like it, and the reward must be a floating-point scalar."""
     expect_callable("rollout", "model", model, "(obs[obs], action[act]) -> next_obs[obs].")
     expect_callable("rollout", "reward", reward, "(obs[obs], action[act], next_obs[obs]) -> scalar.")
+    # The scan carries the observation: it would refuse another shape or type too, but would not name the model.
     following = jax.eval_shape(model, obs, action)
     shape, dtype = getattr(following, "shape", None), getattr(following, "dtype", None)
     if shape != obs.shape:
