@@ -127,7 +127,7 @@ class EpisodeRecord:
 
             parquet.save_arrays(target, arrays, header)
         else:
-            arrays["meta"] = np.array(json.dumps(header, sort_keys=True))
+            arrays["meta"] = np.array(json.dumps(header, sort_keys=True))  # equal headers are equal bytes
             with atomic_file(target) as file:
                 np.savez_compressed(file, allow_pickle=False, **arrays)
         return target
@@ -282,7 +282,7 @@ def _checked_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
             f"record meta lacks {missing}, got {str(sorted(meta))[:300]}: give all of {list(META_KEYS)}"
         )
     try:
-        copy = json.loads(json.dumps(dict(meta), allow_nan=False))
+        copy = json.loads(json.dumps(dict(meta), allow_nan=False))  # NaN is no JSON, though Python writes it
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"record meta must be plain JSON ({error}): convert arrays, paths and NaN first"
