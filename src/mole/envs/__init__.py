@@ -81,6 +81,7 @@ for _id, _env in (
     (_TERRAIN, HalfCheetahTerrainEnv),
     (_CRAWLER, CrawlerLegsEnv),
 ):
+    # A module that is imported again (`importlib.reload`) must not register twice: Gymnasium would warn.
     if _id not in gymnasium.registry:
         # Episodes end by the environment's own `episode_steps`, which may be None: Gymnasium's limit would cut them.
         gymnasium.register(_id, entry_point=f"{_env.__module__}:{_env.__name__}", max_episode_steps=None)

@@ -101,7 +101,7 @@ class FaultNames(Mapping[str, Codes]):
         return codes
 
     def __iter__(self) -> Iterator[str]:
-        """Healthy and the 18 single faults."""
+        """Healthy and the 18 single faults: an error that listed all 4,096 vectors would be no help."""
         yield "healthy"
         for fault in ("limp", "down", "invert"):
             yield from (f"{fault}-{leg}" for leg in range(1, LEG_COUNT + 1))

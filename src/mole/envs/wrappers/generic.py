@@ -221,6 +221,7 @@ def _check_observations(env: gymnasium.Env[Any, Any]) -> None:
                 "(Box, Discrete, MultiDiscrete, MultiBinary, or dicts and tuples of them). Leave it out or encode it: "
                 "gymnasium.wrappers.FilterObservation, TransformObservation."
             )
+        # Two axes of bytes are a grey picture; of other numbers they may be a table of states.
         shape = space.shape or ()
         if isinstance(space, spaces.Box) and (
             len(shape) > 2 or (len(shape) == 2 and space.dtype == np.uint8)
@@ -241,6 +242,7 @@ def _action_bounds(env: gymnasium.Env[Any, Any]) -> tuple[np.ndarray, np.ndarray
                 "planner searches among real vectors. Use a continuous variant of the environment, or wrap its actions "
                 "(gymnasium.wrappers.TransformAction)."
             )
+    # In float32, as planners give actions: there, bounds of float64 may be infinite or meet.
     box: Any = spaces.flatten_space(env.action_space)
     low, high = (np.asarray(limit, np.float32).reshape(-1) for limit in (box.low, box.high))
     wrong = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high) & (low < high))).tolist()
