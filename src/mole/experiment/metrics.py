@@ -218,6 +218,7 @@ def summarise(record: EpisodeRecord) -> dict[str, float]:
     agree: dict[str, float] = dict.fromkeys(_AGREEMENT, float("nan"))
     if mixture:
         agree = _agreement(record)
+    # Their median is used below: the first step compiles for seconds, which would decide a mean.
     known_seconds = record.seconds[np.isfinite(record.seconds)]
     return {
         "return_per_1000": return_per(record),

@@ -46,6 +46,7 @@ class Suite:
     only_returning: bool = False
     probe_steps: int = 2000
     kept_seeds: int = 1
+    # A step of the simulator's planner takes about 80 ms (`mole.envs.simulation`), one of a learner's less than 10.
     simulator_steps: int = 500
     simulator_seeds: int = 5
 
@@ -152,6 +153,7 @@ def parts_of(
             simulator_seeds=suite.simulator_seeds,
         )
         parts.append(Part(family, config, out / family.name))
+    # After all families: a setting need be one of a single family.
     for name in settings:
         if name not in known:
             raise ValueError(f"unknown setting {name!r}: {did_you_mean(name, known)}")

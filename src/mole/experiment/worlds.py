@@ -111,6 +111,7 @@ def make_world(world: str, *, schedule: Any = None, **settings: Any) -> gymnasiu
         text = "original" if schedule is None else schedule
         return _wrapped(_made(env_id, settings), _following(parameter, text), agent_env)
     if _own(_entry(env_id)):
+        # Our own observations are flat and have a spec: `agent_env` would change nothing.
         return _made(env_id, settings if schedule is None else {"schedule": schedule, **settings})
     if schedule not in (None, UNCHANGED):
         raise ValueError(
@@ -151,6 +152,7 @@ def training_world(world: str, phase: str, tasks: str | None, switch_every: int)
             f"got tasks={tasks!r} for {parameter} of {env_id}; expected the range to train on, uniform:LOW,HIGH, for "
             "example --tasks uniform:4,15."
         )
+    # `_UNIFORM` takes no steps, since it is the phase that says whether, and how often, a new value is drawn.
     schedule = tasks if phase == "explore" else f"{tasks}:{switch_every}"
     return _wrapped(_made(env_id, {}), _following(parameter, schedule), agent_env)
 
@@ -216,7 +218,8 @@ def _own(entry: Any) -> bool:
 
 
 def _made(env_id: str, settings: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
-    # A run goes on until its last step: what ends an episode is a fall, never a time limit.
+    # A run goes on until its last step: what ends an episode is a fall, never a time limit. To Gymnasium -1 means none,
+    # and None the limit that the environment was registered with.
     limit: dict[str, Any] = {"episode_steps": None} if _own(_entry(env_id)) else {"max_episode_steps": -1}
     # Gymnasium's checker would examine every step of every run; `agent_env` checks once what an agent needs.
     try:
