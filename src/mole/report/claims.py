@@ -176,6 +176,7 @@ def _both(mixture: str, delay: float) -> Test:
         if row is None or mixture not in found or len(found) < 2 or not _returning(row):
             return None
         hits, returns, delays = row.recalls
+        # Where nothing was recalled, the delay is infinite and not short.
         middle = float(np.median(delays)) if delays.size else float("inf")
         ahead = all(_below(one, found[mixture]) for name, one in found.items() if name != mixture)
         holds = ahead and hits >= RECALLED * returns and middle <= delay

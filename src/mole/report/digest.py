@@ -167,4 +167,5 @@ def find_records(folders: Iterable[Path]) -> Found:
 
 def _is_record(path: Path) -> bool:
     """Whether an archive has the header of a record; the data of a training has none."""
+    # By the names alone: the data of a training are large, and need not be read to be passed over.
     return "meta" in array_names(path)

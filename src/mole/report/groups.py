@@ -95,6 +95,7 @@ class Group:
             floor, ceiling = (self._level(setting, method) for method in ("supervised", "oracle"))
             if ceiling is None:
                 left[setting] = "no oracle"
+            # Where knowing the task earns nothing, a scale would show noise.
             elif ceiling <= (floor or 0.0):
                 left[setting] = "the oracle earns no more than the lower end"
             else:
@@ -114,6 +115,7 @@ class Group:
             row = self.row(setting, method)
             if row is None or (settings is not None and setting not in settings):
                 continue
+            # With a run that diverged a method has no score on a setting: the others alone would flatter it.
             if len(row.runs) > 1 and np.isfinite(row.figures[_RETURN]).all():
                 cells.append(normalised(row.figures[_RETURN], floor, ceiling))
         return cells
@@ -191,6 +193,7 @@ def _compatible(a: Sequence[Digest], b: Sequence[Digest]) -> bool:
 
 def _shared(runs: Sequence[Digest]) -> set[str]:
     """What the compared methods have in common: prior, planner and such; ablations and the simulator aside."""
+    # Ablations differ on purpose, and the simulator runs fewer steps.
     found = set()
     for run in runs:
         if "/" not in str(run.meta["method"]) and run.meta["method"] != SIMULATOR:

@@ -72,6 +72,7 @@ def write_report(
             lambda width: figures.returns_overview(rows, width=width, colours=colours),
         )
     )
+    # Only runs that are judged are drawn: those cut short beside finished ones are in the list of the unfinished.
     for schedule in schedules:
         chosen = [run for row in rows if row.schedule == schedule for run in row.runs]
         parts.append(_schedule(schedule, chosen, colours, counter))

@@ -151,6 +151,7 @@ def _importances(importances: Mapping[int, Mapping[str, float]]) -> str:
             f'transparent 0)">{value:.2f}</td>'
             for task, value in zip(tasks, table[i].tolist(), strict=True)
         )
+        # Cut first and escaped then, or half of an escaped character could be left.
         rows.append(f"<tr><th>{escape(names[i][:60])}</th>{cells}</tr>")
     left = len(names) - len(order)
     note = (

@@ -43,6 +43,7 @@ def error_and_regimes(digest: RunDigest, *, classify: bool, width: float = WIDE)
     )
     values = errors if classify else np.sqrt(errors)
     above.step(starts, values, where="post", color=_LINE, linewidth=1.2)
+    # Where the error spans more than a decade, its peaks would press all else flat.
     if not classify and (values > 0).any() and values.max() > 10 * values[values > 0].min():
         log_axis(above.yaxis)
     else:
@@ -63,6 +64,7 @@ def coverage(digest: RunDigest, level: float, *, width: float = WIDE) -> Figure:
     wide = width >= BREAK
     figure = new_figure(width, 2.6 if wide else 4.4)
     left, right = figure.subplots(*((1, 2) if wide else (2, 1)))
+    # Fewer bins than for the error: a share of few rows says little.
     coarse = _coarser(digest.bins, 60)
     starts, shares = _curve_of(coarse, lambda one: one.judged, lambda one: one.covered / one.judged)
     clean(left, title="Inside of the interval", x="row").axhline(
@@ -111,6 +113,7 @@ def _bands(axes: Axes, digest: RunDigest) -> None:
     axes.set_xlim(0, _end(digest))
     axes.set_ylim(0, 1.18)
     axes.set_yticks([0, 1], ["0", "1"])
+    # From there on colours come again, and a label would name two tasks.
     names = list(digest.visited)[: len(TASKS)]
     height = 1.0 / max(len(names), 1)
     end_labels(
@@ -139,7 +142,10 @@ def _curve(
 def _curve_of(
     bins: Sequence[Bin], count: Callable[[Bin], int], value: Callable[[Bin], float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """First row and value of the bins that have any; the last value is repeated at the end."""
+    """First row and value of the bins that have any, ``[bins + 1]`` each: the last value again where its bin ends.
+
+    A step is drawn up to the next point, so that the last one needs an end.
+    """
     starts = np.cumsum([0] + [one.rows for one in bins])
     kept = [place for place, one in enumerate(bins) if count(one)]
     values = [value(bins[place]) for place in kept]

@@ -177,7 +177,7 @@ def family_section(group: Group, drawing: Figures, colours: Mapping[str, str], *
         f'<h2 id="{anchor}">{escape(group.title)}</h2>',
         f'<p class="note">{escape(envs)}</p>' if envs != group.title else "",
         unfinished(group.runs),
-        results_table(rows, colours, recall=False),
+        results_table(rows, colours, recall=False),  # it has a table of its own here
         recall_table(rows, colours),
     ]
 
@@ -205,6 +205,7 @@ def family_section(group: Group, drawing: Figures, colours: Mapping[str, str], *
 
 def _pooled(group: Group, drawing: Figures, colours: Mapping[str, str]) -> str:
     scale, parts = group.scale, []
+    # Settings that are left out for the same reason share one sentence.
     reasons = dict.fromkeys(scale.left_out.values())
     left = "".join(
         f" Left out, {why}: {', '.join(name for name in scale.left_out if scale.left_out[name] == why)}."
@@ -272,7 +273,8 @@ def _setting(group: Group, setting: str, drawing: Figures, colours: Mapping[str,
             f"{name}-adaptation",
         )
     )
-    # A digest has no responsibilities, so the records of the first seeds are read once more.
+    # A digest has no responsibilities, so the records of the first seeds are read once more. Those of an oracle would
+    # repeat the truth.
     firsts = [
         EpisodeRecord.load(row.runs[0].source)
         for row in rows

@@ -44,6 +44,7 @@ def table_card(heading: str, note: str, heads: Sequence[str], groups: Lines, *, 
         span = f'<th scope="rowgroup" colspan="{len(heads) + 1}">{escape(group)}</th>'
         body.append(f'<tr class="group">{span}</tr>')
         for name, cells in lines:
+            # A cell brings its own tag where it has a class.
             marked = [cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in cells]
             body.append(f'<tr><th scope="row">{name}</th>{"".join(marked)}</tr>')
     return (
@@ -82,6 +83,7 @@ def _about_runs(rows: Sequence[Row[Any]]) -> str:
     if counts[-1] == 1:
         return "One run per method and schedule: no intervals."
     many = str(counts[-1]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    # The limit that `mole.experiment.stats` states.
     caution = " With so few runs they are too narrow." if counts[0] < 10 else ""
     what = "Interquartile mean" if rows[0].statistic == "iqm" else "Mean"
     return (

@@ -54,6 +54,7 @@ def render_webp(
         )
     budget = bytes_per_second * len(images) / fps
     data = b""
+    # The size is known only once all frames are encoded.
     for quality in _QUALITIES:
         buffer = io.BytesIO()
         images[0].save(
@@ -104,7 +105,7 @@ def side_by_side(
             )
         if banners is None:
             banners = [_banner(label, frame.shape[0]) for label, frame in zip(labels, (a, b), strict=True)]
-        parts = [np.array(a), np.array(b)]
+        parts = [np.array(a), np.array(b)]  # copies: a renderer may use its frame again
         for part, banner in zip(parts, banners, strict=True):
             height, width = min(banner.shape[0], part.shape[0]), min(banner.shape[1], part.shape[1])
             part[:height, :width] = banner[:height, :width]
