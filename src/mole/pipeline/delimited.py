@@ -1,4 +1,8 @@
-"""Physical lines of a byte stream, with a limit on their length and the offset at which each one ends."""
+"""Physical lines of a byte stream, and the records of a CSV file made of them.
+
+A line has a greatest length and the offset at which it ends, so that memory is bounded and reading can go on after any
+line. A quoted field may hold line ends; a stray quote costs one line.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ class Line(NamedTuple):
         data: its bytes with the line end; None if it was longer than the limit.
         number: 1 for the first of the file.
         end: bytes of the file up to its end.
-        checksum: CRC-32 of those bytes.
+        checksum: CRC-32 of those bytes, by which a run that goes on knows that they have not changed.
     """
 
     data: bytes | None
@@ -55,13 +59,14 @@ class Lines(Iterator[Line]):
         """
         if self._back:
             return self._back.popleft()
-        piece = self._file.readline(self._longest + 1)
+        piece = self._file.readline(self._longest + 1)  # one more than allowed tells a line that is too long
         if not piece:
             raise StopIteration
         end, checksum = self.last.end + len(piece), zlib.crc32(piece, self.last.checksum)
         data: bytes | None = piece
         if len(piece) > self._longest:
             data = None
+            # Its bytes still count: positions are offsets in the file.
             while piece and not piece.endswith(b"\n"):
                 piece = self._file.readline(65536)
                 end, checksum = end + len(piece), zlib.crc32(piece, checksum)
@@ -73,14 +78,11 @@ class Lines(Iterator[Line]):
         self._back.extendleft(reversed(lines))
 
 
-# One record of a CSV file from its physical lines: quotes may hold line ends, and a stray quote costs one line.
-
-
 _MOST_LINES = 100  # of one record; a quote that nobody closes must not swallow the file
 
 
 class BadRecord(ValueError):
-    """A record that cannot be read; the text says why."""
+    """A record that cannot be read. Arguments: why, and its first and last `Line`."""
 
 
 class _TooMuchError(Exception):
@@ -94,6 +96,11 @@ def delimiter_of(header: str) -> str:
 
 def read_record(lines: Lines, delimiter: str, longest: int) -> tuple[list[str], Line, Line]:
     """The next record that is not blank.
+
+    Args:
+        lines: where to read on.
+        delimiter: one character.
+        longest: bytes of a record, over all of its lines.
 
     Returns:
         Its fields, and the first and the last of its lines.
@@ -120,7 +127,8 @@ def read_record(lines: Lines, delimiter: str, longest: int) -> tuple[list[str], 
         used.clear()
         size = 0
         try:
-            # strict: otherwise the end of the file would close a quote, and nobody would know
+            # A reader for each record: after an error it begins clean, with the lines that were given back. Strict:
+            # otherwise the end of the file would close a quote, and nobody would know.
             fields = next(csv.reader(feed(), delimiter=delimiter, strict=True))
         except UnicodeDecodeError as error:
             raise _bad(f"is not UTF-8 (byte 0x{error.object[error.start]:02x})", lines, used) from error
@@ -128,6 +136,7 @@ def read_record(lines: Lines, delimiter: str, longest: int) -> tuple[list[str], 
             reason = f"is longer than {longest:,} bytes" if len(used) == 1 else _OPEN
             raise _bad(reason, lines, used) from None
         except csv.Error as error:
+            # The module has one class for all errors; an open quote shows in the text or in having read on.
             ended = "unexpected end of data" in str(error)
             raise _bad(_OPEN if ended or len(used) > 1 else f"is no CSV: {error}", lines, used) from error
         if fields:

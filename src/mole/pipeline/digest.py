@@ -1,7 +1,7 @@
-"""What a run was like, in bounded memory: binned curves, the regimes with their visits, and the bad rows.
+"""A run in bounded memory: binned curves, the regimes with their visits, and the bad rows.
 
-A run of any length is at most `BINS` bins: when they are full, neighbours are merged. Plain JSON, so that it is part
-of a checkpoint and of a report.
+A run of any length has at most `BINS` bins: when they are full, neighbours are merged. The digest is plain JSON data,
+since checkpoints and reports hold it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 __all__ = ["BINS", "Bin", "Regime", "RunDigest"]
 
-BINS = 480
-_TASKS, _VISITS, _BAD = 200, 40, 200
+BINS = 480  # an even number: neighbours are merged in pairs
+_TASKS, _VISITS, _BAD = 200, 40, 200  # most that are kept; beyond them rows are counted, not listed
 _LEAST = 1e-3  # probabilities below it are not kept
 _SETTLED = 5  # rows in a row after which a change of task counts as a visit
 
@@ -51,14 +51,20 @@ class Bin:
     def from_json(cls, data: list[Any]) -> Bin:
         """The inverse of `to_json`."""
         made = cls()
-        for name, value in zip(cls._SUMS, data, strict=False):
+        for name, value in zip(cls._SUMS, data, strict=False):  # the shares come after the sums
             setattr(made, name, value)
         made.shares = {int(task): float(share) for task, share in data[-1]}
         return made
 
 
 class Regime:
-    """One task: how many rows it ruled, with which loss, and when (first and last row of each visit)."""
+    """One task: its rows, their summed loss, and its visits.
+
+    Attributes:
+        rows: rows that were attributed to it; ``scored``: those with a loss; ``loss``: sum of their losses.
+        n_visits: times that it became the current task; 0 if it never lasted.
+        visits: [first row, last row] of the first of them.
+    """
 
     def __init__(self) -> None:
         """Nothing yet."""
@@ -97,12 +103,12 @@ class RunDigest:
         self.regimes: dict[int, Regime] = {}
         self.bad: dict[str, int] = {}
         self.bad_rows: list[list[Any]] = []
-        self._current = -1  # task of the last visit, and a change that has not lasted yet
-        self._pending: list[int] = [-1, 0, 0]  # task, first row, rows
+        self._current = -1  # task of the last visit
+        self._pending: list[int] = [-1, 0, 0]  # a change that has not lasted yet: task, first row, rows
 
     @property
     def visited(self) -> dict[int, Regime]:
-        """The regimes that lasted; the others were suspected for a few rows."""
+        """The regimes that lasted. The others were candidates for a few rows."""
         return {task: regime for task, regime in self.regimes.items() if regime.n_visits}
 
     def add_bad(self, row: int, line: int, problem: str, detail: str) -> None:
@@ -162,6 +168,8 @@ class RunDigest:
         regime.rows += 1
         if loss is not None:
             regime.scored, regime.loss = regime.scored + 1, regime.loss + loss
+        # One outlier may lead a candidate for a row or two: a visit begins only when a change has lasted. It begins at
+        # the first row of the change all the same.
         if task == self._current:
             self._pending = [-1, 0, 0]
             if regime.n_visits <= _VISITS:

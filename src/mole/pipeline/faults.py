@@ -1,6 +1,6 @@
-"""Faults of sensors, put into recorded pairs: what a learner must survive, for tests and for trying one's own setting.
+"""Faults of sensors, put into recorded pairs: for tests of learners, and for trying one's own settings.
 
-Each fault changes one segment of a stream and leaves the rest as it was. What it does is fixed by a random generator.
+Each fault changes one segment of a stream and leaves the rest as it was. A seed fixes what it does.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class _Segment:
 
     @property
     def some(self) -> np.ndarray:
-        """One or more columns."""
+        """One or more columns, drawn anew each time."""
         width = self.values.shape[1]
         return self.rng.permutation(width)[: self.rng.integers(1, width + 1)]
 
     @property
     def few(self) -> np.ndarray:
-        """One to three rows."""
+        """One to three rows, drawn anew each time."""
         return self.rng.integers(0, len(self.values), self.rng.integers(1, 4))
 
     def put(self, rows: np.ndarray | slice, value: float) -> None:
@@ -129,12 +129,16 @@ def inject(x: np.ndarray, y: np.ndarray, faults: list[tuple[str, int, int]], see
         x: inputs ``[n, dx]``.
         y: targets ``[n, dy]``.
         faults: (name of one of `FAULTS`, first row, rows), in order and apart.
-        seed: of what is random about them.
+        seed: of the random choices of all faults.
+
+    Returns:
+        The stream, float32. It has other numbers of rows m than n if samples are lost or duplicated.
 
     Raises:
         ValueError: for an unknown fault, or segments that overlap or leave the stream.
     """
     n, dx = x.shape
+    # In double, in which no fault overflows; the cast at the end then makes infinity of what float32 cannot hold.
     whole = np.concatenate([x, y], axis=1).astype(np.float64)
     scale = np.maximum(whole.std(axis=0), 1e-12)
     rows, origin, touched, done = [], [], [], 0
@@ -146,11 +150,13 @@ def inject(x: np.ndarray, y: np.ndarray, faults: list[tuple[str, int, int]], see
                 f"inject got {name!r} in rows {begin} to {begin + length}; expected rows from {done} on, up to {n}. "
                 "Give the faults in order, without overlap."
             )
+        # A generator for each place: to add a fault does not change the faults before it.
         segment = _Segment(
             whole[begin : begin + length].copy(), scale, dx, np.random.default_rng((seed, place))
         )
         FAULTS[name](segment)
         here = begin + segment.order
+        # Compared in the place where each row was, since some faults move rows and leave their values.
         with np.errstate(invalid="ignore"):
             changed = (segment.values[segment.order] != whole[here]).any(axis=1)
         moved = np.diff(here, prepend=begin - 1) != 1

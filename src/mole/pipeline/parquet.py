@@ -18,14 +18,22 @@ except ImportError as missing:
 
 __all__ = ["parquet_rows"]
 
-_BATCH = 512
+_BATCH = 512  # rows in memory at a time
 _MOST_COLUMNS = 10_000
 _LONGEST = 1 << 20  # bytes of a text, as of a row of the other formats
 _Rows = Iterator[tuple[int, Mapping[str, Any] | None, str, dict[str, Any]]]
 
 
 def parquet_rows(path: str, position: Mapping[str, Any] | None) -> tuple[tuple[str, ...], _Rows, Any]:
-    """Columns, rows (number from 1 on, values, no problem, position) and the file, which the caller closes.
+    """Open a file; its rows are read when they are asked for.
+
+    Args:
+        path: the file.
+        position: of the last row that was used; None to begin at the first one.
+
+    Returns:
+        Columns; rows as number from 1 on, values, problem (always empty) and position; and the file, which the caller
+        closes.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -40,6 +48,7 @@ def parquet_rows(path: str, position: Mapping[str, Any] | None) -> tuple[tuple[s
             f"{path} is no Parquet file, or damaged ({_line(error)}): restore it from a copy"
         ) from error
     names = tuple(file.schema_arrow.names)
+    # What the footer declares is checked before any page is read: it may be a stranger's file.
     problem = _too_much(file)
     if problem:
         file.close()
@@ -49,6 +58,7 @@ def parquet_rows(path: str, position: Mapping[str, Any] | None) -> tuple[tuple[s
     if twice:
         file.close()
         raise ValueError(f"{path} has columns of the same name: {', '.join(twice)}; rename them")
+    # Number of rows and names of columns are all that is compared: a checksum would read the whole file.
     if position is not None:
         start = int(position["row"])
         if position["shape"] != shape:

@@ -30,6 +30,9 @@ class PredictionWriter:
         live: whether every line is flushed at once.
         header: whether a CSV gets its header now.
         length: bytes that the file has already.
+
+    Attributes:
+        length: bytes of the file with what was written; counted here, since a pipe has no position.
     """
 
     def __init__(
@@ -49,7 +52,11 @@ class PredictionWriter:
             self._put(self._line(columns))
 
     def write(self, outcome: Outcome) -> None:
-        """One line."""
+        """Write one line.
+
+        Raises:
+            OSError: with the name of the file.
+        """
         values = {name: getattr(outcome, name) for name in self._columns}
         if isinstance(values.get("probabilities"), dict):
             values["probabilities"] = {str(name): round(p, 6) for name, p in values["probabilities"].items()}
@@ -63,7 +70,7 @@ class PredictionWriter:
         """Have everything on disk, and return the length of the file in bytes."""
         with naming(self._name):
             self._file.flush()
-            if self._file.seekable():
+            if self._file.seekable():  # a pipe or a terminal cannot be synced
                 os.fsync(self._file.fileno())
         return self.length
 

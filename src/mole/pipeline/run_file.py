@@ -1,7 +1,7 @@
 """A run in one file: the estimator, where the input stood, what is known of the columns, and all counts.
 
-It is a checkpoint as in `mole.files.checkpoint`: whole or not at all, checked, never pickled. The estimator's own file
-is inside of it as bytes, so that no crash can part the two.
+It is a checkpoint of `mole.files.checkpoint`: written atomically, checked, never pickled. The estimator's own file is
+in it as bytes, so that a crash cannot leave an estimator and counts of different rows.
 """
 
 from __future__ import annotations
@@ -39,11 +39,17 @@ class SavedRun(NamedTuple):
 
 
 def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) -> None:
-    """Write a run, in place of the file that is there; of that and older ones ``keep - 1`` stay (`mole.files.atomic`).
+    """Write a run in place of the file that is there, atomically.
+
+    Args:
+        path: the file.
+        saved: the run, its place in the input, and its output.
+        keep: generations that are kept, this one included; the older ones have .1, .2, … after their name.
 
     Raises:
         FileNotFoundError: if the folder does not exist.
     """
+    # An estimator writes to a path alone. In a private folder, since the bytes are whole only after the call.
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / "estimator.mole"
         saved.run.estimator.save(inner)
@@ -64,8 +70,8 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
 
     Args:
         path: the file.
-        settings: of the run that is to go on; they must be those of the file.
-        load: from an estimator's file to the estimator.
+        settings: of the run that is to go on; they must equal those in the file.
+        load: reads the estimator from its file.
 
     Raises:
         ValueError: if the settings differ; the text names every difference.
@@ -89,6 +95,7 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
     except (KeyError, TypeError, ValueError) as error:
         text = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({str(error)[:300]})"
         raise CheckpointError(f"{path} {text}; it was written by another version of mole") from error
+    # Before the arrays are read: options that differ are the usual mistake, and a prior may be large.
     given = settings.to_json()
     differ = [
         f"{name} {stored.get(name)!r}, now {value!r}"
@@ -106,6 +113,7 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
         content.tofile(inner)
         estimator = load(inner)
     run = StreamRun(settings, estimator)
+    # The checksum says that the file is as it was written, not that we wrote it: a header may hold anything.
     try:
         run.restore(config["run"])
         position, output, length = config["position"], config["output"], config["length"]

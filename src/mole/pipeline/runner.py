@@ -1,4 +1,4 @@
-"""The loop over rows: read and check one, one step of the estimator, note. Each row is predicted before it is learned.
+"""One row at a time: its checks, one step of the estimator, its digest. A row is predicted before it is learned.
 
 run = StreamRun(settings, estimator)
 for row in source:
@@ -32,7 +32,7 @@ __all__ = [
     "task_importances",
 ]
 
-_LEAST_PROBABILITY = 1e-6
+_LEAST_PROBABILITY = 1e-6  # a label never seen before would cost infinity, and no mean would recover from it
 
 
 class BadRowError(ValueError):
@@ -53,7 +53,7 @@ class StreamEstimator(Protocol):
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """What decides the predictions of a run; a checkpoint goes on only with the same.
+    """All options that decide the predictions of a run. A checkpoint continues only with equal ones.
 
     Attributes:
         target: column to predict.
@@ -98,7 +98,7 @@ class Outcome(NamedTuple):
         prediction: made before the row was learned.
         low, high: ends of the interval (regression).
         probabilities: label → probability (classification).
-        target: what it should have been.
+        target: the true value; None if nothing could be learned from it.
         task: the task that the row was attributed to; without a target the current one.
         probability: of that task.
         loss: squared error, or minus the logarithm of the probability of the label.
@@ -151,6 +151,7 @@ class StreamRun:
         problem, detail = (
             ("cannot be read", row.problem) if checked is None else (checked.problem, checked.detail)
         )
+        # Before the row is counted: the run stays as it was after the last good row.
         if problem and strict:
             raise BadRowError(
                 f"line {row.line} {detail}. Without --strict such rows are counted and left out."
@@ -161,7 +162,7 @@ class StreamRun:
             self.digest.add_bad(self.rows, row.line, problem, detail)
             note = f"line {row.line} {detail}"
         if checked is None or checked.x is None:
-            self.digest.add(self.rows)
+            self.digest.add(self.rows)  # so that the curves keep the row numbers of the input
             return Outcome(self.rows, note=note)
         y = checked.y
         step = self.estimator.step_one(checked.x, y)
@@ -178,6 +179,7 @@ class StreamRun:
             prediction = _finite(prediction)
             if y is not None and prediction is not None:
                 loss = (float(y) - prediction) ** 2
+            # Infinite ends, while nothing is known, are no interval: they would cover every target.
             low, high = _finite(step.low), _finite(step.high)
             if low is None or high is None:
                 low = high = None
@@ -205,7 +207,7 @@ class StreamRun:
         return checked._replace(y=None, problem="unknown label", detail=detail)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the estimator, as plain JSON data."""
+        """Everything but the estimator, which has a file format of its own, as plain JSON data."""
         return {
             "rows": self.rows,
             "learned": self.learned,
@@ -237,12 +239,16 @@ def task_importances(estimator: Any, tasks: Sequence[int]) -> dict[int, dict[str
     """Task → input column → how much the task's model depends on it.
 
     The mean over the outputs of ``estimator.importance_(task)``, summed over the inputs that one column became.
-    Tasks that the estimator gave up since are left out.
+    Tasks that the estimator no longer has are left out.
+
+    Args:
+        estimator: a `mole.OnlineRegressor` or `mole.OnlineClassifier`.
+        tasks: numbers of tasks.
     """
     found = {}
     for task in tasks:
         try:
-            values = np.asarray(estimator.importance_(task), float).mean(axis=0)
+            values = np.asarray(estimator.importance_(task), float).mean(axis=0)  # [dy, dx] to [dx]
         except KeyError:
             continue
         sums: dict[str, float] = {}

@@ -5,8 +5,8 @@ with open_source("data.csv") as source:
         row.values      # {"a": "1.5", "colour": "red"}, or None where the row cannot be read
         row.problem     # the reason
 
-Nothing is read as a whole: memory is bounded by the longest line that is accepted. A source can go on after any row:
-`Row.position` is plain JSON data.
+No file is read as a whole: memory is bounded by the longest line that is accepted. Reading can go on after any row,
+with its `Row.position`, which is plain JSON data.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
     ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
-_LONGEST = 1 << 20
+_LONGEST = 1 << 20  # bytes; a file without line ends must not fill the memory
 
 
 class SourceError(ValueError):
-    """The source as a whole cannot be read; the text says what to do."""
+    """The source as a whole cannot be read; the message says what to do. A single bad row is a `Row` with a problem."""
 
 
 class Row(NamedTuple):
@@ -88,11 +88,14 @@ def open_source(
 
     Args:
         path: a file whose suffix tells its format, or ``-``.
-        form: ``csv`` (also with semicolons, tabs or bars), ``jsonl`` or ``parquet``, where the suffix does not tell.
+        form: ``csv`` (also with semicolons, tabs or bars), ``jsonl`` or ``parquet``, if the suffix does not tell.
             Standard input is JSON Lines if its first byte is ``{``, else CSV.
-        position: of the last row that was used, to go on after it. Standard input must then begin as it did: what
-            was used is read and skipped.
-        longest: bytes of a row; longer ones are reported and skipped.
+        position: of the last row that was used, to go on after it. Standard input must then begin with the same bytes:
+            those that were used are read and skipped.
+        longest: bytes of a row in CSV or JSON Lines; longer rows are reported and skipped.
+
+    Returns:
+        The rows, one by one; a context manager that closes the file.
 
     Raises:
         SourceError: if the file has no header, is not UTF-8, changed before ``position``, its format is unknown, or
@@ -128,7 +131,7 @@ def open_source(
 def _text_source(
     name: str, form: str | None, file: Any, position: Mapping[str, Any] | None, longest: int
 ) -> Source:
-    if form is None:
+    if form is None:  # standard input, which has no suffix; `peek` takes nothing away from it
         form = "jsonl" if file.peek(1)[:1] == b"{" else "csv"
     lines = Lines(file, longest)
     header: list[str] = []
@@ -150,7 +153,7 @@ def _open(name: str) -> BinaryIO:
 
 
 def _standard_input() -> Any:
-    # a file of its own on the same descriptor: closing it leaves sys.stdin alone
+    # A file of its own on the same descriptor: to close it leaves sys.stdin alone.
     return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
 
 
@@ -159,6 +162,7 @@ def _header(lines: Lines, name: str, longest: int) -> tuple[list[str], str]:
         first = next(lines)
         if (first.data or b"")[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise SourceError(f"{name} is UTF-16; expected UTF-8: convert it, for example with iconv")
+        # Spreadsheets write a byte order mark, which would become part of the first column's name.
         text = (first.data or b"").decode("utf-8-sig")
         lines.give_back([first._replace(data=first.data and text.encode())])
         delimiter = delimiter_of(text)
@@ -209,7 +213,7 @@ def _parse(line: Line) -> tuple[int, Mapping[str, Any] | None, str]:
         values = json.loads((line.data or b"").decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         return line.number, None, f"is not UTF-8 (byte 0x{error.object[error.start]:02x})"
-    except (ValueError, RecursionError) as error:  # a recursion error is JSON that is nested too deeply
+    except (ValueError, RecursionError) as error:  # JSON that is nested too deeply is a recursion error
         return line.number, None, f"is no JSON: {error}"
     if not isinstance(values, dict):
         return line.number, None, f'holds a {type(values).__name__}, expected an object such as {{"a": 1}}'
@@ -221,7 +225,10 @@ def _position(last: Line) -> dict[str, Any]:
 
 
 def _skip(lines: Lines, file: BinaryIO, position: Mapping[str, Any], longest: int, name: str) -> Lines:
-    """Go to a position, after checking that all before it is as it was."""
+    """Go to a position, after a check that all bytes before it are as they were.
+
+    They are read, not skipped by a seek: a pipe cannot seek, and other bytes would have been other rows.
+    """
     number, end, checksum = (int(position[key]) for key in ("line", "bytes", "checksum"))
     found, left = lines.last.checksum, end - lines.last.end
     while left > 0 and (piece := file.read(min(left, 1 << 20))):
