@@ -208,7 +208,13 @@ def run_controller(
     on_step: Callable[[Recorder], None] | None = None,
     checkpoint: EpisodeFile | None = None,
 ) -> Episode:
-    """`run_episode` with any controller in the place of an agent; ``meta`` is the whole header then."""
+    """`run_episode` with any controller in the place of an agent.
+
+    Arguments as there, but ``meta`` is the whole header, and neither ``steps`` nor ``seed`` is checked.
+
+    Raises:
+        EpisodeError: if the environment or the controller fails; the record ends there.
+    """
     run = RunningEpisode(env, controller, seed, truth, action_noise, meta)
     try:
         run.begin()

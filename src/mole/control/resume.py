@@ -196,7 +196,9 @@ class EpisodeFile:
         checkpoint.save(self.path, tree, kind=_KIND, config=config, keep=self._keep)
 
     def resume(self, run: RunningEpisode, about: Mapping[str, Any]) -> int:
-        """Take a run that has begun to where its file was written, and return the steps made; 0 without a file.
+        """Bring a run, which has just begun, to the step at which its file was written.
+
+        Returns the number of steps made; 0 without a file.
 
         A file of something else, of other versions of the libraries or of an environment that does not repeat itself
         is passed over with a `RecoveryWarning`.
