@@ -38,9 +38,8 @@ _NEEDED = ("model", "data", "frame_skip", "controls", "observe_states", "dynamic
 class Simulation:
     """What would happen in an environment: its simulator, run on a copy of its state.
 
-    The fault is that of the next transition, as the environment's ``controls(command)`` and MuJoCo's own model and
-    data (equality constraints, applied forces) have it; it stays the same along a plan. The environment itself is
-    never changed.
+    The fault of the next transition holds along the whole plan. It is what the environment's ``controls(command)`` and
+    MuJoCo's model and data (equality constraints, applied forces) say. The environment itself is never changed.
 
     One physics substep of the half-cheetah takes about 5 µs, so 100 plans of 10 steps with 5 substeps take 26 ms:
     three iterations of that planner, 80 ms a control step. Looser solver settings, dense or sparse Jacobians and

@@ -42,15 +42,15 @@ class Knob:
             self.set(self.original)
 
     def begin(self, obs: Any) -> Any:
-        """What the agent sees of the first observation of an episode."""
+        """The first observation of an episode as the agent sees it."""
         return obs
 
     def command(self, action: Any) -> Any:
-        """What reaches the environment of the agent's action."""
+        """The action that the environment gets when the agent chooses `action`."""
         return action
 
     def observe(self, obs: Any) -> Any:
-        """What the agent sees of a later observation."""
+        """A later observation as the agent sees it."""
         return obs
 
     def between(self, rng: np.random.Generator, low: Value, high: Value) -> Value:
