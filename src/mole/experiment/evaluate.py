@@ -81,7 +81,7 @@ class Job(NamedTuple):
         A damaged one is not: the run is made again, with a `RecoveryWarning`.
 
         Raises:
-            ValueError: if it is, and something else made it than this job would.
+            ValueError: if it is, but another configuration made it.
         """
         meta = whole_meta(self.path)
         if meta is None or not meta["complete"]:

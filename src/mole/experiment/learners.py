@@ -176,7 +176,7 @@ def settings_for(method: str, tuned: Mapping[str, Mapping[str, Any]] | None = No
 
     Args:
         method: the name of a method, or of an ablation of one.
-        tuned: a family's own tuned settings, each in the place of all those in the method's record.
+        tuned: a family's own tuned settings, by method; they replace all of the method's record.
 
     Raises:
         ValueError: for an unknown method or ablation.

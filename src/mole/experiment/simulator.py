@@ -62,6 +62,9 @@ def run_simulated_episode(
         on_step: called after every step with the recorder.
         checkpoint: as in `mole.control.run_episode`.
 
+    Returns:
+        The record and the transitions.
+
     Raises:
         ValueError: if ``steps`` is smaller than one.
         TypeError: if the environment is none whose simulator can be a planner's model.

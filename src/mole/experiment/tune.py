@@ -31,7 +31,10 @@ TRIALS = {method.name: method.trials for method in TABLE if method.trials}
 
 
 def trials_of(method: str, dimensions: int) -> tuple[dict[str, Any], ...]:
-    """The trials of a method where targets have so many dimensions: evidence, and so the margin, adds up over them."""
+    """The trials of a method for targets ``[dimensions]``.
+
+    Evidence adds up over the entries of a target, so that the margin of a new task grows with their number.
+    """
     # The margins were written down for the 18 dimensions of the half-cheetah; 5 + 2 dy is the default of `Mixture`.
     scale = (5 + 2 * dimensions) / (5 + 2 * 18)
     return tuple(
