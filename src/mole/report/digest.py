@@ -105,7 +105,7 @@ def digest_of(record: EpisodeRecord, source: Path | None = None) -> Digest:
 def around(record: EpisodeRecord, starts: Iterable[int]) -> np.ndarray:
     """[2, 55]: sum and number of the finite one-step errors at each offset from the given switches.
 
-    A switch counts from the visit before to the end of its own visit, never beyond.
+    Only steps of two visits count: the one that the switch ended, and the one that it began.
     """
     edges = [0, *switches(record.true_task).tolist(), len(record)]
     wanted = set(starts)

@@ -200,6 +200,7 @@ def _video(group: Group, pair: Sequence[Digest], target: Path) -> dict[str, Path
     setting, seed = pair[0].setting, pair[0].meta["seed"]
     caption = f"{' beside '.join(names)}: {setting}, seed {seed}, steps {steps.start} to {steps.stop}{moment}"
     stem = "-".join([target.stem, group.name, setting, *names, str(seed), str(steps.start)])
+    # Names of settings and methods may hold what is no part of a file name.
     path = target.with_name(re.sub(r"[^\w.+-]+", "-", stem) + ".webp")
     actions = [found for run in pair if (found := _actions(run)) is not None]
     if not path.is_file() or path.stat().st_mtime < max(file.stat().st_mtime for file in actions):
