@@ -28,10 +28,10 @@ __all__ = [
     "moments",
 ]
 
-_HUBER = 10.0
-_LEAST_CHANCE = 0.02
-_FAR = 1e15
-_MOST_SEEN = 2.0**20
+_HUBER = 10.0  # scales off, beyond which a target counts for less (`absorb`)
+_LEAST_CHANCE = 0.02  # of a class: one surprise must not rule a task out (`log_chance`)
+_FAR = 1e15  # its square is still a float32
+_MOST_SEEN = 2.0**20  # every pair adds a half to `shape`, which float32 drops from 2^23 on
 
 
 class Belief(NamedTuple):
@@ -76,6 +76,7 @@ class Forecast(NamedTuple):
 def forecast(belief: Belief, z: Float[Array, " d"]) -> Forecast:
     """The predictive distribution at features ``z[d]``."""
     direction = belief.cov @ z
+    # A covariance after many updates is positive definite only up to rounding.
     doubt = jnp.maximum(direction @ z, 0.0)
     mean = jnp.einsum("...dy,d->...y", belief.mean, z)
     scale2 = belief.rate / belief.shape[..., None] * (1.0 + doubt)[..., None]
@@ -90,11 +91,11 @@ def log_density(
     Args:
         expected: what beliefs expect.
         y: the target.
-        most_freedom: degrees of freedom above which they are cut, for heavier tails than the belief has by itself.
+        most_freedom: upper limit of the degrees of freedom; a low one gives heavier tails than the belief's own.
     """
     shape = jnp.minimum(expected.shape, 0.5 * most_freedom)[..., None]
     constant = gammaln(shape + 0.5) - gammaln(shape) - 0.5 * jnp.log(2.0 * jnp.pi * shape * expected.scale2)
-    # So many scales off that the square would be infinite, every task is as improbable as any other.
+    # Without the limit the square would be infinite, and no task would be more probable than another.
     standard = jnp.minimum(jnp.abs(_residual(expected, y)) / jnp.sqrt(expected.scale2), _FAR)
     return constant - (shape + 0.5) * jnp.log1p(standard**2 / (2.0 * shape))
 
@@ -104,12 +105,13 @@ def log_chance(
 ) -> Float[Array, "*many"]:
     """Log probability of a class under regressions on the indicators of the classes.
 
-    The expected indicators need not be probabilities: they are cut, so that no single surprise rules a task out.
+    An expected indicator need not be a probability: it is clipped to [0.02, 1], so that no surprise rules a task out.
 
     Args:
-        share: expected indicators, in their own unit; one alone says whether it is the class.
-        truth: the indicators.
-        known: which classes have been seen.
+        share: expected indicators ``[..., dy]``, not normalised. A single one says whether the pair is of the
+            class.
+        truth: the true indicators ``[dy]``.
+        known: which classes have been seen ``[dy]``; the probabilities of these sum to one.
     """
     chance = jnp.clip(share, _LEAST_CHANCE, 1.0)
     if truth.shape[0] == 1:
@@ -121,13 +123,14 @@ def log_chance(
 def moments(
     probability: Float[Array, " slots"], rate_scores: Float[Array, "slots rates"], expected: Forecast
 ) -> tuple[Float[Array, " dy"], Float[Array, " dy"]]:
-    """Mean and variance of a mixture of forecasts ``[slots, rates, ...]``.
+    """Mean and variance ``[dy]`` of a mixture of forecasts ``[slots, rates, ...]``.
 
     Args:
-        probability: of each slot, normalised here.
+        probability: of each slot; it is normalised here.
         rate_scores: log weight of each rate of drift within its slot.
         expected: the forecasts.
     """
+    # The law of total variance: what the forecasts say of the noise, and how far they are apart.
     weights = (probability / jnp.sum(probability))[:, None] * jax.nn.softmax(rate_scores, axis=-1)
     mean = jnp.einsum("pf,pfy->y", weights, expected.mean)
     spread = expected.variance + (expected.mean - mean[None, None]) ** 2
@@ -139,14 +142,17 @@ def absorb(
 ) -> Belief:
     """The posterior after ``weight`` of a pair whose forecast was ``expected``.
 
-    A target more than ten scales off (in root mean square over outputs) counts for less, in inverse proportion, so that
-    no single reading moves a task far: Huber's weights.
+    A target that is more than ten scales off (root mean square over outputs) counts for less, in inverse proportion to
+    how far it is off (Huber's weights). So no single reading moves a task far.
 
     Args:
         belief: before the pair.
         expected: `forecast` of that belief.
         y: the target ``[dy]``.
         weight: responsibility in [0, 1] ``[...]``; zero changes nothing.
+
+    Returns:
+        The posterior (docs/readout.md has the four equations).
     """
     residual = _residual(expected, y)
     squared = residual**2 / expected.scale2
@@ -154,6 +160,7 @@ def absorb(
     weight = weight * jnp.minimum(1.0, _HUBER / jnp.maximum(surprise, 1e-6))
     gain = weight / (1.0 + weight * expected.doubt)
     step = gain[..., None] * expected.direction
+    # By output: the weight is that of the mean over outputs, of which one alone may be much further off.
     seen = jnp.minimum(residual**2, _HUBER**2 * expected.scale2)
     return Belief(
         mean=belief.mean + step[..., :, None] * residual[..., None, :],
@@ -166,7 +173,7 @@ def absorb(
 def drifted(belief: Belief, prior: Belief, forget: Float[Array, "*many"]) -> Belief:
     """The belief after the readout has moved a little: an Ornstein-Uhlenbeck step around the prior.
 
-    Left alone the belief goes back to the prior, so that nothing grows without bound (unlike exponential forgetting).
+    A belief that sees no data returns to the prior. Exponential forgetting would let its covariance grow without bound.
 
     Args:
         belief: after the last pair.
@@ -184,9 +191,9 @@ def drifted(belief: Belief, prior: Belief, forget: Float[Array, "*many"]) -> Bel
 
 
 def bounded(belief: Belief) -> Belief:
-    """The belief about the noise as if of at most a million pairs, so that float32 never stops counting them.
+    """The belief with the noise known from at most two million pairs, so that float32 never stops counting them.
 
-    With the least drift of a mixture, 1e-6, it comes to half of that by itself.
+    The expected noise stays. At the least drift of a mixture, 1e-6, the belief is never known from as many pairs.
     """
     share = jnp.minimum(1.0, _MOST_SEEN / belief.shape)
     return belief._replace(shape=belief.shape * share, rate=belief.rate * share[..., None])
@@ -196,7 +203,7 @@ def _residual(expected: Forecast, y: Array) -> Array:
     return jnp.broadcast_to(y, expected.mean.shape) - expected.mean
 
 
-# How probable a window of time is under a prior over readouts, in closed form.
+# The evidence of a window of time under a prior over readouts: the objective of meta-training.
 
 
 def log_evidence(
@@ -237,10 +244,10 @@ def log_evidence(
 def _normal_terms(
     kernel: Float[Array, "n n"], residual: Float[Array, "n dy"]
 ) -> tuple[Float[Array, ""], Float[Array, " dy"]]:
-    """½ log |K| and rᵀ K⁻¹ r of every output, with a derivative of its own.
+    """½ log |K| and rᵀ K⁻¹ r of every output, with a derivative written by hand.
 
-    That of a Cholesky factor solves triangular systems in BLAS, which takes several threads for each small matrix: on a
-    busy machine a hundred times the work.
+    JAX's derivative of a Cholesky factor solves triangular systems in BLAS, which starts several threads for each small
+    matrix: on a busy machine this took a hundred times as long.
     """
     return _with_solution(kernel, residual)[0]
 
@@ -267,7 +274,7 @@ _normal_terms.defvjp(_forward, _backward)
 
 
 def _inverse(kernel: Array) -> Array:
-    """Inverse of a symmetric positive definite matrix ``[n, n]``: the sweep operator (Goodnight 1979)."""
+    """Inverse of a symmetric positive definite matrix ``[n, n]``: the sweep operator (Goodnight 1979), without BLAS."""
 
     def sweep(place: Array, matrix: Array) -> Array:
         pivot = matrix[place, place]

@@ -17,10 +17,17 @@ __all__ = ["closest", "distance", "merged", "merged_tasks"]
 def distance(one: Belief, two: Belief, origin_one: Belief, origin_two: Belief) -> Float[Array, ""]:
     """How differently two tasks predict on their own data, as far as their beliefs remember it.
 
-    A belief that began from the precision Λ₀ and has seen the inputs Z has the precision Λ = Λ₀ + ZᵀZ, so the summed
-    squared difference of predictions on both tasks' inputs is Δᵀ(Λ₁ − Λ₀₁ + Λ₂ − Λ₀₂)Δ for coefficients that differ by
-    Δ; divided by the pairs remembered it is a mean, taken over outputs, in units of the noise's variance. Below one the
-    tasks cannot be told apart by their predictions. Two tasks that remember nothing are at distance zero.
+    A belief with the prior precision Λ₀ that has seen the inputs Z has the precision Λ = Λ₀ + ZᵀZ. If the coefficients
+    of two tasks differ by Δ, their predictions on both tasks' inputs differ by the sum of squares
+    Δᵀ(Λ₁ − Λ₀₁ + Λ₂ − Λ₀₂)Δ. The distance is this sum divided by the number of pairs, in units of the noise's variance,
+    and averaged over outputs. Below one, predictions do not distinguish the tasks. Two tasks that have seen nothing are
+    at distance zero.
+
+    Args:
+        one: belief of a task, without leading axes.
+        two: belief of another task.
+        origin_one: the prior's belief that the first task began from.
+        origin_two: that of the second.
     """
     seen = _information(one, origin_one) + _information(two, origin_two)
     apart = one.mean - two.mean
@@ -33,13 +40,13 @@ def distance(one: Belief, two: Belief, origin_one: Belief, origin_two: Belief) -
 def merged(one: Belief, two: Belief, origin_two: Belief) -> Belief:
     """The belief of one task that has seen the pairs of both.
 
-    Bayes: natural parameters add, and the prior that the second began from is taken out once. Without drift it is
-    exactly the belief that would have come of both tasks' pairs in any order.
+    By Bayes' rule natural parameters add, and the prior that the second task began from is subtracted once. Without
+    drift the result is exactly the belief of a task that has seen the pairs of both, in any order.
     """
     precision_one, precision_two, origin = (_inverse(b.cov) for b in (one, two, origin_two))
     precision = precision_one + precision_two - origin
     cov = _inverse(precision)
-    # Relative to the first task's mean, since numbers that nearly cancel are then small from the start.
+    # Relative to the first task's mean: terms that nearly cancel are small then, and lose few digits.
     ours, theirs = two.mean - one.mean, origin_two.mean - one.mean
     moved = cov @ (precision_two @ ours - origin @ theirs)
     squares = [
@@ -58,9 +65,10 @@ def merged(one: Belief, two: Belief, origin_two: Belief) -> Belief:
 def closest(
     prior: ReadoutPrior, state: ReadoutState
 ) -> tuple[Int[Array, ""], Int[Array, ""], Float[Array, ""]]:
-    """The two known tasks, other than the one that leads, at the least `distance`; the more used first; and how far.
+    """Slots of the two known tasks at the least `distance`, the more used one first, and that distance.
 
-    Tasks are compared at the rate of drift that is the more probable one for each.
+    The leading slot is left out: it holds the candidate that needs the room. Each task is compared at its most probable
+    rate of drift.
     """
     slots = state.probability.shape[0]
     places = jnp.arange(slots)
@@ -84,13 +92,18 @@ def closest(
 def merged_tasks(
     prior: ReadoutPrior, state: ReadoutState, needed: Bool[Array, ""]
 ) -> tuple[ReadoutState, Int[Array, ""], Bool[Array, ""]]:
-    """The two closest tasks as one, if they predict alike and it is needed: state, the slot to free, and whether."""
+    """Merge the two closest tasks, if room is needed and they predict alike.
+
+    Returns:
+        The state, the slot that is free now, and whether two tasks were merged.
+    """
 
     def joined(state: ReadoutState) -> tuple[ReadoutState, Array, Array]:
         first, second, far = closest(prior, state)
         one, two = (jax.tree.map(lambda a, s=slot: a[s], state.beliefs) for slot in (first, second))
         begun = jax.tree.map(lambda a: a[state.kind[second]], prior.beliefs)
         both = jax.vmap(merged, in_axes=(0, 0, None))(one, two, begun)
+        # After drift a difference of precisions need not be positive definite: then nothing is merged.
         sound = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(both)]))
         near = (far < 1.0) & sound & jnp.all(jnp.diagonal(both.cov, axis1=-2, axis2=-1) > 0)
         together = eqx.tree_at(

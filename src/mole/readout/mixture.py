@@ -8,11 +8,11 @@ For every pair of the stream, in the terms of the paper (Nagabandi, Finn, Levine
 3. candidate   at every step a new task is begun from each belief of the prior, as in Bayesian online change-point
                detection (Adams, MacKay 2007): it is a candidate until it has led for some steps; the least probable
                candidates make room for the next;
-4. M-step      a task absorbs the pair as far as it is responsible for it, a candidate wholly: under the hypothesis that
-               it is the task, every pair since its beginning is its own;
-5. predict     with all of them, by their probabilities.
+4. M-step      a task absorbs the pair with its responsibility as weight, a candidate with weight one: under the
+               hypothesis that it is the present task, it owns every pair since it began;
+5. predict     with all tasks and candidates, weighted by their probabilities.
 
-Every task is kept at several rates of drift; which of them counts is decided by how well each predicts.
+Every task is kept at several rates of drift, which are weighted by how well each has predicted lately.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ from mole.readout.slots import ReadoutState, counted, first_state, founded, plac
 
 __all__ = ["UPGRADES", "ReadoutMixture", "ReadoutState"]
 
-_TINY = 1e-30
+_TINY = 1e-30  # a float32 whose logarithm is finite
 
 UPGRADES = {".drift_memory": (".discount", lambda discount: np.float32(f"{1.0 / (1.0 - discount):.4g}"))}
-"""Leaves of a `ReadoutMixture` that version 0.1 wrote otherwise, as in `mole.online.stack`."""
+"""Leaves of a `ReadoutMixture` that version 0.1 wrote in another form, as in `mole.online.stack`."""
 
 
 def _vector(values: Sequence[float] | Array | None) -> Array:
@@ -65,20 +65,19 @@ class ReadoutMixture(OnlineLearner):
 
     Args:
         prior: features, and the beliefs that tasks are drawn from.
-        max_tasks: tasks that are remembered; the one that has not led for longest makes room.
+        max_tasks: tasks that are remembered.
         candidates: slots for tasks that may have just begun.
         alpha: α of the Chinese restaurant, the weight of a new task.
         switch_every: expected pairs between switches, before any was seen.
         drift: rates of drift at which every task is kept: share of the prior's variance that is new at each pair.
         drift_memory: pairs over which the rates are compared.
-        found_after: leading steps that make a candidate a task.
-        most_switches: the largest probability of a switch: tasks last for a while, or the mixture would sort pairs by
-            how noisy they are.
-        tail: degrees of freedom of the Student-t that pairs are judged by, at most: one wild pair must not found a
-            task.
+        found_after: number of leading steps after which a candidate becomes a task.
+        most_switches: the largest probability of a switch at a step: without a limit the mixture would sort pairs into
+            tasks by how noisy they are.
+        tail: most degrees of freedom of the Student-t by which a pair is judged: one wild pair must not start a task.
         classes: whether targets are indicators of classes; a pair is then judged by the probability of its class.
-        outputs: weight of each output in the likelihood of a pair ``[dy]``; all one if None. Indicators of C classes
-            say as much as C − 1 numbers.
+        outputs: weight of each output in the likelihood of a pair ``[dy]``; all one if None. The indicators of C
+            classes have only C − 1 degrees of freedom.
         at_capacity: what happens when one more than ``max_tasks`` has been found: "evict" the one that has not led for
             longest, "refuse" the new one, which goes on as a candidate, or "merge" the two closest if they predict
             alike, and else evict (`mole.readout.capacity`).
@@ -194,6 +193,7 @@ class ReadoutMixture(OnlineLearner):
         self, valid: Bool[Array, ""], state: ReadoutState, x: Float[Array, " dx"], y: Float[Array, " dy"]
     ) -> tuple[Array, ReadoutState]:
         """Loss of the prediction made before the pair, and the state after it; the same if it is not ``valid``."""
+        # Masked here, since a NaN times a weight of zero is still NaN.
         z = jnp.where(valid, self.prior.features(x), 0.0)
         return self._learn(state, z, jnp.where(valid, y, 0.0), jnp.concatenate([x, y]), valid)
 
@@ -216,13 +216,13 @@ class ReadoutMixture(OnlineLearner):
     ) -> tuple[Array, ReadoutState]:
         """`advance`, for features ``z[d]``.
 
-        Chosen where a number is written and not by a branch, since XLA copies what goes into one.
+        Results are selected where they are written and not by a branch, since XLA copies whatever enters one.
         """
         rates = self.drift.shape[0]
         origin = jax.tree.map(lambda a: jnp.repeat(a[:, None], rates, axis=1), self.prior.beliefs)
         probability, to_old, new = self._next_probability(state)
 
-        # E-step over the slots there are and the tasks that may begin now.
+        # E-step over the used slots, and over the tasks that may begin with this pair.
         expected, expected_new = forecast(state.beliefs, z), forecast(origin, z)
         rate_scores = state.rate_scores
         fit, fit_new = self._fit(expected, y), self._fit(expected_new, y)
@@ -236,7 +236,7 @@ class ReadoutMixture(OnlineLearner):
         mean, _ = moments(probability, rate_scores, expected)
         loss = jnp.sum(self.outputs * (y - mean) ** 2) / jnp.sum(self.outputs)
 
-        # M-step: tasks as far as they are responsible, candidates wholly.
+        # M-step: the weight of a task is its responsibility, that of a candidate is one.
         weight = jnp.where(state.task >= 0, mine, 1.0) * state.used
         back = jax.tree.map(lambda a: a[state.kind][:, None], self.prior.beliefs)
         beliefs = _chosen(valid, self._absorbed(state.beliefs, expected, y, weight, back), state.beliefs)
@@ -246,7 +246,7 @@ class ReadoutMixture(OnlineLearner):
             jnp.broadcast_to(even, fit_new.shape), fit_new, jnp.ones(fit_new.shape[:1])
         )
 
-        # A switch is a move to another task than the one that led.
+        # Expected number of switches at this step: moves to another task than the leading one.
         moved = jnp.where(
             jnp.arange(self.slots) == state.lead, 0.0, mine * to_old / jnp.maximum(probability, _TINY)
         )
@@ -283,7 +283,7 @@ class ReadoutMixture(OnlineLearner):
         return log_chance(share, norm.inverse(y), self.outputs > 0)
 
     def _absorbed(self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, back: Belief) -> Belief:
-        """Beliefs after the pair, with the drift of the time that it took; a task's clock runs while it is in use."""
+        """Beliefs after the pair and one step of drift; both by weight: a task drifts only while it is in use."""
         both = jnp.broadcast_to(weight[:, None], expected.doubt.shape)
         return bounded(drifted(absorb(beliefs, expected, y, both), back, self.drift[None] * both))
 

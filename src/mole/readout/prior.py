@@ -20,7 +20,11 @@ _LINEAR_UP_TO = 4.0
 
 
 def compress(x: Float[Array, " dx"]) -> Float[Array, " dx"]:
-    """The identity up to four standard deviations and logarithmic beyond: one wild input must not rule a prediction."""
+    """The identity up to four standard deviations, logarithmic beyond, so that no wild input dominates a prediction.
+
+    Args:
+        x: normalised input ``[dx]``.
+    """
     beyond = jnp.maximum(jnp.abs(x) - _LINEAR_UP_TO, 0.0)
     return jnp.clip(x, -_LINEAR_UP_TO, _LINEAR_UP_TO) + jnp.sign(x) * jnp.log1p(beyond)
 
@@ -28,13 +32,17 @@ def compress(x: Float[Array, " dx"]) -> Float[Array, " dx"]:
 class Features(eqx.Module):
     """φ: a normalised input ``[dx]`` to ``[1 + dx + h]`` features: 1, x, and h hidden units.
 
-    With the input among the features, a linear relation is learned exactly and at once, whatever the network knows.
+    The input itself is among the features, so that a linear relation is learned exactly, whatever the network is.
 
     Args:
         in_size: dx.
         width: h, units of each hidden layer.
         depth: hidden layers.
-        key: PRNG key; the biases are drawn too, so that untrained hidden units differ in where they bend.
+        key: PRNG key; the biases are drawn too, so that the kinks of untrained hidden units are in different places.
+
+    Raises:
+        TypeError: if a size is no whole number or ``key`` no PRNG key.
+        ValueError: if a size is smaller than one.
     """
 
     layers: tuple[Linear, ...]
@@ -103,7 +111,7 @@ class Readout(eqx.Module):
 
 
 def broad_belief(features: Features, dy: int, *, spread: float = 0.5, noise: float = 0.3) -> Belief:
-    """A prior that knows nothing but the scale of things: any linear map, and a moderate part of the hidden units.
+    """A belief that knows only scales: coefficients of 1 and x about one, those of the hidden units much smaller.
 
     Args:
         features: φ, whose hidden units have a spread of about one.
@@ -123,9 +131,9 @@ def broad_belief(features: Features, dy: int, *, spread: float = 0.5, noise: flo
 class ReadoutPrior(eqx.Module):
     """Where tasks come from.
 
-    A new task may be drawn from any of K beliefs: by convention 0 is the broad one, that trusts only the scales of the
-    data, and 1, if there, the one learned from other tasks. Both being there, a family of tasks that is known is
-    recognised after a few points, and one never seen before is learned all the same.
+    A new task may be drawn from any of K beliefs. By convention belief 0 is the broad one, which knows only the scales
+    of the data, and belief 1, if there is one, is learned from other tasks. With both, a task of a known family is
+    learned from a few pairs, and a task unlike all others can still be learned.
 
     Args:
         features: φ.
@@ -134,6 +142,7 @@ class ReadoutPrior(eqx.Module):
         y_norm: normaliser of the targets ``[dy]``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if sizes do not fit each other.
     """
 

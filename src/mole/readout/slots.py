@@ -17,7 +17,7 @@ from mole.readout.prior import ReadoutPrior
 __all__ = ["ReadoutState", "counted", "first_state", "founded", "placed"]
 
 _LEADS = 0.75
-"""The candidates together must be as probable as this for the step to count for the one that leads."""
+"""Probability of all candidates together from which a step counts for the leading one."""
 
 
 class ReadoutState(eqx.Module):
@@ -27,21 +27,21 @@ class ReadoutState(eqx.Module):
         beliefs: of every slot and rate of drift ``[slots, rates, ...]``.
         rate_scores: discounted log-likelihood of each rate, normalised ``[slots, rates]``.
         probability: of every slot, given all pairs seen ``[slots]``.
-        led: pairs for which the slot led, by how probable that was; counts of the Chinese restaurant ``[slots]``.
+        led: pairs for which the slot led, each counted by its probability: the counts of the CRP ``[slots]``.
         kind: the belief of the prior that the slot began from ``[slots]``.
         task: number of the task, in order of discovery; −1 for a candidate or an unused slot ``[slots]``.
         used: whether there is anything in the slot ``[slots]``.
         last_led: step at which it last led ``[slots]``.
-        switches: expected number of switches so far, the hyperparameter included.
-        steps: pairs seen, likewise.
+        switches: expected number of switches so far, and one more as the prior's (see ``steps``).
+        steps: pairs seen, and ``switch_every`` more: the probability of a switch begins at 1 / ``switch_every``.
         kind_counts: tasks begun from each belief of the prior, plus one; zero forbids it ``[K]``.
         next_task: number of the next task.
         step: pairs seen.
         lead: slot of the most probable task.
         spawned: whether a candidate became a task at the last step.
-        evicted: whether it took the place of an old one, or would have.
+        evicted: whether it took the place of an old task, or would have (``at_capacity="refuse"``).
         last: the last pair, normalised ``[dx + dy]``.
-        still: pairs for which each of its numbers has been the same ``[dx + dy]``.
+        still: number of pairs for which each of its numbers has been the same ``[dx + dy]``.
     """
 
     beliefs: Belief
@@ -101,7 +101,7 @@ def placed(
         state: with the step counted.
         newborn: beliefs ``[K, rates, ...]`` after the pair.
         scores: of their rates of drift ``[K, rates]``.
-        probability: ``[K]``, to which those of the slots are normalised anew.
+        probability: of the new tasks ``[K]``; those of all slots are then normalised together.
         valid: whether beliefs are written at all.
     """
     slots = jnp.arange(state.probability.shape[0])
@@ -122,7 +122,7 @@ def placed(
                 jnp.where(at, 0.0, state.led),
                 jnp.where(at, kind, state.kind),
                 jnp.where(at, -1, state.task),
-                # What cannot have begun (its belief is forbidden) must not come alive by a later pair.
+                # A task whose belief is forbidden has probability zero: its slot counts as unused.
                 jnp.where(at, probability[kind] > 0, state.used),
                 jnp.where(at, state.step, state.last_led),
             ),
@@ -133,17 +133,17 @@ def placed(
 def _spare(state: ReadoutState) -> Array:
     """An unused slot, or the least probable candidate that did not begin at this step."""
     candidate = state.used & (state.task < 0) & ((state.last_led != state.step) | (state.led > 0))
-    # An unused slot is less than any probability, a task or a candidate of this step more.
+    # By value: unused slots (−1), candidates by their probability, then what must stay (2).
     value = jnp.where(candidate, state.probability, 2.0)
     return jnp.argmin(jnp.where(state.used, value, -1.0))
 
 
 Room = Callable[[ReadoutState, Array], tuple[ReadoutState, Array, Array]]
-"""(state, whether a slot is needed) → state with two tasks made one, the slot that is free now, and whether it is."""
+"""(state, whether room is needed) → state, the slot that is free, whether one is: see `mole.readout.capacity`."""
 
 
 def counted(state: ReadoutState) -> ReadoutState:
-    """The state with its sums halved before float32 would stop adding to them; what matters are their ratios."""
+    """The state with its sums halved before float32 would lose the next addend; only their ratios are used."""
     share = jnp.where(state.steps >= MOST_COUNTED, 0.5, 1.0)
     known = state.task >= 0
     often = jnp.where(jnp.max(jnp.where(known, state.led, 0.0)) >= MOST_COUNTED, 0.5, 1.0)
@@ -159,20 +159,19 @@ def founded(
 ) -> ReadoutState:
     """Count the step for the slot that leads, and make it a task once it has led for long enough.
 
-    Candidates that began a pair apart are guesses at when one task began, and share its probability: what counts is
-    that of all of them, and the task takes it over.
+    Candidates that began a few pairs apart are hypotheses about when the same task began, and share its probability. So
+    the probability of all candidates together counts, and the new task takes it over.
 
     Args:
         state: with the step counted.
-        max_tasks: tasks that there may be; with one more, the one that has not led for longest goes.
-        found_after: leading steps that make a task.
-        refuse: nothing becomes a task then, and it stays a candidate.
-        room: tried first when a task has to go.
+        max_tasks: most tasks; when one more is found, the one that has not led for longest is removed.
+        found_after: number of leading steps after which a candidate becomes a task.
+        refuse: whether the candidate stays a candidate instead, when ``max_tasks`` are known.
+        room: what is tried before a task is removed.
     """
     slots = jnp.arange(state.probability.shape[0])
     lead = jnp.argmax(state.probability).astype(jnp.int32)
     at, known = slots == lead, state.task >= 0
-    # Candidates that began a pair apart are guesses at one beginning: what counts for one is the chance of them all.
     unknown = jnp.sum(jnp.where(known, 0.0, state.probability))
     chance = jnp.where(known[lead], state.probability[lead], unknown)
     led = state.led + jnp.where(at & (known | (chance > _LEADS)), chance, 0.0)
@@ -180,11 +179,11 @@ def founded(
     due = ~known[lead] & (led[lead] >= found_after)
     spawned = due & ~full if refuse else due
     freed, merged = jnp.zeros((), lead.dtype), jnp.zeros((), bool)
-    if room is not None:  # before the new task takes its slot: merging needs to know who leads now
+    if room is not None:  # before the new task is entered: merging must leave out the slot that leads
         state = eqx.tree_at(lambda s: (s.led, s.lead), state, (led, lead))
         state, freed, merged = room(state, spawned & full)
         led = state.led
-    # The new task takes over the probability of the other guesses, which are gone with it.
+    # The other candidates were hypotheses about the same task: they end, and their probability goes to it.
     guess = spawned & ~known & ~at
     probability = jnp.where(
         guess, 0.0, state.probability + jnp.where(at & spawned, unknown - state.probability, 0.0)

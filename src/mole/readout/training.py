@@ -22,9 +22,9 @@ from mole.readout.prior import Features, ReadoutPrior, broad_belief
 
 __all__ = ["ReadoutConfig", "train_readout_prior"]
 
-_CHUNK = 100
-_SPREAD = 0.5
-_SCALED_ON = 4096
+_CHUNK = 100  # iterations of one compiled call; a signal to stop waits for its end
+_SPREAD = 0.5  # of what all hidden units add together, in the broad belief and at the start
+_SCALED_ON = 4096  # pairs on which the spread of each hidden unit is measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,7 @@ class ReadoutConfig:
             )
 
 
+# Without constraints: a covariance as A Aᵀ and positive numbers as logarithms are valid after any step.
 class _Fit(NamedTuple):
     features: Features
     factor: Float[Array, "d d"]
@@ -82,7 +83,7 @@ def train_readout_prior(
     callback: Callable[[int, float], None] | None = None,
     checkpoint: TrainingFile | None = None,
 ) -> ReadoutPrior:
-    """Learn features, and a belief about readouts on them, under which windows of the trajectories are most probable.
+    """Learn features and a belief about readouts that maximise the evidence of windows of the trajectories.
 
     Args:
         trajectories: segments of (x ``[time, dx]``, y ``[time, dy]``) in natural units, each of one task, or with
@@ -93,12 +94,13 @@ def train_readout_prior(
         config: sizes and rates.
         key: PRNG key; the same key and data give the same prior on the same machine.
         callback: called with the iterations done and the mean negative log evidence per point, a few times.
-        checkpoint: where it is kept while it runs, and from where it goes on.
+        checkpoint: file of the running training: it resumes from there if the file exists, and writes it now and then.
 
     Returns:
         A prior with two beliefs: the broad one, and the learned one.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if there are no trajectories, none has a whole window, or numbers are not finite.
         FloatingPointError: if the evidence is no longer finite.
     """
@@ -140,6 +142,7 @@ def train_readout_prior(
             if callback is not None:
                 callback(done, loss)
             keeper.after(start._replace(fit=fit, opt_state=state, done=done))
+    # Beyond `count` the arrays of `window_data` are padding.
     count = sum(len(t.x) for t in items)
     return _finished(fit, data.x[: min(count, _SCALED_ON)], x_norm, y_norm)
 
@@ -175,7 +178,8 @@ def _steps(
         loss, gradient = jax.value_and_grad(lambda a: _loss(eqx.combine(a, static), windows))(arrays)
         if not config.learn_mean:
             gradient = eqx.tree_at(lambda g: g.mean, gradient, jnp.zeros_like(gradient.mean))
-        # The scale of hidden units is set at the end.
+        # The scale of hidden units is set at the end (`_finished`). Its gradient must not count in the norm
+        # that is clipped; its update is cleared below, since weight decay moves it without a gradient.
         gradient = eqx.tree_at(lambda g: g.features.scale, gradient, jnp.zeros_like(gradient.features.scale))
         updates, state = optimiser.update(gradient, state, arrays)  # pyright: ignore[reportArgumentType]
         updates = eqx.tree_at(lambda u: u.features.scale, updates, jnp.zeros_like(gradient.features.scale))
@@ -194,7 +198,8 @@ def _finished(fit: _Fit, x: Array, x_norm: Normalizer, y_norm: Normalizer) -> Re
     factor = rescale[:, None] * fit.factor
     shape, rate = fit.noise
     cov = factor @ factor.T
-    # The product is rounded by up to its trace times the resolution of its type: less would leave it indefinite.
+    # Rounding changes the product by up to its trace times the resolution of its dtype: a smaller ridge could
+    # leave the covariance indefinite.
     ridge = jnp.maximum(1e-8, jnp.finfo(cov.dtype).eps * jnp.trace(cov))
     learned = Belief(rescale[:, None] * fit.mean, cov + ridge * jnp.eye(features.size), shape, rate)
     broad = broad_belief(features, y_norm.mean.shape[0], spread=_SPREAD)
