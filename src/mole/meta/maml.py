@@ -97,11 +97,12 @@ def meta_loss(
         likelihood: gives L.
         windows: x ``[batch, 2k, dx]``, y ``[batch, 2k, dy]``, normalised; the first half is the support.
         first_order: drop the second derivatives.
-        fast: True takes the fast path (MLP only), False the plain one; None the fast one where there is one.
+        fast: True takes the fast path (MLP only), False the plain one; None takes the fast one for an MLP.
 
     Raises:
         ValueError: if a window has an odd number of pairs.
-        TypeError: if the fast path is asked for a module that is not `mole.learning.models.MLP`.
+        TypeError: if an argument is of another type, or ``fast`` is True for a module that is not exactly
+            `mole.learning.models.MLP`.
     """
     expect_type("meta_loss", "windows", windows, Window)
     expect_type("meta_loss", "rate", rate, InnerRate, "mole.ScalarRate(0.1) is one.")
@@ -109,7 +110,7 @@ def meta_loss(
     length = windows.x.shape[1]
     if length % 2:
         raise ValueError(f"meta_loss got windows of {length} pairs; expected an even number 2k.")
-    # No subclass: it may compute something else than the fast path knows.
+    # A subclass may compute something else than the fast path, which reads the layers alone.
     is_mlp = type(model) is MLP
     if fast and not is_mlp:
         raise TypeError(
@@ -168,9 +169,9 @@ class PlainObjective(eqx.Module):
 
 
 class Descent(NamedTuple):
-    """Numbers of the optimiser that a program is compiled for.
+    """Numbers of the optimiser that are compiled into a program.
 
-    They are few on purpose: the rounds of a control training differ in all other numbers and share one program.
+    They are few on purpose: the rounds of a control training differ in other numbers only, and share one program.
 
     Attributes:
         batch: windows in one gradient step.
@@ -224,6 +225,9 @@ def descend(
         weights: of the groups of the data.
         keys: of the batches.
         rates: learning rate of the model's parameters; that of the inner rates is ``descent.rate_speed`` times it.
+
+    Returns:
+        The fit and the optimiser's state after the last step.
     """
     # Activations and sizes are no arrays: only what has a gradient goes through the scan.
     arrays, static = eqx.partition(fit, eqx.is_inexact_array)

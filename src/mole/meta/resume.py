@@ -1,4 +1,4 @@
-"""A training that runs: the file from which it goes on as if it had never stopped, and what it shows meanwhile."""
+"""A running training: the file from which it resumes exactly, and its progress bar."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class TrainingState(NamedTuple):
         fit: network and inner rates.
         opt_state: of the optimiser.
         best: the fit with the best held-out loss so far; ``best_loss``: that loss.
-        stale: evaluations since then.
-        done: iterations.
+        stale: evaluations since the best one.
+        done: iterations done.
     """
 
     fit: Any
@@ -46,12 +46,12 @@ class TrainingState(NamedTuple):
 
 
 class TrainingFile:
-    """Where a training is kept while it runs: networks, optimiser, the best so far and the iterations done.
+    """The file of a running training: networks, optimiser, the best fit so far and the iterations done.
 
     Args:
         path: the file; older generations have .1, .2, … after its name.
         periodic: when it is written, in iterations or seconds.
-        keep: generations.
+        keep: number of generations that are kept.
     """
 
     def __init__(self, path: Path, periodic: Periodic, *, keep: int = KEPT) -> None:
@@ -63,8 +63,8 @@ class TrainingFile:
 
         Args:
             state: the training before its first iteration.
-            about: what decides the result (`described`). A file of something else, or of other versions of the
-                libraries, is passed over with a `RecoveryWarning`.
+            about: what decides the result (`described`). A file of another training, or of other versions of the
+                libraries, is removed with a `RecoveryWarning`.
 
         Raises:
             mole.files.checkpoint.CheckpointError: if there is a file and every generation of it is damaged.
@@ -74,8 +74,9 @@ class TrainingFile:
         if found is None:
             return state
         header = checkpoint.read_header(found)
-        # Through JSON, as the file's was: it makes lists of tuples.
+        # Through JSON, as the file's was: JSON turns tuples into lists.
         same = header.kind == _KIND and header.config == json.loads(json.dumps(about))
+        # Other versions round differently: the result would not be that of an uninterrupted run.
         if not same or header.libraries != checkpoint.libraries():
             why = f"with {header.libraries}, now {checkpoint.libraries()}" if same else "by another training"
             warnings.warn(
@@ -94,7 +95,7 @@ class TrainingFile:
         return self._periodic.due(iteration)
 
     def remove(self) -> None:
-        """Remove all generations, when the result is kept elsewhere."""
+        """Remove all generations, once the result has its own file."""
         remove_generations(self.path)
 
 
@@ -108,13 +109,13 @@ class Keeper:
         self.state, self._file, self._about, self._interrupts = state, file, about, interrupts
 
     def after(self, state: TrainingState) -> None:
-        """Write the file if it is due or a signal asks to leave; then leave.
+        """Write the file if it is due or a signal has come; leave if one has.
 
         Raises:
             KeyboardInterrupt: if a signal asks.
         """
         if self._file is not None:
-            # Before leaving: nothing is lost but the iterations since the last chunk.
+            # Written before leaving, so that a signal loses no iterations.
             if self._file.due(state.done) or self._interrupts.asked:
                 self._file.save(state, self._about)
             self._interrupts.raise_if_asked()
@@ -122,10 +123,10 @@ class Keeper:
 
 @contextmanager
 def kept(file: TrainingFile | None, start: TrainingState, about: dict[str, Any]) -> Iterator[Keeper]:
-    """Go on with a training from its file, and write the file while it runs. Without a file it begins anew.
+    """Resume a training from its file, if there is one, and write the file while it runs.
 
     Args:
-        file: where it is kept; None to keep nothing.
+        file: of the training; None writes nothing and begins with ``start``.
         start: the training before its first iteration.
         about: what decides its result (`described`).
     """
@@ -139,16 +140,16 @@ def kept(file: TrainingFile | None, start: TrainingState, about: dict[str, Any])
 def described(
     config: Any, key: Key, groups: Sequence[Sequence[Trajectory]], weights: Any, fit: Any
 ) -> dict[str, Any]:
-    """What decides the result of a training, as plain JSON data: only the same training goes on from a file.
+    """What decides the result of a training, as plain JSON: only the same training resumes from a file.
 
     Args:
         config: a dataclass of numbers and names.
         key: of the training.
-        groups: the data, of which the checksum is kept.
+        groups: the data; only their checksum and lengths are kept.
         weights: share of each group.
-        fit: what it starts from, of which the checksum is kept too.
+        fit: what it starts from; only its checksum is kept.
     """
-    # By checksum: the data of a training is far too large to be kept in the header of its checkpoint.
+    # A checksum, since the data are far too large for the header of a checkpoint.
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(fit):
         if isinstance(leaf, jax.Array | np.ndarray):
@@ -159,7 +160,7 @@ def described(
             digest.update(np.ascontiguousarray(part).tobytes())
     return {
         "config": dataclasses.asdict(config),
-        # JSON has no typed keys.
+        # As numbers: JSON has no PRNG keys.
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "groups": [[len(one.x) for one in group] for group in groups],
         "checksum": digest.hexdigest(),

@@ -1,8 +1,8 @@
 """Windows of time, on which a prior is meta-trained, and the recorded data that they are cut from.
 
 A window has 2k consecutive pairs of one trajectory: k to adapt on, and k to judge the adapted model on. Most hidden
-tasks last longer than that, so that nobody needs to say which task a window is of. Data comes as trajectories, or as
-groups of them, of which each gets a share of the windows.
+tasks last longer than a window, so windows need no labels of tasks (MOLe, section 4.1). The data are trajectories, or
+groups of trajectories, each with a share of the windows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ __all__ = [
     "window_data",
 ]
 
-# Sizes to which arrays are padded: powers of two from the first on, and multiples of the second beyond it.
+# Arrays are padded to a power of two, at least the first number, and beyond the second to a multiple of it:
+# sizes recur from round to round, so that little is recompiled, and large data are not doubled.
 _LEAST, _STEP = 1 << 15, 1 << 20
 
 
@@ -39,7 +40,7 @@ class WindowData(NamedTuple):
     """Trajectories laid end to end, with every place where a window may start.
 
     Attributes:
-        x: inputs ``[n, dx]``, zero-padded so that data which grows from round to round seldom recompiles.
+        x: inputs ``[n, dx]``, zero-padded so that data that grow from round to round seldom cause a new compilation.
         y: targets ``[n, dy]``, padded likewise.
         starts: first index of each valid window, padded.
         bounds: ``[groups + 1]`` places in ``starts`` that separate groups of trajectories (e.g. random, on-policy).
@@ -112,12 +113,15 @@ def sample_windows(
         batch: number of windows.
         length: pairs in each (2k).
         group_weights: unnormalised, non-negative weight of each group.
+
+    Returns:
+        x ``[batch, length, dx]`` and y ``[batch, length, dy]``.
     """
     key_group, key_start = jax.random.split(key)
     group = jax.random.categorical(key_group, jnp.log(group_weights), shape=(batch,))
     low, high = data.bounds[group], data.bounds[group + 1]
     place = low + jnp.floor(jax.random.uniform(key_start, (batch,)) * (high - low)).astype(jnp.int32)
-    # The minimum: in float32 the product can round up to the number of starts.
+    # In float32 the product above can round up to the number of starts: hence the minimum.
     return gather_windows(data, data.starts[jnp.minimum(place, high - 1)], length)
 
 
@@ -138,7 +142,7 @@ def split_trajectories(
     """
     if not trajectories:
         raise ValueError("meta-training got no trajectories; expected at least one. Record data first.")
-    # One trajectory has nothing else to hold out.
+    # One trajectory cannot be held out as a whole.
     if len(trajectories) == 1:
         x, y = trajectories[0]
         cut = len(x) - max(1, round(fraction * len(x)))
@@ -157,7 +161,7 @@ Groups = Sequence[Trajectory] | Sequence[Sequence[Trajectory]]
 def fit_normalizers(
     trajectories: Sequence[Trajectory], likelihood: Likelihood
 ) -> tuple[Normalizer, Normalizer]:
-    """Normalisers of all inputs and targets; targets that are classes stay as they are."""
+    """Normalisers of the inputs ``[dx]`` and targets ``[dy]`` of all trajectories; one-hot targets stay as they are."""
     x_norm = Normalizer.fit(np.concatenate([np.asarray(t.x) for t in trajectories]))
     targets = np.concatenate([np.asarray(t.y) for t in trajectories])
     # One-hot vectors are probabilities, and must stay so.
@@ -170,7 +174,7 @@ def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
     """Trajectories as a list of groups.
 
     Raises:
-        TypeError: if there is something else than a list.
+        TypeError: if ``trajectories`` is no list.
         ValueError: if there are no data, an entry is no trajectory, or an array is not ``[time, d]`` or not finite.
     """
     if not isinstance(trajectories, Sequence) or isinstance(trajectories, str | bytes):
@@ -200,7 +204,7 @@ def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
 
 
 def as_weights(weights: Sequence[float] | None, groups: int) -> np.ndarray:
-    """One weight per group, equal ones if not given.
+    """One weight per group ``[groups]``, equal weights if none are given.
 
     Raises:
         ValueError: if nothing can be drawn with these weights.
@@ -215,7 +219,7 @@ def as_weights(weights: Sequence[float] | None, groups: int) -> np.ndarray:
 
 
 def normalised(trajectory: Trajectory, x_norm: Normalizer, y_norm: Normalizer) -> Trajectory:
-    """A trajectory of normalised inputs and targets."""
+    """The trajectory with normalised inputs and targets, in float64."""
 
     def apply(norm: Normalizer, values: Any) -> np.ndarray:
         # In float64: where the mean is large against the spread, float32 would lose digits.

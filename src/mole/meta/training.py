@@ -1,7 +1,7 @@
 """Training a prior on recorded trajectories: meta-learned, or supervised on the same data as a baseline.
 
-Both share one loop: normalise, hold out whole trajectories, draw windows, take steps of Adam under a cosine schedule,
-evaluate on the held-out windows before and after one inner step, keep the best, stop early if asked.
+Both share one loop: normalise, hold out whole trajectories, draw windows, take Adam steps with a cosine schedule,
+evaluate on the held-out windows before and after one inner step, keep the best fit, and stop early if asked to.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from mole.meta.tasks import (
 __all__ = ["MetaConfig", "meta_train", "supervised_train"]
 
 _CHUNK = 125  # iterations of one compiled call; a signal to stop waits for its end
-_HELD_OUT_WINDOWS = 256
+_HELD_OUT_WINDOWS = 256  # drawn once, so that all evaluations of a training are on the same windows
 _Form = Literal["scalar", "layer", "rank1"]
 
 
@@ -72,7 +72,7 @@ class MetaConfig:
     evaluate_every: int = 500
     """Iterations between evaluations on held-out windows."""
     patience: int | None = None
-    """Stop after so many evaluations without improvement; None never stops early."""
+    """Stop after this many evaluations without improvement; None never stops early."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -115,13 +115,14 @@ def meta_train(
         rate: inner rates to start from (those of an earlier prior) instead of ``config``'s.
         callback: called after every evaluation with a `TrainProgress`.
         progress: show a progress bar with the held-out loss before and after adaptation.
-        checkpoint: file of the running training: it goes on from there if the file exists, and writes it now and then.
-            Whoever keeps the prior removes the file. With it, Ctrl-C and SIGTERM wait for some iterations.
+        checkpoint: file of the running training: it resumes from there if the file exists, and writes it now and then.
+            The caller removes the file once the prior is saved. With it, Ctrl-C and SIGTERM wait for some iterations.
 
     Returns:
         The prior with the best held-out loss after adaptation, its normalisers and its measured residual scale.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if there are no trajectories, they are too short, they hold numbers that are not finite, or the
             group weights do not fit the groups.
         FloatingPointError: if the held-out loss is no longer finite.
@@ -153,8 +154,8 @@ def supervised_train(
 ) -> MetaPrior:
     """Train the same network on the same windows with the plain loss and no inner step (the paper's baseline).
 
-    Arguments, result and errors as in `meta_train`; the inner rate of the result is ``config.initial_rate`` for all
-    parameters, to be tuned by whoever steps it online.
+    Arguments, result and errors as in `meta_train`. The inner rate of the result is ``config.initial_rate`` for all
+    parameters. It is not learned: tune it (``step_scale``) for a learner that steps this prior online.
     """
     expect_type("supervised_train", "config", config, MetaConfig)
     likelihood = Gaussian() if likelihood is None else likelihood
@@ -183,7 +184,7 @@ def _train(
     # The seed is fixed, so that trainings with other keys are judged on the same trajectories.
     splits = [split_trajectories(group, config.held_out, seed=0) for group in groups]
     length = 2 * config.window
-    # Normalised by the statistics of all data, as the learner will be online.
+    # By the statistics of all data, since the prior takes these normalisers online.
     train, held = (
         window_data([[normalised(t, x_norm, y_norm) for t in split[part]] for split in splits], length)
         for part in (0, 1)
@@ -212,14 +213,14 @@ def _train(
                 fit, opt_state = descend(objective, descent, fit, opt_state, train, weights, keys, rates)
                 done += steps
                 bar.advance(steps)
-                # The last chunk before an evaluation is kept after it, with what it found.
+                # The last chunk before an evaluation is saved after it, with the result of the evaluation.
                 if done < until:
                     keeper.after(TrainingState(fit, opt_state, best, best_loss, stale, done))
             before, after, _ = _evaluate(fit, likelihood, held_windows, adapts)
             event = TrainProgress(
                 done, config.iterations, float(before), float(after), time.monotonic() - started
             )
-            # At once: parameters that are not finite do not come back, whatever else is trained.
+            # Raised at once: parameters that are not finite stay so, however long the training goes on.
             if not np.isfinite(event.loss_after):
                 raise FloatingPointError(
                     f"training diverged at iteration {done}: the held-out loss is {event.loss_after}; expected a "
@@ -228,7 +229,7 @@ def _train(
             bar.show(event)
             if callback is not None:
                 callback(event)
-            # By the loss after adaptation, which is what the prior is for.
+            # Judged by the loss after adaptation, which is what the prior is for.
             if event.loss_after < best_loss:
                 best, best_loss, stale = fit, event.loss_after, 0
             else:
@@ -262,6 +263,6 @@ def _evaluate(fit: Fit, likelihood: Likelihood, windows: Window, adapts: bool) -
         losses = [window_loss(m, likelihood, x[k:], y[k:]) for m in (fit.model, adapted)]
         return losses[0], losses[1], jnp.mean(squared, axis=0)
 
-    # One after another, or the adapted weights of all windows would be in memory at once.
+    # One window after another: a vmap would hold the adapted weights of all windows in memory.
     before, after, squared = jax.lax.map(one, windows)
     return jnp.mean(before), jnp.mean(after), jnp.sqrt(jnp.mean(squared, axis=0))
