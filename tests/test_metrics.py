@@ -49,6 +49,12 @@ def test_return_is_scaled_to_a_thousand_steps():
     assert metrics.return_per(run, steps=10) == 30.0
 
 
+def test_a_refused_pair_has_no_error_and_a_run_that_diverged_has_none_at_all():
+    loss, refused = np.array([2.0, np.nan, 4.0]), np.array([False, True, False])
+    assert metrics.one_step_error(record(np.zeros(3, int), loss=loss, rejected=refused))["all"] == 3.0
+    assert np.isnan(metrics.one_step_error(record(np.zeros(3, int), loss=loss))["all"])
+
+
 def test_errors_are_grouped_by_distance_from_the_switch():
     loss = np.ones(150)
     loss[:20] = 7.0  # start of the run

@@ -97,7 +97,9 @@ def one_step_error(record: EpisodeRecord) -> dict[str, float]:
         "from_5_to_20": after & (since >= 5),
         "rest": ~after & ~start,
     }
-    return {name: _mean(record.loss[steps]) for name, steps in groups.items()}
+    # A refused pair has no loss. Any other loss that is NaN says that the run diverged, and must stay visible.
+    learned = ~np.asarray(record.rejected, bool)
+    return {name: _mean(record.loss[steps & learned]) for name, steps in groups.items()}
 
 
 def fraction_upright(record: EpisodeRecord) -> float:
