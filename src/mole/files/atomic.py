@@ -19,7 +19,7 @@ __all__ = ["atomic_file", "atomic_text", "generations", "naming", "remove_genera
 _GAP = 3  # so many missing names are the end; a crash while generations move up can leave a gap of one
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
-# The mask can only be read by setting it, which other threads would notice: hence once, at import.
+# The mask can be read only by setting it, which would affect files of other threads: hence once, at import.
 _MASK = os.umask(0o077)
 os.umask(_MASK)
 
@@ -28,15 +28,15 @@ os.umask(_MASK)
 def atomic_file(path: str | os.PathLike[str], *, keep: int = 1) -> Iterator[BinaryIO]:
     """A new binary file that takes the place of ``path`` when the block ends without an error.
 
-    It is written beside ``path``, flushed to disk and renamed: a crash leaves the old file or the new one. Until it is
-    whole nobody else may read it; then it has the mode of the file that it replaces, or that of any new file.
+    It is written beside ``path``, flushed to disk and renamed: a crash leaves the old file or the new one. While it is
+    written only its owner may read it; then it has the mode of the file that it replaces, or that of any new file.
 
     Args:
         path: the file.
         keep: generations that are there afterwards, the new one included; 1 keeps no old one.
 
     Raises:
-        OSError: if it cannot be written, with its name; the old file is there then.
+        OSError: if it cannot be written, with its name; the old file is kept.
     """
     target = Path(path)
     temporary, file = _temporary(target)
@@ -46,7 +46,7 @@ def atomic_file(path: str | os.PathLike[str], *, keep: int = 1) -> Iterator[Bina
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(_mode_of(target))
-        # the oldest first, so that none is overwritten before it has moved
+        # The oldest first, so that none is overwritten before it has moved.
         for age in range(keep - 1, 0, -1):
             with suppress(FileNotFoundError):
                 os.replace(_generation(target, age - 1), _generation(target, age))  # noqa: PTH105 - as in POSIX
@@ -63,7 +63,8 @@ def atomic_file(path: str | os.PathLike[str], *, keep: int = 1) -> Iterator[Bina
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Errors of writing in this block say which file it was; by themselves they do not."""
+    """Add the name of the file to an `OSError` that is raised in this block without one."""
+    # A full disk is an error of `write`, which knows a descriptor and no name.
     try:
         yield
     except OSError as error:
@@ -90,21 +91,21 @@ def generations(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def remove_generations(path: str | os.PathLike[str]) -> None:
-    """Remove all generations of ``path``, the oldest first: what is left after a crash goes on from the newest."""
+    """Remove all generations of ``path``, the oldest first, so that a crash in between leaves the newest."""
     for one in reversed(generations(path)):
         one.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: str | os.PathLike[str], name: str | None = None) -> None:
-    """Remove what a killed process was writing in ``folder``; what a living one is writing stays.
+    """Remove the temporary files of killed processes in ``folder``; those of running processes stay.
 
     Args:
         folder: where `atomic_file` wrote.
-        name: only what was to become this file or a generation of it.
+        name: only temporary files of this file; of all files if None.
     """
     for path in Path(folder).glob(".*.tmp" if name is None else f".{name}.*.tmp"):
         if _LEFTOVER.fullmatch(path.name):
-            # whoever writes it has it locked; it may also end, or be removed, right now
+            # A running writer holds its lock. The file may also be renamed or removed at this instant.
             with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
                 if _locked(file, wait=False):
                     path.unlink()
@@ -119,16 +120,17 @@ def _temporary(target: Path) -> tuple[Path, BinaryIO]:
         path = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         _locked(file, wait=True)
-        if path.exists():  # it was not taken for a leftover before it was locked
+        # Before it was locked another process may have taken it for a leftover and removed it.
+        if path.exists():
             return path, file
         file.close()
 
 
 def _locked(file: BinaryIO, *, wait: bool) -> bool:
-    """Lock an open file until it is closed; False where there are no such locks: then nothing counts as left over.
+    """Lock an open file until it is closed; False where there are no such locks (then no file counts as left over).
 
     Raises:
-        BlockingIOError: if somebody else has locked it and this is not to wait.
+        BlockingIOError: if another process has locked it and ``wait`` is False.
     """
     if os.name != "posix":
         return False

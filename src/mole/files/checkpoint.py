@@ -2,7 +2,7 @@
 
 Only leaves are stored: arrays (typed PRNG keys as key data), Python numbers and strings. The structure, the
 static fields and the functions come from the ``like`` given to :func:`load`. Sizes are compared with the size
-of the file and with ``like`` before any array is allocated: a damaged or hostile header cannot ask for more
+of the file and with ``like`` before any array is allocated, so that a damaged or hostile header cannot allocate more
 than the file holds. The layout of the bytes is in `mole.files.checkpoint_format`.
 """
 
@@ -49,7 +49,7 @@ __all__ = [
 
 T = TypeVar("T")
 Upgrades = Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]] | None]
-"""What an older version wrote otherwise; see `load`."""
+"""Leaves that an older version wrote in another form; see `load`."""
 
 
 def save(
@@ -99,10 +99,10 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str, upgrades: Upgrades
             ``jax.ShapeDtypeStruct`` (from ``equinox.filter_eval_shape``). Only its structure, static fields
             and functions are kept.
         kind: the kind that the file must have.
-        upgrades: leaves that an older version wrote otherwise, by the end of their path. A leaf of ``like`` with that
-            end that the file lacks is read from the path with the old end and converted (shape and dtype stay);
-            None in place of the old end and the conversion: a leaf of the file with that end, for which ``like`` has
-            no place, is left out.
+        upgrades: leaves that an older version wrote in another form: end of the path in ``like`` → end of the path in
+            the file, and the conversion. If the file lacks a leaf with that end, the leaf with the old end is read and
+            converted (shape and dtype stay). With None instead, a leaf of the file with that end that has no place in
+            ``like`` is left out.
 
     Returns:
         A tree like ``like`` with the values of the file. NumPy leaves stay NumPy, all others become (strongly
@@ -130,7 +130,7 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str, upgrades: Upgrades
         for leaf in header.leaves:
             place = places.get(leaf.path)
             raw = file.read(leaf.nbytes)
-            digest.update(raw)  # of leaves that are left out too: the checksum is of all
+            digest.update(raw)  # also for leaves that are left out: the checksum is of all arrays
             if len(raw) != leaf.nbytes:
                 raise DamagedError(f"{path} is truncated inside {leaf.path}; copy or save it again")
             if place is None:
@@ -168,7 +168,7 @@ def verify(path: str | os.PathLike[str]) -> Header:
 
 
 def placeholder(shape: Sequence[int], dtype: Any) -> np.ndarray:
-    """An array for ``like`` that stays NumPy's when it is loaded, and has no memory of its own."""
+    """A NumPy array for ``like`` that takes no memory; a leaf in its place is loaded as a NumPy array."""
     return np.broadcast_to(np.zeros((), np.dtype(dtype)), tuple(int(size) for size in shape))
 
 
@@ -191,7 +191,7 @@ def _flatten(tree: Any) -> list[tuple[Leaf, Any]]:
 def _places(
     stored: Sequence[str], expected: Collection[str], upgrades: Upgrades
 ) -> tuple[dict[str, str], dict[str, Callable[[np.ndarray], np.ndarray]]]:
-    """Path in the file → path in ``like`` of all leaves that are wanted, and the conversions by path in ``like``."""
+    """Path in the file → path in ``like`` of all leaves to load, and the conversions by path in ``like``."""
     places, convert, left_out = {}, {}, set()
     for end, old in upgrades.items():
         if old is None:
@@ -199,7 +199,7 @@ def _places(
             continue
         for path in expected:
             before = path.removesuffix(end) + old[0]
-            # a file that has the leaf is of this version, and one that has both is of none
+            # A file that has the leaf is of this version; a file with both leaves is of no version.
             if path.endswith(end) and path not in stored and before in stored and before not in expected:
                 places[before], convert[path] = path, old[1]
     return {path: places.get(path, path) for path in stored if path not in left_out}, convert
@@ -235,5 +235,5 @@ def _open(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def libraries() -> dict[str, str]:
-    """The versions that decide the numbers of a run, as the headers of files have them."""
+    """Versions of the libraries on which the numbers of a run depend, as in the headers of files."""
     return {"mole": __version__, **{name: metadata.version(name) for name in ("jax", "equinox", "numpy")}}

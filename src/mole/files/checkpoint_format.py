@@ -49,12 +49,12 @@ WIRE |= {"complex64": "<c8", "complex128": "<c16"}
 _MAGIC = b"\x89mole\r\n\x1a"  # the high bit and the line ends expose transfers in text mode, as in PNG
 _PREAMBLE = struct.Struct("<8sIQ")
 _DIGEST_BYTES = 32
-_LONGEST_NAME = 1000
+_LONGEST_NAME = 1000  # errors repeat names of a header, which a stranger may make megabytes long
 _ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 
 
 class CheckpointError(ValueError):
-    """The file cannot be read as asked, or the tree cannot be written: the text says why and what to do."""
+    """The file cannot be read as asked, or the tree cannot be written; the text says why and what to do."""
 
 
 class DamagedError(CheckpointError):
@@ -121,7 +121,7 @@ def describe(path: str, leaf: Any) -> Leaf | None:
 
 
 def to_bytes(value: Any, leaf: Leaf) -> np.ndarray:
-    """The bytes of an array or key on disk."""
+    """The bytes of an array or key on disk, little-endian and in C order, as a vector of uint8."""
     array = np.asarray(jax.random.key_data(value) if leaf.type == "key" else value, order="C")
     native = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(-1)
     wire = np.dtype("<u4" if leaf.type == "key" else WIRE[leaf.dtype])
@@ -161,6 +161,7 @@ def from_bytes(
     if isinstance(like, np.ndarray):
         return array
     result = jnp.array(array)
+    # Without x64 JAX makes float32 of a float64, without an error.
     if result.dtype != dtype:
         raise CheckpointError(
             f"{path}: leaf {leaf.path} is {dtype}, JAX gives {result.dtype}; set jax_enable_x64"
@@ -195,6 +196,7 @@ def parse_header(file: BinaryIO, path: Any) -> Header:
         raise CheckpointError(
             f"{path} has format version {version}, expected at most {FORMAT_VERSION}; update mole"
         )
+    # Compared before the header is read: a read allocates as many bytes as it is asked for.
     if length > size - fixed:
         raise DamagedError(f"{path} is truncated: its header needs {length} bytes, {size - fixed} are left")
     digest, raw = file.read(_DIGEST_BYTES), file.read(length)
@@ -216,6 +218,8 @@ def _parse(raw: bytes, path: Any) -> Header:
             f"{path} has a malformed header ({str(what)[:300]}); it was not written by mole: use another copy"
         )
 
+    # ASCII, as `encode_header` writes it: for other encodings of JSON Python would import codecs. Nested
+    # brackets without end cause a RecursionError.
     try:
         content = json.loads(raw.decode("ascii"), parse_constant=refuse)
         leaves = tuple(Leaf(**{**entry, "shape": tuple(entry["shape"])}) for entry in content.pop("leaves"))
@@ -251,6 +255,7 @@ def _leaf_is_sound(leaf: Leaf, offset: int) -> bool:
     if leaf.type == "array":
         items = math.prod(leaf.shape) * np.dtype(WIRE[leaf.dtype]).itemsize if leaf.dtype in WIRE else None
         return leaf.offset == offset and leaf.nbytes == items
+    # How many bytes a key has depends on its implementation: `load` compares them with those of `like`.
     if leaf.type == "key":
         return leaf.offset == offset
     is_value = type(leaf.value) is SCALARS.get(leaf.type) or (

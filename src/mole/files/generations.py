@@ -1,7 +1,7 @@
-"""A run that can be stopped and goes on: when a checkpoint is written, which of the last is whole, and locks.
+"""A run that can be stopped and resumed: when to write a checkpoint, which generation is whole, and locks.
 
-Checkpoints are written with ``checkpoint.save(path, …, keep=3)``; `newest` finds the one to go on from. A lock keeps a
-second process away from the same files; it ends with the process that holds it, however that ends.
+Checkpoints are written with ``checkpoint.save(path, …, keep=3)``; `newest` finds the one to resume from. A lock keeps a
+second process away from the same files; it ends with the process that holds it, however that process ends.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SECONDS = 60.0
 
 
 class RecoveryWarning(UserWarning):
-    """A file was damaged; an older one or a new computation takes its place."""
+    """A file is damaged or of another run; an older one or a new computation takes its place."""
 
 
 def tell_in_one_line() -> None:
@@ -56,12 +56,12 @@ def tell_in_one_line() -> None:
 
 
 class Periodic:
-    """Says when something is due: after so many steps, or when so many seconds have passed since it was.
+    """Says when something is due: at multiples of a number of steps, or some seconds after it was last due.
 
     Args:
-        steps: at every multiple of it; None for no such rule.
-        seconds: of a clock that no change of the time of day moves; None for no such rule.
-        clock: such a clock.
+        steps: due at every multiple of it; None for no such rule.
+        seconds: due when so many seconds have passed; None for no such rule.
+        clock: seconds; monotonic, so that setting the time of day has no effect.
 
     Raises:
         ValueError: if steps or seconds are not above 0.
@@ -82,7 +82,7 @@ class Periodic:
         self._last = clock()
 
     def due(self, step: int) -> bool:
-        """Whether it is due after ``step`` steps; if so, the seconds count from now on."""
+        """Whether it is due after ``step`` steps; if so, the seconds count from now."""
         now = self._clock()
         by_steps = self._steps is not None and step % self._steps == 0
         by_time = self._seconds is not None and now - self._last >= self._seconds
@@ -107,7 +107,7 @@ def newest(path: str | os.PathLike[str]) -> Path | None:
     Raises:
         mole.files.checkpoint.CheckpointError: if there are some and all are damaged, or one is of a newer format.
     """
-    # Only damage is passed over. A file of a newer format is whole: going on from an older one would lose its steps.
+    # Only damage is passed over. A file of a newer format is whole: an older generation would lose its steps.
     first: DamagedError | None = None
     for one in generations(path):
         try:
@@ -124,21 +124,22 @@ def newest(path: str | os.PathLike[str]) -> Path | None:
 
 
 class InUseError(ValueError):
-    """Another process is at work on the same run."""
+    """Another process works on the same run."""
 
 
 @contextmanager
 def folder_lock(folder: Path, part: str | None = None) -> Iterator[None]:
-    """Be the only process on a folder, which is made if it is not there.
+    """Hold the lock of a folder, which is created if it does not exist.
 
     Args:
         folder: of the run.
-        part: of the work, where several processes share a folder, each with its own; they exclude whoever takes the
-            whole folder, and two of the same part exclude each other.
+        part: name of a part of the work, if several processes share the folder. A lock of a part excludes locks of the
+            same part and of the whole folder, but not those of other parts.
 
     Raises:
-        InUseError: if another process is there.
+        InUseError: if another process holds it.
     """
+    # All parts hold the folder's lock together (shared), and each holds its own alone.
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder / ".lock", folder, shared=part is not None):
         if part is None:
@@ -150,7 +151,7 @@ def folder_lock(folder: Path, part: str | None = None) -> Iterator[None]:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Be the only process that writes a file and its older generations; arguments and errors as `folder_lock`."""
+    """Hold the lock of a file and its older generations; errors as in `folder_lock`."""
     with _lock(path.with_name(f".{path.name}.lock"), path, shared=False):
         yield
 
@@ -162,7 +163,7 @@ def _lock(path: Path, what: Path, *, shared: bool) -> Iterator[None]:
         return
     import fcntl
 
-    with path.open("a+") as file:  # it stays there: to remove it would let two in
+    with path.open("a+") as file:  # never removed: a second process could lock a new file of that name
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -170,16 +171,16 @@ def _lock(path: Path, what: Path, *, shared: bool) -> Iterator[None]:
                 f"{what} is in use by {_holder(path)}: wait until it is done, stop it, "
                 "or choose another place"
             ) from None
-        file.truncate(0)  # only after the lock is held: until then it names the process that holds it
+        file.truncate(0)  # not before: until the lock is ours, the file names the process that holds it
         file.write(json.dumps({"process": os.getpid(), "machine": socket.gethostname()}))
         file.flush()
         yield
 
 
 def _holder(path: Path) -> str:
-    """Who holds it, as far as it said."""
+    """The process that holds a lock, if it has written its name yet."""
     try:
         found = json.loads(path.read_text())
         return f"process {int(found['process'])} on {found['machine']}"
-    except (ValueError, KeyError, TypeError):  # not written yet
+    except (ValueError, KeyError, TypeError):  # the name is not written yet
         return "another process"

@@ -1,7 +1,7 @@
-"""Arrays of an ``.npz`` file from anybody: what it declares is checked before anything is allocated.
+"""Arrays of an ``.npz`` file from a stranger: the sizes that it declares are checked before anything is allocated.
 
-NumPy's own reader allocates whatever a header asks for. Here a member may not claim more than deflate can make of its
-bytes, an array not more than its member, and all together not more than a limit.
+NumPy's own reader allocates whatever a header asks for. Here a member may claim no more than deflate can make of its
+bytes, an array no more than its member, and all arrays together no more than a limit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 __all__ = ["MOST_BYTES", "array_names", "read_npz"]
 
 MOST_BYTES = 1 << 30
-"""Of all arrays of a file together, unless told otherwise."""
+"""Default limit for all arrays of a file together."""
 _MOST_MEMBERS = 1000
 _DEFLATE = 1032  # the largest ratio that deflate reaches
 _MAGIC = b"\x93NUMPY"
@@ -49,7 +49,7 @@ def read_npz(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no such file, damaged, or declares more than is allowed; the text says which.
+        ValueError: if it is no ``.npz`` file, damaged, or declares more than is allowed; the text says which.
     """
     with open(path, "rb") as file, _archive(file, path) as archive:  # noqa: PTH123
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
@@ -65,7 +65,7 @@ def read_npz(
 def _archive(file: BinaryIO, path: object) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(file)
-    # all that a hostile directory of an archive makes the library raise
+    # Everything that the library raises for a hostile directory of an archive.
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError, OSError) as error:
         raise ValueError(
             f"{path} is not a readable .npz archive ({str(error)[:200]}): "
@@ -100,9 +100,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, path: o
             left = member.file_size - file.tell()
             if size != left:
                 raise ValueError(f"it declares {size:,} bytes, and {left:,} follow")  # noqa: TRY301
-            raw = file.read(size + 1)  # one more than there should be: only so is the checksum compared
+            raw = file.read(size + 1)  # one byte too many: `zipfile` compares the checksum only at the end
             if len(raw) != size:
                 raise ValueError(f"it is truncated: {len(raw):,} bytes of {size:,}")  # noqa: TRY301
+            # Truth values as numbers first: a stranger's byte may be neither 0 nor 1.
             array = np.frombuffer(raw, np.uint8 if dtype.kind == "b" else dtype)
             return (array != 0 if dtype.kind == "b" else array).reshape(shape, order="F" if fortran else "C")
     except (
@@ -131,6 +132,6 @@ def _header(start: bytes, file: object) -> tuple[np.dtype, tuple[int, ...], bool
     name = match[1].decode()
     try:
         dtype = np.dtype(name)
-    except TypeError as error:  # the grammar knows the letters, and NumPy which sizes there are
+    except TypeError as error:  # the grammar allows any size, such as <f9
         raise ValueError(f"its numbers have the type {name!r}, which NumPy does not have") from error
     return dtype, shape, match[2] == b"True"

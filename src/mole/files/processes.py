@@ -1,7 +1,7 @@
-"""Processes that end in order: signals that are obeyed between two steps, and workers that end with their parent.
+"""Processes that end in order: signals take effect between two steps, and workers end with their parent.
 
-At Ctrl-C or SIGTERM a run saves what it has and leaves. It does so between two rows, steps or iterations, never within
-one, so that what was learned and what was written stay together.
+At Ctrl-C or SIGTERM a run saves and leaves. It does so between two rows, steps or iterations, never within one, so that
+what was learned and what was written agree.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-_stop: Any = None  # in a worker process: the event by which its parent asks
+_stop: Any = None  # in a worker process: the event by which its parent tells it to leave
 
 
 def obey(stop: Any) -> None:
     """Make this worker process leave when its parent sets the event ``stop``, and ignore signals.
 
-    A terminal sends Ctrl-C, and a service manager SIGTERM, to all processes at once: the parent has the signal too, and
+    A terminal sends Ctrl-C, and a service manager SIGTERM, to all processes at once. The parent has the signal too, and
     decides when its workers leave.
     """
     global _stop
@@ -75,7 +75,10 @@ def obey(stop: Any) -> None:
 
 
 class Interrupts:
-    """Holds Ctrl-C and SIGTERM back while it is entered, so that a step can end; a second signal acts at once."""
+    """While entered, defers Ctrl-C and SIGTERM, so that a step can end; a second signal acts at once.
+
+    The signal is not raised again on exit: ask `asked`, or call `raise_if_asked`.
+    """
 
     def __init__(self) -> None:
         """No signal has come yet."""
@@ -118,12 +121,12 @@ class Interrupts:
             raise Terminated if self._signal is signal.SIGTERM else KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # whoever asks twice does not want to wait for the end of a step that may hang
+        # The step may hang: a second signal has the usual effect, at once.
         if self._signal is not None:
             self.__exit__()
             signal.raise_signal(number)
         self._signal = signal.Signals(number)
-        # a source that waits for its next row may wait for ever, and between two items nothing can be lost
+        # The next row may never come, and between two items nothing can be lost.
         if self._waiting:
             raise _AskedError
 
@@ -133,13 +136,13 @@ class _AskedError(BaseException):
 
 
 SPAWN = multiprocessing.get_context("spawn")
-"""How workers are made, and what their queues must be made with: a fork of a process that runs JAX may hang."""
+"""Starts workers, and must make their queues: a fork of a process that runs JAX may hang."""
 
 _CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
 
 class Failure(RuntimeError):
-    """What was asked for could not be finished, and the program is not to blame: the command says why in one line.
+    """The command could not finish, for a reason outside of the program; it says why in one line.
 
     Attributes:
         status: exit status of the command; 1 if some results are there, 2 if none is.
@@ -149,7 +152,7 @@ class Failure(RuntimeError):
 
 
 class WorkerLost(Failure):
-    """A worker process ended without a word."""
+    """A worker process ended without an error of its own: it was killed."""
 
 
 def available_cores() -> int:
@@ -163,8 +166,8 @@ def worker_pool(
 ) -> Iterator[ProcessPoolExecutor]:
     """A pool of ``count`` processes, each pinned to one core (in turn, if there are fewer cores).
 
-    Two XLA thread pools on the same cores slow each other down, and with one thread everywhere the results do not
-    depend on the number of processes. Workers use the parent's compilation cache. When the block is left early, running
+    Two XLA thread pools on the same cores slow each other down; and with one thread each, the results do not depend on
+    the number of processes. Workers use the parent's compilation cache. When the block is left by an error, running
     jobs that keep checkpoints write them and leave.
 
     Args:
@@ -174,12 +177,12 @@ def worker_pool(
         platform: of JAX in the workers; whatever JAX finds if None.
 
     Raises:
-        ValueError: if there is no worker.
+        ValueError: if ``count`` is less than one.
         WorkerLost: if a process is killed.
     """
     if count < 1:
         raise ValueError(f"got workers={count}; expected at least 1.")
-    # A queue and an event of the context itself: a manager is a process, which would outlive a parent that is killed.
+    # No `multiprocessing.Manager`: its process would outlive a parent that is killed.
     cores, stop = SPAWN.Queue(), SPAWN.Event()
     for core in range(count):
         cores.put(core)
@@ -209,9 +212,11 @@ def _begin(
     start: Callable[..., None] | None,
     args: tuple[Any, ...],
 ) -> None:
+    # First: the parent may be gone before the rest is done.
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     tell_in_one_line()
     obey(stop)
+    # Pinned before JAX starts: XLA makes as many threads as there are cores then.
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if available:
         os.sched_setaffinity(0, {available[cores.get() % len(available)]})
