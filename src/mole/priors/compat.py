@@ -1,6 +1,6 @@
-"""What version 0.1 had instead of `mole.load_prior` and `mole.save_prior`; it goes in 0.3.
+"""Functions of version 0.1 that `mole.load_prior` and `mole.save_prior` replace; they go in 0.3.
 
-`mole._moved.KEPT` says under which old names these functions are found.
+`mole._moved.KEPT` has the old names under which they are found. Each warns when it is called.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ __all__ = ["PriorHeader", "describe_prior", "load_prior", "parse_header", "read_
 
 P = TypeVar("P")
 
-# Kind of file → its type, by name: the types of streams come with an optimiser, which a controller does not need.
+# Kind of file → name of its type; to import the type itself brings an optimiser, which control does not need.
 _KINDS = {"prior": "MetaPrior", "readout-prior": "ReadoutPrior", "stream-prior": "StreamPrior"}
 _ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jax.numpy.tanh, "gelu": jax.nn.gelu, "silu": jax.nn.silu}
 _RATES: dict[str, type[InnerRate]] = {"scalar": ScalarRate, "layer": LayerRate, "rank1": Rank1Rate}
@@ -70,19 +70,21 @@ def load_prior(name_or_path: str | os.PathLike[str], expected: type[Any] | None 
     Example:
         >>> learner = Mixture(load_prior("motors"))          # doctest: +SKIP
     """
+    # By name, so that a type can be compared without the import of the others.
     kind = None if expected is None else expected.__name__
     if kind is not None:
         expect_choice("load_prior", "expected", kind, _KINDS.values())
     path, stored = _stored(name_or_path, kind)
     if stored.kind != "prior":
-        from mole.priors.stream import read_stream_prior  # see `_KINDS`
+        from mole.priors.stream import read_stream_prior  # here, for the reason at `_KINDS`
 
         return read_stream_prior(path, stored)
     header = parse_header(stored.config, path)
+    # Shapes alone: a hostile header allocates nothing before `load` has compared its sizes with the file.
     prior = checkpoint.load(path, eqx.filter_eval_shape(header.skeleton), kind="prior")
     object.__setattr__(
         prior, "_header", header
-    )  # for `MetaPrior.__getitem__`; no field, so nothing else sees it
+    )  # for `MetaPrior.__getitem__`; it is no field, so the pytree stays the same
     return prior
 
 
@@ -113,20 +115,21 @@ def save_prior(path: str | os.PathLike[str], prior: Any, provenance: Mapping[str
         provenance: how it was made, plain JSON.
 
     Raises:
-        TypeError: for something else, or a model, rate or likelihood that the header cannot name.
+        TypeError: if it is no prior, or its model, rate or likelihood is of a type that the header has no name for.
+        FileNotFoundError: if the folder does not exist.
         mole.files.checkpoint.CheckpointError: if the provenance is no plain JSON.
     """
     if isinstance(prior, MetaPrior):
         kind, tree, config = "prior", prior, dataclasses.asdict(describe_prior(prior, provenance))
     else:
-        from mole.priors.stream import describe_file  # see `_KINDS`
+        from mole.priors.stream import describe_file  # here, for the reason at `_KINDS`
 
         kind, tree, config = describe_file(prior, provenance)
     checkpoint.save(path, tree, kind=kind, config=config)
 
 
 def _stored(name_or_path: Any, expected: str | None = None) -> tuple[Any, checkpoint.Header]:
-    """The file that is meant, and its header, of a kind that is a prior."""
+    """The file of a name or path, and its header; the kind is that of a prior, the ``expected`` one if given."""
     path = name_or_path
     if isinstance(path, str) and (shipped := shipped_file(path)) is not None:
         path = shipped
@@ -173,7 +176,7 @@ class PriorHeader:
     provenance: dict[str, Any]
 
     def skeleton(self) -> MetaPrior:
-        """A prior of this structure, its numbers meaningless."""
+        """A prior of this structure; its numbers have no meaning."""
         likelihood = _LIKELIHOODS[self.likelihood]()
         model = MLP(
             self.input_size,
@@ -198,12 +201,13 @@ def describe_prior(prior: MetaPrior, provenance: Mapping[str, Any]) -> PriorHead
     """The header from which the structure of ``prior`` can be rebuilt.
 
     Raises:
-        TypeError: for a model, rate or likelihood that the header cannot name.
+        TypeError: if the model, rate or likelihood is of a type that the header has no name for.
     """
     model, likelihood = prior.model, prior.likelihood
+    # No subclass: `skeleton` would rebuild a plain MLP, which may compute something else.
     if type(model) is not MLP:
         _name_of(model, {"mole.MLP": MLP}, "model")
-    # the one likelihood whose name depends on more than its type
+    # The only likelihood whose name depends on more than its type.
     learned = type(likelihood) is Gaussian and likelihood.learned_scale
     return PriorHeader(
         input_size=prior.input_size,
@@ -230,7 +234,7 @@ def _name_of(value: Any, table: Mapping[str, Any], what: str) -> str:
 
 
 def parse_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
-    """Check a header read from ``path``: a stranger's file must not make us build something huge or unknown.
+    """Check a header read from ``path``: a stranger's file must not build anything huge or unknown.
 
     Raises:
         mole.files.checkpoint.CheckpointError: for missing or unknown fields, names and sizes.

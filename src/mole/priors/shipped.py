@@ -126,12 +126,15 @@ def _present(path: Path, name: str, command: str) -> Path:
 
 
 def make(name: str, path: Path) -> dict[str, Any]:
-    """Train the prior of a family of streams again and write it to ``path``; what its header says of how it was made.
+    """Train the prior of a family of streams again and write it to ``path``.
+
+    Returns:
+        The provenance in its header.
 
     Raises:
         ValueError: if there is no such family.
     """
-    # here, because whoever only asks for a file needs neither an optimiser nor the generators
+    # Imported here: to find a shipped file needs neither an optimiser nor the generators of data.
     from mole.datasets.sinusoid import sinusoid_tasks
     from mole.datasets.teachers import stationary_stream
     from mole.priors.stream import describe_file, fit_prior
@@ -149,7 +152,7 @@ def make(name: str, path: Path) -> dict[str, Any]:
         "pairs": _TASKS * _LENGTH,
         "seed": _SEED,
     }
-    # what `save_prior` does, which is above this module
+    # As `save_prior` does, which cannot be imported here: `mole.priors.file` imports this module.
     kind, prior, config = describe_file(fit_prior(tasks, seed=_SEED), provenance)
     checkpoint.save(path, prior, kind=kind, config=config)
     return provenance

@@ -41,13 +41,13 @@ __all__ = [
 
 Kind = Literal["regression", "classification"]
 _USUAL = ReadoutConfig()
-# What a header may ask for: far above any use, and below what would exhaust memory as a mere structure.
+# The largest sizes that a header may ask for: far above any use, and not yet too many for a structure.
 _SIZES = {"input_size": 10**5, "target_size": 10**4, "width": 10**4, "depth": 100, "kinds": 16}
 
 
 @dataclasses.dataclass(frozen=True)
 class StreamPrior:
-    """A prior and what its inputs and targets mean.
+    """A prior over readouts with the meaning of its inputs and targets.
 
     Attributes:
         prior: features and beliefs.
@@ -56,7 +56,9 @@ class StreamPrior:
         labels: classes, in the order of the indicators; empty for regression.
 
     Raises:
-        ValueError: if the schema or the labels are not as many as the prior's inputs or indicators.
+        TypeError: if ``prior`` is no `mole.ReadoutPrior`.
+        ValueError: if the schema does not encode as many inputs as the prior has, or there is not one label per
+            indicator.
     """
 
     prior: ReadoutPrior
@@ -82,7 +84,16 @@ class StreamPrior:
 
 
 def learner_of(prior: StreamPrior | ReadoutPrior | MetaPrior, settings: Mapping[str, Any]) -> Any:
-    """The mixture that belongs to a prior: of readouts, or of networks that take gradient steps."""
+    """The mixture for a prior: `mole.Mixture` for a `MetaPrior`, else `mole.readout.ReadoutMixture`.
+
+    Args:
+        prior: of any kind.
+        settings: of the mixture.
+
+    Raises:
+        TypeError: if it is no prior, or a setting is unknown or of another type.
+        ValueError: if a setting is out of range.
+    """
     expect_type(
         "a mixture", "prior", prior, (StreamPrior, ReadoutPrior, MetaPrior), "mole.fit_prior makes one."
     )
@@ -110,14 +121,16 @@ def fit_prior(
         kind: whether the targets are numbers or one-hot classes.
         width: hidden units of the features.
         seed: of initial weights and windows.
-        schema: how rows became x; kept with the prior.
+        schema: how rows became x; stored with the prior.
         labels: classes in the order of the indicators.
-        config: sizes and rates; a shorter history than its window shortens the window.
+        config: sizes and rates; its window is shortened to the longest segment.
         callback: as in `train_readout_prior`.
         checkpoint: as in `train_readout_prior`.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if there is no history, it is not finite, it is too short, or the labels do not fit the targets.
+        FloatingPointError: if training diverges.
     """
     expect_choice("fit_prior", "kind", kind, get_args(Kind))
     expect_type("fit_prior", "config", config, ReadoutConfig)
@@ -152,7 +165,7 @@ def fit_prior(
 
 
 def describe_file(prior: Any, provenance: Mapping[str, Any]) -> tuple[str, ReadoutPrior, dict[str, Any]]:
-    """Kind, arrays and configuration of the file of a prior.
+    """Kind, arrays and configuration of the file of a prior for streams.
 
     Raises:
         TypeError: if it is no prior.
@@ -167,7 +180,11 @@ def describe_file(prior: Any, provenance: Mapping[str, Any]) -> tuple[str, Reado
 
 
 def read_stream_prior(path: Any, stored: Header) -> ReadoutPrior | StreamPrior:
-    """Read a file of one of the two kinds, whose header was read before.
+    """Read a file of kind ``readout-prior`` or ``stream-prior``.
+
+    Args:
+        path: the file.
+        stored: its header.
 
     Raises:
         mole.files.checkpoint.CheckpointError: if it is damaged.
@@ -196,7 +213,7 @@ def describe_readout_prior(prior: ReadoutPrior) -> dict[str, int]:
 
 
 def readout_skeleton(sizes: Mapping[str, Any], path: Any) -> ReadoutPrior:
-    """The structure of a prior with those sizes, without numbers.
+    """A prior with those sizes, whose arrays are shapes without numbers.
 
     Raises:
         mole.files.checkpoint.CheckpointError: for missing or unknown sizes, or any out of range.
@@ -221,6 +238,7 @@ def readout_skeleton(sizes: Mapping[str, Any], path: Any) -> ReadoutPrior:
         many = jax.tree.map(lambda a: jnp.repeat(a, sizes["kinds"], axis=0), prior.beliefs)
         return eqx.tree_at(lambda p: p.beliefs, prior, many)
 
+    # Shapes alone: nothing is allocated before `checkpoint.load` has compared the sizes with the file.
     return eqx.filter_eval_shape(build)
 
 
@@ -235,7 +253,7 @@ def describe_stream_prior(prior: StreamPrior) -> dict[str, Any]:
 
 
 def prior_skeleton(config: Any, path: Any) -> StreamPrior:
-    """A prior of the described structure, without numbers.
+    """A prior of the described structure, whose arrays are shapes without numbers.
 
     Raises:
         mole.files.checkpoint.CheckpointError: if the description is damaged.
