@@ -1,6 +1,8 @@
-"""Checks at the doors of the package: each error says what was got, what was expected and what to do.
+"""Checks of arguments: each error says what was got, what was expected and what to do.
 
-They read types and shapes alone, so that they cost nothing in a compiled program.
+``owner`` is the function or class that was called, ``name`` the argument, ``remedy`` a sentence that ends the error. A
+check raises TypeError for a value of another type and ValueError for one out of range. In a traced function it reads
+types and shapes alone, so it costs nothing in a compiled program.
 """
 
 from __future__ import annotations
@@ -43,11 +45,12 @@ def expect_whole(
     most: int | None = None,
     even: bool = False,
 ) -> int:
-    """A whole number from ``least`` to ``most``; truth values and floats are none."""
+    """A whole number from ``least`` to ``most``, even if so asked; truth values and floats raise TypeError."""
     expected = (
         f"{'an even' if even else 'a whole'} number from {least} {'on' if most is None else f'to {most}'}"
     )
     try:
+        # `operator.index` would take True for 1.
         if isinstance(value, bool | np.bool_):
             raise TypeError  # noqa: TRY301
         number = operator.index(value)
@@ -69,18 +72,18 @@ def expect_number(
     high: float = math.inf,
     remedy: str = "",
 ) -> Any:
-    """A real number within bounds, which NaN is not; without bounds any number.
+    """A real number within bounds; NaN is within none, but passes without bounds.
 
-    The value of an array inside of a traced function is not known: only its type is looked at.
+    In a traced function the value of an array is not known: only its type is checked.
 
     Args:
         owner: who was called, for the error.
         name: of the argument.
         value: what was given: a Python or NumPy number, or a JAX array without axes.
-        above: the number must be larger.
-        below: the number must be smaller.
-        low: the number must be as large.
-        high: the number must be as small.
+        above: exclusive lower bound.
+        below: exclusive upper bound.
+        low: inclusive lower bound.
+        high: inclusive upper bound.
         remedy: a sentence that ends the error.
     """
     expected = _range(above, below, low, high)
@@ -90,6 +93,7 @@ def expect_number(
     if expected == "a number" or isinstance(value, Tracer):
         return value
     inside = (above is None or value > above) and (below is None or value < below) and low <= value <= high
+    # A comparison with NaN is false: hence `not inside`, and no comparison turned round.
     if not inside:
         raise ValueError(_text(owner, name, value, expected, remedy, typed=False))
     return value
@@ -105,7 +109,10 @@ def expect_numbers(
     remedy: str = "",
     **bounds: float,
 ) -> list[Any]:
-    """Several numbers (one or more, or just ``size``), each as `expect_number` has it; ``nonzero``: not all zero."""
+    """A list of numbers (``size`` of them if given, else at least one), each within the ``bounds`` of `expect_number`.
+
+    With ``nonzero`` they may not all be zero.
+    """
     if isinstance(values, np.ndarray | jax.Array) and values.ndim == 1:
         items = list(values)
     else:
@@ -132,8 +139,9 @@ def _range(above: float | None, below: float | None, low: float, high: float) ->
 
 
 def expect_choice(owner: str, name: str, value: Any, choices: Iterable[Any]) -> None:
-    """One of some values; for an unknown word the nearest one is named."""
+    """One of the values in ``choices``; the error names the nearest one."""
     choices = list(choices)
+    # Compared by type too: True equals 1, and an array compares element by element.
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
         near = get_close_matches(str(value), [str(choice) for choice in choices], n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]!r}?" if near else ""
@@ -156,7 +164,7 @@ def expect_callable(owner: str, name: str, value: Any, remedy: str = "") -> None
 
 
 def expect_items(owner: str, name: str, value: Any, remedy: str = "") -> list[Any]:
-    """Something to go over that is no text."""
+    """An iterable that is no text, as a list."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise TypeError(_text(owner, name, value, "a list", remedy))
     return list(value)
@@ -172,7 +180,7 @@ def expect_key(owner: str, key: Any) -> None:
 
 
 def expect_vector(owner: str, name: str, value: Any, size: int, remedy: str = "") -> None:
-    """One vector of ``size`` real numbers."""
+    """One vector ``[size]`` of numbers."""
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is None:
         array = np.asarray(value)
@@ -184,7 +192,7 @@ def expect_vector(owner: str, name: str, value: Any, size: int, remedy: str = ""
 
 
 def expect_file(owner: str, path: Any) -> Path:
-    """Something that names a file."""
+    """A file name, as a path; the file need not exist."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(_text(owner, "path", path, "a file name (a string or a pathlib.Path)", ""))
     return Path(path)
