@@ -43,7 +43,7 @@ class OnlineEstimator(EstimatorState):
         return False
 
     def _admitted(self, target: Any) -> tuple[Any, bool]:
-        """The target as it is kept, once the whole pair has been checked; and whether the learner was made anew."""
+        """The target as it is kept, and whether the learner was made anew for it. The pair has been checked before."""
         return target, False
 
     def _vector(self, target: Any) -> np.ndarray:
@@ -52,10 +52,10 @@ class OnlineEstimator(EstimatorState):
 
     @abc.abstractmethod
     def _predicted(self, forecast: Any) -> tuple[Any, ...]:
-        """The first four fields of `Step` from mean and scale, each ``[dy]``; of None while nothing is known."""
+        """The first four fields of `Step`, from mean and scale, each ``[dy]``; or from None while nothing is known."""
 
     def _learned(self, forecast: Any, target: Any) -> None:
-        """What else is learned from a target that had this forecast, if any."""
+        """Learn what the class keeps beside the mixture; ``forecast`` is None if the pair had none."""
         return
 
     # Predict and learn.
@@ -78,15 +78,18 @@ class OnlineEstimator(EstimatorState):
         return self
 
     def step_one(self, x: Any, y: Any = None) -> Step:
-        """Predict one row, learn it, and tell what happened, in one compiled call.
+        """Predict one row and learn it, in one compiled call.
 
-        The same to the bit as `predict_one` (with the interval or the probabilities) and then `learn_one`, in little
-        more than half of the time.
+        The numbers are to the bit those of `predict_one` (with the interval or the probabilities) and then `learn_one`,
+        in little more than half of the time.
 
         Args:
             x: a row, as in `learn_one`.
-            y: target, as in `learn_one`. None if it is not known: then nothing is learned, ``loss`` is NaN, and what is
-                told of tasks is as it was after the last pair.
+            y: target, as in `learn_one`. None if it is not known: then nothing is learned, ``loss`` is NaN, and the
+                fields about tasks are those after the last pair.
+
+        Returns:
+            The prediction made before the row was learned, and what learning did.
 
         Raises:
             ValueError: as `learn_one`.
@@ -112,7 +115,8 @@ class OnlineEstimator(EstimatorState):
             y: as many targets: ``[n]``, or ``[n, dy]`` of a regressor.
 
         Raises:
-            ValueError: if there are not as many of each; or as `learn_one`, after the pairs before were learned.
+            ValueError: if there are not as many of each; nothing is learned then. Or as `learn_one`, for one of the
+                pairs; those before it were learned.
         """
         rows, targets = rows_of(x), targets_of(y)
         if len(rows) != len(targets):
@@ -128,7 +132,11 @@ class OnlineEstimator(EstimatorState):
         return self.learn_many(x, y)
 
     def _learn(self, x: Any, y: Any, *, told: bool = False) -> tuple[Any, int]:
-        """One pair; nothing is kept of a wrong one. What was predicted, if that is to be ``told``, and the faults."""
+        """Learn one pair, or raise ValueError and keep nothing of it.
+
+        Returns:
+            The first four fields of `Step` if they are to be ``told``, else None; and the faults, as bits of `Fault`.
+        """
         predicted: Any = None
         forecast: Any = None
         try:
@@ -149,6 +157,7 @@ class OnlineEstimator(EstimatorState):
         if changed:
             pair = self._pair_of(row)
         grows = self._given is None
+        # Once the memory is full no prior is made any more, and nobody asks for the statistics of the columns.
         if grows and len(self._rows) < self._settings["memory"]:
             self._encoder.observe(row)
         if not isinstance(x, Mapping):
@@ -161,6 +170,7 @@ class OnlineEstimator(EstimatorState):
             engine = self._engine_
             pair[engine.dx :] = self._vector(target)
             done = engine.step(pair)
+            # The engine knows a new label by now: with it, this forecast is not one made before the label was seen.
             forecast, fault = None if new else (done.mean, done.scale), done.fault
             if told and predicted is None:
                 predicted = self._predicted(forecast)
@@ -170,6 +180,7 @@ class OnlineEstimator(EstimatorState):
             self._rows.append(kept(row, x))
             self._targets.append(target)
             self._tasks.append(self.task_)
+            # Rows without a single value are learned as such, but there is nothing to make inputs of.
             anything = any(column.present for column in self._encoder.columns.values())
             if anything and refresh_due(self.n_seen_, self._settings["memory"]):
                 self._refresh()
@@ -179,6 +190,7 @@ class OnlineEstimator(EstimatorState):
         self._slots = done.responsibilities, done.tasks
         if done.fault:
             self._faults.update(str(fault.name).lower() for fault in Fault(done.fault))
+        # A refused pair was not learned: it must not move the intervals either.
         if not done.fault & _REFUSED:
             dx = self._engine_.dx
             self._recent.append(pair[:dx])

@@ -21,7 +21,7 @@ from mole.rows.scaling import class_normalizer, rows_of, targets_of
 __all__ = ["OnlineClassifier"]
 
 Label = int | str | bool
-_LEAST = 0.01
+_LEAST = 0.01  # of an expected indicator: a regression may give less than zero, and no label is impossible
 _SHARPNESS_RATE = 0.02
 _SHARPNESS_RANGE = (0.25, 8.0)
 
@@ -29,12 +29,13 @@ _SHARPNESS_RANGE = (0.25, 8.0)
 class OnlineClassifier(OnlineEstimator):
     """Learns a label from a row one pair at a time, discovers regimes by itself and recalls them.
 
-    The indicators of the classes are regressed on the features, by the same mixture as in `OnlineRegressor`; their
-    expectations, kept positive, to a power that is learned from the losses, are the probabilities. Labels may appear at
-    any time.
+    The mixture of `OnlineRegressor` predicts the indicators of the classes. Their expectations are kept positive,
+    raised to a power (the sharpness, learned from the losses) and divided by their sum: these are the probabilities.
+    Labels may appear at any time.
 
     Args:
         prior: from `mole.fit_prior` with ``kind="classification"``, or None.
+        level: not used; both estimators take the same settings.
         width: hidden units of the prior that it makes for itself.
         seed: of random hidden units and training.
         memory: newest pairs that are kept to make priors from.
@@ -46,7 +47,7 @@ class OnlineClassifier(OnlineEstimator):
 
     Raises:
         ValueError: for settings out of range.
-        TypeError: for a prior of another type.
+        TypeError: for settings of the wrong type.
 
     Example:
         >>> model = OnlineClassifier()
@@ -105,7 +106,11 @@ class OnlineClassifier(OnlineEstimator):
         return np.asarray([list(self.predict_proba_one(row).values()) for row in rows_of(x)], float)
 
     def score(self, x: Any, y: Any) -> float:
-        """Share of rows whose label `predict` finds."""
+        """Share of rows whose label `predict` finds, from 0 to 1.
+
+        Raises:
+            ValueError: if there are not as many labels as rows.
+        """
         rows, labels = rows_of(x), targets_of(y)
         if len(rows) != len(labels):
             raise ValueError(f"got {len(rows)} rows and {len(labels)} labels; expected as many of each.")
@@ -127,6 +132,7 @@ class OnlineClassifier(OnlineEstimator):
             mole.files.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
         """
         model, extra = load_estimator(cls, path, "online-classifier")
+        # Labels are compared by their texts below: as values, True and 1 would be the same.
         labels, counts, sharpness = (extra.get(name) for name in ("labels", "counts", "sharpness"))
         if not (
             isinstance(labels, list)
@@ -144,6 +150,7 @@ class OnlineClassifier(OnlineEstimator):
         return model
 
     def _predicted(self, forecast: Any) -> tuple[Any, ...]:
+        # Before there is a learner, the frequencies of the labels are all that is known.
         if forecast is None:
             total = max(sum(self._counts), 1)
             shares = [count / total for count in self._counts]
@@ -162,6 +169,7 @@ class OnlineClassifier(OnlineEstimator):
         mean = np.clip(np.asarray(forecast[0], float), _LEAST, 1.0)
         if len(mean) == 1:  # at most two classes: the indicator of the second
             mean = np.clip(np.array([1.0 - mean[0], mean[0]]), _LEAST, 1.0)[: len(self._labels)]
+        # There may be more outputs than labels (see `_room`); those beyond are of labels that have not come yet.
         known = np.full(len(self._labels), _LEAST)
         known[: len(mean)] = mean[: len(known)]
         return known / known.sum()
@@ -172,6 +180,8 @@ class OnlineClassifier(OnlineEstimator):
 
     def _sharpen(self, chances: np.ndarray, place: int) -> None:
         """One step of the sharpness down the logarithmic loss of the label at ``place``."""
+        # The slope by the logarithm of the sharpness, which then stays positive. It is clipped, so that one surprise
+        # moves the sharpness by 4 % at most.
         logs, now = np.log(chances), self._powered(chances)
         slope = self._sharpness * (now @ logs - logs[place])
         step = _SHARPNESS_RATE * float(np.clip(slope, -2.0, 2.0))
@@ -179,6 +189,7 @@ class OnlineClassifier(OnlineEstimator):
 
     def _target(self, y: Any) -> Label:
         label = _label(y)
+        # A given prior was trained with so many outputs, and is never made anew.
         if self._given is not None and label not in self._labels:
             raise ValueError(
                 f"OnlineClassifier got the label {y!r}; expected one of {self._labels}, which its prior knows. Nothing "
@@ -198,6 +209,7 @@ class OnlineClassifier(OnlineEstimator):
             if changed:
                 self._refresh()
             elif self._learner is not None:
+                # There is an output for it already. Its weight alone changes, and that is an array: nothing compiles.
                 weights = jnp.asarray(self._output_weights(), jnp.float32)
                 learner = eqx.tree_at(lambda learner: learner.outputs, self._learner, weights)
                 self._start(learner, self._state)
@@ -222,6 +234,7 @@ class OnlineClassifier(OnlineEstimator):
         classes, room = len(self._labels), self._room()
         if room == 1:
             return [1.0]
+        # C indicators sum to one: they say as much as C - 1 numbers. An output without a label says nothing.
         return [(classes - 1) / classes if place < classes else 0.0 for place in range(room)]
 
     def _mixture_settings(self) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Learners and priors of estimators as plain JSON, and structures without numbers from that."""
+"""Learners and priors of estimators as plain JSON, and their structures from that.
+
+A file holds numbers, and no code and no classes. Its header describes the learner; from the description a structure
+without numbers is made, which `mole.files.checkpoint.load` compares with the file before it reads any array.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,21 @@ from mole.rows.encoding import Schema
 
 __all__ = ["describe_given", "describe_learner", "given_from", "learner_skeleton"]
 
+# A closed list: a name in a stranger's file must not choose what is imported or called.
 _LEARNERS = {kind.__name__: kind for kind in (Continuous, KShot, Mixture, ReadoutMixture, Static)}
 
 
 def learner_skeleton(described: Any, settings: Mapping[str, Any], path: Any) -> Any:
-    """A learner of the described structure, without numbers; of a mixture over a prior the ``settings`` are given."""
+    """A learner of the described structure, without numbers.
+
+    Args:
+        described: what `describe_learner` made, from a header.
+        settings: of the mixture, where the learner is one that an estimator made over a prior.
+        path: of the file, for errors.
+
+    Raises:
+        mole.files.checkpoint.CheckpointError: if the description is damaged.
+    """
     if not isinstance(described, dict) or set(described) not in (
         {"type", "prior", "classes"},
         {"type", "prior", "settings"},
@@ -43,7 +57,15 @@ def learner_skeleton(described: Any, settings: Mapping[str, Any], path: Any) -> 
 
 
 def describe_learner(learner: Any, given: Any) -> dict[str, Any]:
-    """Plain JSON from which `learner_skeleton` makes a learner; ``given``: the prior or learner that the user gave."""
+    """Plain JSON from which `learner_skeleton` makes a learner.
+
+    Args:
+        learner: the learner.
+        given: the prior or the learner that the user gave; None if the estimator made its prior itself.
+
+    Raises:
+        mole.files.checkpoint.CheckpointError: for a learner of a class that is not ours.
+    """
     readout = isinstance(learner.prior, ReadoutPrior)
     prior = (
         describe_readout_prior(learner.prior)
@@ -72,7 +94,10 @@ def describe_learner(learner: Any, given: Any) -> dict[str, Any]:
 
 
 def describe_given(prior: Any) -> dict[str, Any] | None:
-    """Plain JSON from which `given_from` finds the prior or learner that the user gave; of None if there was none."""
+    """Plain JSON from which `given_from` finds the prior or learner that the user gave; None if there was none.
+
+    Its numbers are not written again: they are those of the learner.
+    """
     if prior is None:
         return None
     if isinstance(prior, OnlineLearner):

@@ -33,8 +33,8 @@ state through memory once for each operation."""
 class Fleet:
     """Many streams that learn side by side, each with its own mixture; the prior is shared.
 
-    The results are those of one learner each, to float precision. Streams may skip steps, join (a new stream takes the
-    place of one that has left) and leave.
+    The results are those of one learner for each stream, to float precision. Streams may skip steps, leave, and join (a
+    new stream takes the place of one that has left).
 
     Args:
         prior: from `mole.fit_prior` or `mole.meta_train`, or a learner such as ``mole.KShot(prior)``.
@@ -43,7 +43,8 @@ class Fleet:
             ``{"max_tasks": 4, "candidates": 4, "drift": (1e-6,)}``.
 
     Raises:
-        ValueError: for a size below one.
+        ValueError: for a size below one, or settings beside a learner.
+        TypeError: for a prior of another type, or a size that is no whole number.
 
     Example:
         >>> fleet = Fleet(prior, 1000)                       # doctest: +SKIP
@@ -88,7 +89,7 @@ class Fleet:
             there: which streams have a pair at this step ``[size]``; all if None.
 
         Returns:
-            Standardised squared errors of the predictions made before ``[size]``; NaN for streams that skipped.
+            Standardised squared errors ``[size]`` of the predictions made before; NaN for streams that skipped.
 
         Raises:
             ValueError: for wrong shapes; nothing is learned then.
@@ -112,6 +113,9 @@ class Fleet:
 
         Returns:
             Predictions made before each pair ``[size, n, dy]``, and their standardised squared errors ``[size, n]``.
+
+        Raises:
+            ValueError: for wrong shapes; nothing is learned then.
         """
         x, y = self._checked("x", x, steps=True), self._checked("y", y, steps=True)
         if x.shape[1] != y.shape[1] or not x.shape[1]:
@@ -121,7 +125,7 @@ class Fleet:
         return self._learned(x, y, np.ones(self.size, bool))
 
     def reset(self, streams: Sequence[int] | np.ndarray) -> None:
-        """Begin the streams with these places anew: others have left, these join.
+        """Begin the streams at these places anew: a new stream joins where another one has left.
 
         Args:
             streams: their places, or one truth value per stream ``[size]``.
@@ -153,7 +157,11 @@ class Fleet:
         self._faults[places, :] = 0
 
     def responsibilities(self, stream: int) -> np.ndarray:
-        """Probabilities of the slots of one stream's mixture."""
+        """Probabilities ``[slots]`` of the slots of one stream's mixture.
+
+        Raises:
+            IndexError: for a place that is not there.
+        """
         part = int(np.searchsorted(self._bounds, range(self.size)[stream], side="right")) - 1
         state = jax.tree.map(lambda a: a[range(self.size)[stream] - self._bounds[part]], self._parts[part])
         return np.asarray(self._learner.responsibilities(state))
@@ -193,7 +201,7 @@ class Fleet:
         return fleet
 
     def _put(self, states: Any) -> None:
-        """Share the states ``[size, ...]`` out: each core has its own streams, and changes them in place."""
+        """Divide the states ``[size, ...]`` among the cores; each changes its own in place, so that they are copies."""
         pairs = zip(self._bounds, self._bounds[1:], strict=False)
         self._parts = [jax.tree.map(lambda a, own=slice(*pair): jnp.array(a[own]), states) for pair in pairs]
 
@@ -201,7 +209,10 @@ class Fleet:
         return jax.tree.map(lambda *parts: jnp.concatenate(parts), *self._parts)
 
     def _shared_out(self, run: Callable[[Any, slice], T]) -> list[T]:
-        """What ``run`` makes of every core's states and the places of its streams, each on a core."""
+        """The results of ``run`` for every core's states and the places of its streams, all at the same time.
+
+        Threads are enough: a compiled program runs without Python's lock.
+        """
         owns = [slice(*pair) for pair in zip(self._bounds, self._bounds[1:], strict=False)]
         if len(owns) == 1:
             return [run(self._parts[0], owns[0])]
@@ -215,6 +226,7 @@ class Fleet:
         means, losses, faults, tasks, counts = (
             np.concatenate(found) for found in zip(*(f for _, f in done), strict=True)
         )
+        # A pair that is not there was learned as one that is not finite, which is no fault of the stream.
         faults = np.where(there[:, None], faults, 0)
         if faults.any():
             self._faults += np.stack([np.sum(faults & fault.value != 0, axis=1) for fault in Fault], axis=1)
@@ -275,6 +287,7 @@ def _learn(learner: Any, states: Any, x: Any, y: Any, there: Any) -> tuple[Any, 
         number,
         number,
     )
+    # The last block is smaller: padding would need states for streams that do not exist.
     blocks, rest = divmod(streams, _BLOCK)
     carry = states, figures
     if blocks:

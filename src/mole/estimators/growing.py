@@ -1,9 +1,9 @@
 """A prior that a stream makes for itself as its history grows.
 
 The first pairs are learned by Bayesian linear regression with random hidden units. Whenever the history has doubled,
-inputs are scaled anew, and once there is enough of it, the hidden units and a belief about tasks are meta-trained on
-windows of it. Then the history is learned again, in order, under the new prior: what was found is found again. All that
-costs a bounded number of steps, and the same stream gives the same learner.
+inputs and targets are scaled anew. Once the history is long enough, the hidden units and a belief about tasks are
+meta-trained on windows of it. Then the history is learned again, in order, under the new prior, and tasks keep their
+numbers. The number of steps is bounded, and the same stream gives the same learner.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from mole.rows.scaling import padded_size
 __all__ = ["MARKS", "Grown", "grow", "pad", "refresh_due"]
 
 MARKS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-"""Pairs after which the prior is made anew."""
+"""Pairs after which the prior is made anew. They double: so a pair is learned again twice at most, on average."""
 _TRAIN_FROM = 128
 _SELF_TRAINING = ReadoutConfig(window=32, iterations=400, learn_mean=False)
-_SHORTEST = 48
+_SHORTEST = 48  # pairs of a task that is trained on: a window of 32 fits at several places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def grow(
     seed: int,
     settings: Mapping[str, Any],
 ) -> Grown:
-    """A learner that has learned the history under a prior made from it.
+    """Make a prior from the history, and a learner over it that has learned the history.
 
     Args:
         x: padded inputs ``[n, dx]``.
@@ -83,7 +83,11 @@ def grow(
         width: hidden units.
         seed: of random hidden units and training.
         settings: of `ReadoutMixture`.
+
+    Returns:
+        The learner, its state, and the tasks of the history under their old numbers.
     """
+    # Of seed and length alone: a run that was stopped makes the same prior when it reaches this length.
     key = jax.random.fold_in(jax.random.key(seed), len(x))
     # What the learner would refuse is nothing to train on.
     sane = np.abs((y - np.asarray(y_norm.mean)) / np.asarray(y_norm.std)).max(axis=1) <= REACH
@@ -97,11 +101,13 @@ def grow(
         untrained = ReadoutPrior.untrained(
             width=width, x_norm=x_norm, y_norm=y_norm, key=jax.random.key(seed)
         )
+        # Twice the broad belief, since a trained prior has a broad and a learned one: same shapes, same program.
         both = jax.tree.map(lambda a: jnp.concatenate([a, a]), untrained.beliefs)
         prior = eqx.tree_at(lambda p: p.beliefs, untrained, both)
     learner = ReadoutMixture(prior, **settings)
     # The history made the learned belief: tasks of the history must not be drawn from it, or they count twice.
     state, found = replay(learner, learner.init(kinds=(1.0, 0.0)), x, y)
+    # The replay numbers tasks from 0 on. To the user they are the tasks that are known already.
     numbers, following = _renumbered(found, tasks, int(state.next_task), free)
     state = eqx.tree_at(
         lambda s: (s.task, s.next_task, s.kind_counts),
@@ -132,6 +138,7 @@ def _renumbered(
         candidate: what a candidate is called now; it gets the next free number, as it would by being founded.
         free: the next free number before.
     """
+    # Greedy, by the number of shared pairs: a task that was split keeps its number in its larger part.
     pairs, counts = np.unique(np.stack([found, before]), axis=1, return_counts=True)
     numbers: dict[int, int] = {}
     for place in np.argsort(-counts, kind="stable"):

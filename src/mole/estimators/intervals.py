@@ -1,8 +1,8 @@
-"""Prediction intervals that cover what they promise: the width is corrected by how often they missed.
+"""Prediction intervals that cover the promised share: their width is corrected by how often they missed.
 
-Adaptive conformal inference (Gibbs, Candes 2021) on standardised residuals: a quantile grows after a miss and shrinks
-after a hit so that in the long run the promised share is covered, whatever the data. There are two quantiles, one for
-the steps after a change of task and one for the rest, since errors are of another kind there.
+Adaptive conformal inference (I. Gibbs, E. Candès, NeurIPS 2021) on standardised residuals: a quantile grows after a
+miss and shrinks after a hit, so that in the long run the promised share is covered, whatever the data. There are two
+quantiles, one for the steps after a change of task and one for all others, since errors are of another kind there.
 
 And what the model of one task depends on (`task_importance`).
 """
@@ -22,14 +22,14 @@ from mole.estimators.step import model_gradient
 
 __all__ = ["IntervalTracker", "task_importance"]
 
-_YOUNG = 20
+_YOUNG = 20  # steps after a change of task that have a quantile of their own
 _RATES = (0.05, 0.02)
-"""Steps of the two quantiles: the steps after a change of task are few."""
-_RANGE = (0.05, 50.0)
+"""Steps of the two quantiles. The first is larger, since there are few steps after a change to learn from."""
+_RANGE = (0.05, 50.0)  # of a quantile, so that it comes back in time after a long run of hits or misses
 
 
 class IntervalTracker:
-    """Quantiles of |residual| / scale per output. Plain numbers: there are few, and a stream waits for them.
+    """Quantiles of |residual| / scale per output. Plain numbers: for so few, a call of NumPy costs more than the sum.
 
     Args:
         level: share that the intervals are to cover, in (0, 1).
@@ -37,13 +37,15 @@ class IntervalTracker:
     """
 
     def __init__(self, level: float, dy: int) -> None:
-        """Start with those of a normal distribution; after a change half of the misses are taken to be its own."""
+        """Start with the quantile of a normal distribution; after a change, with that for half as many misses."""
         self.level = level
         young, normal = (_quantile(1.0 - share * (1.0 - level)) for share in (0.25, 0.5))
         self.quantiles = [[young] * dy, [normal] * dy]
         self.age = _YOUNG
         self.task = 0
         self._missed = [False] * dy
+        # In logarithms a miss adds rate x level and a hit takes off rate x (1 - level): they balance where a share of
+        # 1 - level misses.
         self._factors = [(math.exp(rate * (level - 1.0)), math.exp(rate * level)) for rate in _RATES]
 
     @property
@@ -73,7 +75,8 @@ class IntervalTracker:
         ]
         if task != self.task:
             if place == 1:
-                # The miss that betrayed the switch belongs to it: the steps after must make up for it.
+                # The pair before may have been the first of the new task, which is noticed a step later. Its miss
+                # counts for the steps after the change, and no longer for the others.
                 self._move(1, self._missed, undo=True)
                 self._move(0, self._missed)
             place, self.age, self.task = 0, 0, task
@@ -109,7 +112,7 @@ class IntervalTracker:
 
 
 def _quantile(share: float) -> float:
-    """Of the standard normal distribution; SciPy's takes longer to import than all of JAX."""
+    """Of the standard normal distribution. `scipy.stats` would take longer to import than all of JAX."""
     return NormalDist().inv_cdf(share) if share < 1.0 else math.inf
 
 

@@ -25,8 +25,8 @@ __all__ = ["OnlineRegressor"]
 class OnlineRegressor(OnlineEstimator):
     """Learns y from x one pair at a time, discovers regimes by itself and recalls them.
 
-    Without a prior it learns from the first pair on, and makes a prior from its own history when that has doubled, up
-    to ``memory`` pairs (`mole.estimators.growing`). Rows are dicts (numbers, words, times, missing values) or sequences
+    Without a prior it learns from the first pair on. Whenever its history has doubled, up to ``memory`` pairs, it makes
+    a prior from it (`mole.estimators.growing`). Rows are dicts (numbers, words, times, missing values) or sequences
     of numbers, NaN where one is missing.
 
     Args:
@@ -95,10 +95,14 @@ class OnlineRegressor(OnlineEstimator):
 
         Args:
             x: a row.
-            level: another share than the estimator's, which is the one that coverage is watched for.
+            level: another share than the estimator's, in (0, 1). Only the estimator's own is corrected by its misses;
+                for another one the width is changed by the ratio of a normal distribution.
 
         Returns:
-            Ends; infinite while nothing is known.
+            Lower and upper end, in the target's unit; infinite while nothing is known.
+
+        Raises:
+            ValueError: for a level out of range, or a wrong row.
         """
         if level is not None:
             expect_number(
@@ -111,7 +115,13 @@ class OnlineRegressor(OnlineEstimator):
         return np.asarray([self.predict_one(row) for row in rows_of(x)], float)
 
     def score(self, x: Any, y: Any) -> float:
-        """R², the share of the targets' variance that `predict` explains; 1 is perfect, 0 is their mean."""
+        """R², the share of the targets' variance that `predict` explains; 1 is perfect, 0 is as good as their mean.
+
+        Several outputs count together, each by its variance.
+
+        Raises:
+            ValueError: if there are not as many targets as predictions.
+        """
         truth = np.asarray(targets_of(y), float)
         found = self.predict(x)
         if found.size != truth.size:
@@ -148,6 +158,7 @@ class OnlineRegressor(OnlineEstimator):
         return model
 
     def _target(self, y: Any) -> np.ndarray:
+        # The usual target, without NumPy's checks: they take longer, once for every pair. NaN fails the comparison.
         if type(y) is float and self._outputs == 1 and -FLOAT32 <= y <= FLOAT32:
             return np.array((y,), np.float32)
         try:
@@ -167,7 +178,7 @@ class OnlineRegressor(OnlineEstimator):
         return values.astype(np.float32)
 
     def _vector(self, target: np.ndarray) -> np.ndarray:
-        return target
+        return target  # it is a vector already
 
     def _vectors(self, targets: list[Any]) -> np.ndarray:
         return np.asarray(targets, np.float32)
@@ -191,6 +202,7 @@ class OnlineRegressor(OnlineEstimator):
         return np.asarray(mean, float), np.asarray(ends[0], float), np.asarray(ends[1], float), None
 
     def _mean_so_far(self) -> list[float]:
+        # With a prior no targets are kept, and it predicts from the first row on.
         if not self._targets:
             return [0.0] * (self._outputs or 1)
         with np.errstate(over="ignore"):

@@ -37,7 +37,7 @@ __all__ = [
     "save_parts",
 ]
 
-_VERSION = 1
+_VERSION = 1  # of the entries of the configuration; another one is refused
 # Leaves that 0.1 wrote otherwise: a readout's memory of its rates of drift is a setting now.
 _UPGRADES = {**stack.UPGRADES, **mixture.UPGRADES}
 _DTYPES = tuple(np.dtype(kind).str for kind in (bool, np.int32, np.int64, np.float32, np.float64))
@@ -60,7 +60,7 @@ class Parts(NamedTuple):
 
 
 def save_parts(path: str | os.PathLike[str], kind: str, parts: Parts, given: Any) -> None:
-    """Write the parts; ``given`` is the prior that the user gave, or None."""
+    """Write the parts to one file, atomically; ``given`` is the prior or learner that the user gave, or None."""
     config = {
         **parts.config,
         "version": _VERSION,
@@ -95,6 +95,7 @@ def load_parts(
         raise CheckpointError(
             f"{path} has a header that differs in {str(wrong or ['version'])[:300]}; it was written by another version."
         )
+    # Shapes alone, without numbers: the sizes in a header are compared with the file before anything is allocated.
     learner = state = None
     with damage_told(path):
         if config["learner"] is not None:
@@ -110,7 +111,10 @@ def load_parts(
 
 @contextmanager
 def damage_told(path: Any) -> Iterator[None]:
-    """What a header with other contents than ours runs into, as an error that names the file."""
+    """Turn whatever a header with wrong contents runs into, into a `CheckpointError` that names the file.
+
+    The checksum shows damage, not forgery: a header may hold any JSON.
+    """
     try:
         yield
     except CheckpointError:
@@ -123,7 +127,7 @@ def damage_told(path: Any) -> Iterator[None]:
 
 
 def _placeholder(stored: Any, name: str, path: Any) -> np.ndarray:
-    """NumPy's, since JAX would make doubles singles."""
+    """An array of the stored shape and type to load into; NumPy's, since JAX would make doubles singles."""
     try:
         shape, dtype = stored
         if not isinstance(dtype, str) or dtype not in _DTYPES:  # others may have items of any size
@@ -133,7 +137,7 @@ def _placeholder(stored: Any, name: str, path: Any) -> np.ndarray:
         raise CheckpointError(f"{path} has a damaged description of the array {name!r:.80}.") from error
 
 
-_WIDEST = 10**4
+_WIDEST = 10**4  # hidden units that a header may ask for: the next prior would be made with as many
 
 T = TypeVar("T", bound=OnlineEstimator)
 _NAMES = frozenset(
@@ -145,6 +149,7 @@ def save_estimator(
     model: OnlineEstimator, path: str | os.PathLike[str], kind: str, extra: dict[str, Any]
 ) -> None:
     """Write ``model`` and what its class adds (plain JSON) to one file, atomically."""
+    # Rows of numbers are an array. Others are JSON as they came: read again, they give the same values.
     rows = list(model._rows)
     plain = all(isinstance(row, np.ndarray) and len(row) == len(rows[0]) for row in rows)
     config = {
@@ -201,7 +206,7 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
 
 
 def _check(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Sizes that later steps take for granted.
+    """Check the sizes that later steps take for granted.
 
     Raises:
         ValueError: if they do not fit each other.

@@ -1,4 +1,4 @@
-"""What an estimator is made of and can be asked: settings, a learner with its state, rows that are kept, a history."""
+"""The state of an estimator and its public properties: settings, a learner with its state, kept rows, a history."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ __all__ = ["HISTORY", "NOTHING", "RECENT", "EstimatorState", "Prior", "learner_f
 Prior = StreamPrior | ReadoutPrior | MetaPrior | OnlineLearner
 HISTORY = ("loss", "task", "n_tasks", "spawned", "probability")
 NOTHING = (math.nan, 0, 1, False, 1.0)
-"""The history of a pair while there is no learner."""
+"""The figures of a pair, as in ``HISTORY``, while there is no learner: one task, and no loss."""
 RECENT = 256
-"""Inputs kept to say what a task's model depends on."""
+"""Newest inputs that are kept to say what a task's model depends on (`EstimatorState.importance_`)."""
 
 
 def learner_from(owner: str, prior: Any, settings: Mapping[str, Any]) -> OnlineLearner:
@@ -104,7 +104,7 @@ class EstimatorState(abc.ABC):
         self._recent: collections.deque[np.ndarray] = collections.deque(maxlen=RECENT)
         self._history: collections.deque[tuple[float, ...]] = collections.deque(maxlen=history)
         self._faults: collections.Counter[str] = collections.Counter()
-        self._length: int | None = None
+        self._length: int | None = None  # of rows that are sequences; None before the first of them
         self._engine: Engine | None = None
         self._intervals: IntervalTracker | None = None
         # Responsibilities and task numbers of the slots after the last pair; None if the state has to be asked.
@@ -149,17 +149,17 @@ class EstimatorState(abc.ABC):
 
     @property
     def learner_(self) -> Any:
-        """The mixture; None before there is one."""
+        """The mixture, or the learner that was given; None before there is one."""
         return self._learner
 
     @property
     def responsibilities_(self) -> np.ndarray:
-        """Probability of every slot of the mixture after the last pair; they sum to one."""
+        """Probability of every slot of the mixture ``[slots]`` after the last pair; they sum to one."""
         return np.asarray(self._in_slots()[0], np.float32 if self._engine else float)
 
     @property
     def tasks_(self) -> np.ndarray:
-        """Number of the task in every slot; −1 where there is only a candidate, or nothing."""
+        """Number of the task in every slot ``[slots]``; −1 where there is only a candidate, or nothing."""
         return np.asarray(self._in_slots()[1], np.int32 if self._engine else int)
 
     @property
@@ -212,6 +212,7 @@ class EstimatorState(abc.ABC):
 
     def _refresh(self) -> None:
         """Make the prior anew from the history, and learn the history again."""
+        # The columns may be others by now: all kept rows are encoded anew, so that every input means the same in them.
         self._schema = self._encoder.schema()
         raw = np.stack([self._schema.encode(row) for row in self._rows])
         x, y = pad(raw), self._vectors(list(self._targets))
@@ -228,7 +229,7 @@ class EstimatorState(abc.ABC):
         )
         self._start(grown.learner, grown.state)
         self._tasks = collections.deque(grown.tasks.tolist(), maxlen=self._settings["memory"])
-        # The last pair is told as the new mixture sees it.
+        # What is told of the last pair must agree with the new mixture, which may know other tasks.
         loss, _, _, spawned, probability = self._history[-1]
         n_tasks = max(int(np.sum(self.tasks_ >= 0)), 1)
         self._history[-1] = (loss, self._tasks[-1], n_tasks, spawned, probability)
@@ -236,6 +237,7 @@ class EstimatorState(abc.ABC):
 
     def _start(self, learner: Any, state: Any = None) -> None:
         self._engine, self._slots = Engine(learner, state), None
+        # The quantiles outlive a new prior: they are of standardised residuals, whatever the scale.
         if self._intervals is None and self._has_intervals:
             self._intervals = IntervalTracker(self._settings["level"], learner.prior.target_size)
 

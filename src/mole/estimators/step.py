@@ -1,6 +1,6 @@
 """The compiled steps of the estimators, and the record of one: a row's forecast and learning are one call.
 
-What a pair did comes back in one array: to fetch an array costs as much as a small network takes to run.
+All results of a pair come back in one array: to fetch an array takes as long as a small network takes to run.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from mole.online.guard import Fault
 
 __all__ = ["Engine", "Learned", "Step", "model_gradient", "replay", "shares_of"]
 
-_CHUNK = 128
-_FIGURES = 6
+_CHUNK = 128  # pairs of one compiled call of a replay
+_FIGURES = 6  # what `_figures` gives
 
 
 class Step(NamedTuple):
@@ -66,7 +66,7 @@ def shares_of(responsibilities: list[float], tasks: list[Any], lead: int) -> dic
     free: list[float] = []
     found: dict[Any, float] = {}
     for share, task in zip(responsibilities, tasks, strict=True):
-        if share - share != 0.0:  # NaN or infinity
+        if share - share != 0.0:  # NaN or infinity, of which no sum and no picture can be made
             return {}
         if task < 0:
             free.append(share)
@@ -82,7 +82,7 @@ def shares_of(responsibilities: list[float], tasks: list[Any], lead: int) -> dic
 
 
 class Learned(NamedTuple):
-    """What one pair did; see `mole.online.Info`.
+    """What the learner did with one pair; see `mole.online.Info`.
 
     Attributes:
         mean, scale: of the prediction made before, one number per output, in the target's unit.
@@ -125,6 +125,7 @@ class Engine:
         structure, arrays = take_apart(learner)
         fixed, self._layout = layout_of(arrays), layout_of(state)
         self._programs = _programs(structure, fixed, self._layout)
+        # Apart, since a step writes the new state in place of the old one, and leaves the learner as it is.
         self._fixed, self._moving = _pack(fixed, arrays), _pack(self._layout, state)
         self.dx, self.dy = learner.prior.input_size, learner.prior.target_size
 
@@ -143,7 +144,7 @@ class Engine:
         values, dy = np.asarray(packed).tolist(), self.dy
         first = 2 * dy + _FIGURES
         loss, probability, task, n_tasks, spawned, fault = values[2 * dy : first]
-        slots = first + (len(values) - first) // 2
+        slots = first + (len(values) - first) // 2  # as many responsibilities as numbers of tasks
         return Learned(
             values[:dy], values[dy : 2 * dy], loss, probability, int(task), int(n_tasks), spawned > 0, int(fault),
             values[first:slots], values[slots:],
@@ -167,7 +168,7 @@ class _Programs(NamedTuple):
 
 @functools.cache
 def _programs(structure: Structure, fixed: Layout, moving: Layout) -> _Programs:
-    """One for all engines that differ in numbers alone."""
+    """The same programs for all engines that differ in numbers alone, or each estimator would compile its own."""
 
     def forecast(learner: list[Array], state: list[Array], x: Array) -> Array:
         # XLA rounds a product and a sum once where it fuses them and twice where it does not, and what it fuses depends
@@ -191,6 +192,7 @@ def _programs(structure: Structure, fixed: Layout, moving: Layout) -> _Programs:
 
 def _figures(info: Any) -> Array:
     """Loss, probability, task, number of tasks, whether one was discovered, and fault ``[6]``."""
+    # Whole numbers become float32, to fit into the one array: exact up to 2**24, 16.8 million tasks.
     chance = jnp.max(info.responsibilities)
     figures = (info.loss, chance, info.task, info.n_tasks, info.spawned, info.fault)
     return jnp.stack([figure.astype(jnp.float32) for figure in figures])
@@ -225,6 +227,7 @@ def replay(learner: Any, state: Any, x: np.ndarray, y: np.ndarray) -> tuple[Any,
         part = slice(begin, begin + _CHUNK)
         state, found = _chunk(learner, state, x[part], y[part])
         tasks += np.asarray(found)[:, 2 * y.shape[1] + 2].tolist()
+    # What is left over goes one by one through the program that the stream uses anyway.
     engine = Engine(learner, state)
     for place in range(whole, len(x)):
         tasks.append(engine.step(np.concatenate((x[place], y[place]), dtype=np.float32)).task)
