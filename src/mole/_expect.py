@@ -90,6 +90,7 @@ def expect_number(
     scalar = isinstance(value, jax.Array) and value.ndim == 0 and not jnp.issubdtype(value.dtype, jnp.bool_)
     if isinstance(value, bool) or not (scalar or isinstance(value, int | float | np.number)):
         raise TypeError(_text(owner, name, value, expected, remedy))
+    # A traced value cannot be compared; without bounds there is nothing to compare.
     if expected == "a number" or isinstance(value, Tracer):
         return value
     inside = (above is None or value > above) and (below is None or value < below) and low <= value <= high
@@ -173,6 +174,7 @@ def expect_items(owner: str, name: str, value: Any, remedy: str = "") -> list[An
 def expect_key(owner: str, key: Any) -> None:
     """One PRNG key, typed or raw."""
     shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", None)
+    # Old-style keys are still common: a raw key is a vector of uint32.
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
     raw = dtype == np.uint32 and len(shape or ()) == 1
     if not (typed or raw):
@@ -182,6 +184,7 @@ def expect_key(owner: str, key: Any) -> None:
 def expect_vector(owner: str, name: str, value: Any, size: int, remedy: str = "") -> None:
     """One vector ``[size]`` of numbers."""
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    # A tracer has a shape and no values: only what has none is made an array.
     if shape is None:
         array = np.asarray(value)
         shape, dtype = array.shape, array.dtype

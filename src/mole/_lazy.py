@@ -1,6 +1,6 @@
 """Names of a package that are imported when they are first asked for.
 
-A stream needs no simulator and a planner no optimiser: what nobody asks for is not loaded, and its extra not needed.
+A stream needs no simulator, and a planner no optimiser: what is not used is not imported, and its extra is not needed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], 
 
     Args:
         package: its ``__name__``.
-        homes: module of the package, by its name in it → the public names that it holds, with blanks between them.
+        homes: name of a module in the package → the public names in that module, separated by blanks.
     """
     home_of = {name: module for module, names in homes.items() for name in names.split()}
 
     def __getattr__(name: str) -> Any:
         if name in home_of:
             value = getattr(importlib.import_module(f"{package}.{home_of[name]}"), name)
-            setattr(sys.modules[package], name, value)  # so that the next one who asks does not come here
+            setattr(sys.modules[package], name, value)  # Python calls `__getattr__` only for missing names
             return value
         if name in homes:  # a module of the package, as after importing it by its own name
             return importlib.import_module(f"{package}.{name}")

@@ -1,4 +1,4 @@
-"""Names that the documents of version 0.1 had: they work until 0.3, with a warning that says the new one."""
+"""Names in the documents of version 0.1: they work until 0.3, with a warning that says the new name."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ KEPT = {
     "mole.shipped.shipped_priors": _COMPAT,
     "mole.zoo.load": _COMPAT,
 }
-"""Old name of a function that nothing replaces one to one → the module that keeps it; it warns when it is called."""
+"""Old name of a function without a direct replacement → the module that keeps it. The function warns when called."""
 
 
 def renamed(old: str, new: str) -> str:
@@ -85,10 +85,9 @@ def old_name(module: str, name: str) -> Any:
 
 
 class _Finder:
-    """Finds an old path as a module that hands everything on to the new one, which keeps its own name and spec.
+    """Finds an old path as a module of its own that passes every name on to the new module.
 
-    Not a subclass of the abstract finder and loader: `importlib.abc` takes longer to import than all that `import mole`
-    needs.
+    It is no subclass of the abstract finder and loader: to import `importlib.abc` takes longer than `import mole`.
     """
 
     def find_spec(
@@ -105,7 +104,8 @@ class _Finder:
     def exec_module(self, module: ModuleType) -> None:
         old, new = module.__name__, MOVED[module.__name__]
         target = importlib.import_module(new)
-        # a package is also imported on the way to one of its modules, which went elsewhere: it warns when it is used
+        # A package is also imported on the way to its modules, which may have moved elsewhere. So it warns
+        # when a name of it is used, not when it is imported.
         warned = not hasattr(module, "__path__")
         if warned:
             _warn(renamed(old, new))
@@ -114,7 +114,7 @@ class _Finder:
             nonlocal warned
             if f"{old}.{name}" in KEPT:
                 return old_name(old, name)
-            # the import system asks for what a module may have, which is no use of the old name
+            # The import system asks for dunder names by itself, which is no use of the old path.
             if name.startswith("__") and name != "__all__":
                 raise AttributeError(f"module {old!r} has no attribute {name!r}")
             value = getattr(target, name)
@@ -127,7 +127,8 @@ class _Finder:
 
 
 def _warn(text: str) -> None:
-    """Warn at the line that has the old name: the frames between are those of the import system and of this package."""
+    """Warn at the user's line with the old name."""
+    # No `stacklevel`: how many frames of the import system are in between depends on the import.
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
         ("importlib", "mole._")
@@ -139,6 +140,7 @@ def _warn(text: str) -> None:
 
 
 def install() -> None:
-    """Make the old paths importable."""
+    """Make the old paths importable. A second call changes nothing."""
+    # Last in the list, so that modules which exist are found as usual.
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

@@ -30,6 +30,7 @@ P = TypeVar("P")
 
 # Kind of file → name of its type; to import the type itself brings an optimiser, which control does not need.
 _KINDS = {"prior": "MetaPrior", "readout-prior": "ReadoutPrior", "stream-prior": "StreamPrior"}
+# A header has names and no code: what is not in these tables can neither be saved nor be asked for.
 _ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jax.numpy.tanh, "gelu": jax.nn.gelu, "silu": jax.nn.silu}
 _RATES: dict[str, type[InnerRate]] = {"scalar": ScalarRate, "layer": LayerRate, "rank1": Rank1Rate}
 _LIKELIHOODS = {
@@ -247,6 +248,7 @@ def parse_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
         )
     for name, limit in _LIMITS.items():
         value = config[name]
+        # JSON's true is an int of Python.
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
             raise CheckpointError(
                 f"{path} has {name}={value!r:.80} in its header; expected a number from 1 to {limit}."

@@ -136,6 +136,7 @@ def fit_prior(
     expect_type("fit_prior", "config", config, ReadoutConfig)
     expect_whole("fit_prior", "width", width)
     (items,) = as_groups(trajectories)
+    # Whether targets are one-hot shows in no shape: `kind` and `labels` must agree.
     dy = np.shape(items[0].y)[1]
     if (kind == "classification") != bool(labels) or (labels and len(labels) != dy):
         raise ValueError(
@@ -271,6 +272,7 @@ def prior_skeleton(config: Any, path: Any) -> StreamPrior:
     except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} has a damaged schema: {str(error)[:300]}") from error
     prior = readout_skeleton(config["sizes"], path)
+    # A header of sound parts may still be of two different priors.
     try:
         return StreamPrior(prior, kind, schema, tuple(labels))
     except ValueError as error:

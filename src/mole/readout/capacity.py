@@ -82,6 +82,7 @@ def closest(
     distances = jax.lax.map(lambda pair: row(*pair), (own, origin))
     known = (state.task >= 0) & (places != state.lead)
     told = known[:, None] & known[None] & (places[:, None] != places[None])
+    # Beliefs that are nearly singular may give no finite distance: such tasks are not merged.
     distances = jnp.where(told & jnp.isfinite(distances), distances, jnp.inf)
     first, second = jnp.divmod(jnp.argmin(distances), slots)
     swap = state.led[second] > state.led[first]

@@ -80,7 +80,7 @@ class Features(eqx.Module):
         return 1 + self.in_size + self.width
 
     def hidden(self, x: Float[Array, " dx"]) -> Float[Array, " h"]:
-        """The last hidden layer, before its scale."""
+        """The last hidden layer ``[h]``, before its scale."""
         for layer in self.layers:
             x = jax.nn.relu(layer(x))
         return x
@@ -122,6 +122,7 @@ def broad_belief(features: Features, dy: int, *, spread: float = 0.5, noise: flo
     variances = jnp.concatenate(
         [jnp.ones((1 + features.in_size,)), jnp.full((features.width,), spread**2 / features.width)]
     )
+    # A shape above one, so that the Student-t has a variance (`Forecast.variance`).
     shape = jnp.float32(3.0)
     return Belief(
         jnp.zeros((features.size, dy)), jnp.diag(variances), shape, jnp.full((dy,), shape * noise**2)

@@ -79,6 +79,7 @@ def first_state(
         task=jnp.full((slots,), -1, jnp.int32),
         used=first,
         last_led=jnp.zeros((slots,), jnp.int32),
+        # One switch in `switch_every` pairs, as if it had been seen: the prior of the rate of switches.
         switches=jnp.float32(1.0),
         steps=switch_every,
         kind_counts=kind_counts,
@@ -104,6 +105,7 @@ def placed(
         probability: of the new tasks ``[K]``; those of all slots are then normalised together.
         valid: whether beliefs are written at all.
     """
+    # A Python loop: a second new task must not take the slot of the first, and K is small.
     slots = jnp.arange(state.probability.shape[0])
     for kind in range(probability.shape[0]):
         slot = _spare(state)
