@@ -98,6 +98,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             format: parquet writes each record also as a Parquet file (needs the extra "parquet").
             planner: the planner that all methods share. A suite accepts --planner.precision only.
         """
+        # At once: a run may take hours, and the copies come last.
         if format == "parquet":
             need_parquet()
         if suite is not None:
@@ -272,4 +273,5 @@ def _run_suite(
     if parquet:
         for part in parts:
             write_parquet(part.folder, part.config.cells())
+    # The last thing: a failed run must not cost the tables and the report of the others.
     check_failures([record for family in records.values() for record in family])

@@ -122,6 +122,7 @@ def tune_with(family: Family | None) -> Callable[..., None]:
                 nonlocal total
                 total = event.total
                 status.update(f"{event.number}/{event.total} runs")
+                # A run that failed counts as nan in its trial: the others go on, and the failure is told at the end.
                 if event.failure is not None:
                     cell = event.cell
                     failures.append(f"{cell.method} · {cell.schedule} · seed {cell.seed}: {event.failure}")

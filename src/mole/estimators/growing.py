@@ -27,7 +27,7 @@ from mole.rows.scaling import padded_size
 __all__ = ["MARKS", "Grown", "grow", "pad", "refresh_due"]
 
 MARKS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-"""Pairs after which the prior is made anew. They double: so a pair is learned again twice at most, on average."""
+"""Pairs after which the prior is made anew. They double, so that a pair is learned again about twice in all."""
 _TRAIN_FROM = 128
 _SELF_TRAINING = ReadoutConfig(window=32, iterations=400, learn_mean=False)
 _SHORTEST = 48  # pairs of a task that is trained on: a window of 32 fits at several places

@@ -111,7 +111,7 @@ def load_parts(
 
 @contextmanager
 def damage_told(path: Any) -> Iterator[None]:
-    """Turn whatever a header with wrong contents runs into, into a `CheckpointError` that names the file.
+    """Raise a `CheckpointError` that names the file, for any error that wrong contents of a header cause.
 
     The checksum shows damage, not forgery: a header may hold any JSON.
     """

@@ -132,7 +132,7 @@ def inject(x: np.ndarray, y: np.ndarray, faults: list[tuple[str, int, int]], see
         seed: of the random choices of all faults.
 
     Returns:
-        The stream, float32. It has other numbers of rows m than n if samples are lost or duplicated.
+        The stream, float32, of m rows: not n if samples are lost or duplicated.
 
     Raises:
         ValueError: for an unknown fault, or segments that overlap or leave the stream.

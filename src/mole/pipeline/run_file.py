@@ -49,7 +49,7 @@ def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) ->
     Raises:
         FileNotFoundError: if the folder does not exist.
     """
-    # An estimator writes to a path alone. In a private folder, since the bytes are whole only after the call.
+    # An estimator writes to a path alone. No other user can read the folder, or put another file in its place.
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / "estimator.mole"
         saved.run.estimator.save(inner)
@@ -95,7 +95,7 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
     except (KeyError, TypeError, ValueError) as error:
         text = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({str(error)[:300]})"
         raise CheckpointError(f"{path} {text}; it was written by another version of mole") from error
-    # Before the arrays are read: options that differ are the usual mistake, and a prior may be large.
+    # Compared before the arrays are read: that needs the header alone.
     given = settings.to_json()
     differ = [
         f"{name} {stored.get(name)!r}, now {value!r}"
