@@ -22,7 +22,15 @@ from mole.learning.models import MLP
 from mole.meta import MetaConfig, TrainProgress, meta_train, supervised_train
 from mole.meta.maml import cosine
 from mole.meta.resume import training_bar
-from mole.meta.tasks import gather_windows, normalised, sample_windows, split_trajectories, window_data
+from mole.meta.tasks import (
+    as_groups,
+    gather_windows,
+    normalised,
+    one_group,
+    sample_windows,
+    split_trajectories,
+    window_data,
+)
 
 KEY = jax.random.key(0)
 CONFIG = MetaConfig(window=16, iterations=300, batch=16, evaluate_every=100, learning_rate=1e-2)
@@ -381,3 +389,28 @@ def test_the_bar_shows_both_losses(capsys):
         bar.advance(10)
         bar.show(TrainProgress(10, 10, 0.9, 0.1, 1.0))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rate_speed": "fast"}, r"rate_speed='fast' \(str\); expected a number of at least 0"),
+        ({"patience": -1}, r"patience=-1; expected a whole number from 1 on. None never stops early"),
+        ({"patience": True}, r"patience=True \(bool\); expected a whole number"),
+        ({"learn_rate": 1}, r"learn_rate=1 \(int\); expected builtins.bool"),
+    ],
+)
+def test_config_refuses_settings_of_another_kind(unchecked, settings, message):
+    with pytest.raises((TypeError, ValueError), match=f"MetaConfig got {message}"):
+        MetaConfig(**settings)
+
+
+def test_trajectories_of_other_sizes_and_groups_where_there_are_none_are_told():
+    wide, narrow = (Trajectory(np.zeros((9, dx)), np.zeros((9, 2))) for dx in (3, 2))
+    with pytest.raises(
+        ValueError, match=r"trajectories of \(dx, dy\) = \(2, 2\) and \(3, 2\); expected the same"
+    ):
+        as_groups([wide, narrow])
+    assert one_group("fit", [wide]) == [wide]
+    with pytest.raises(ValueError, match="fit got 2 groups of trajectories; expected one list"):
+        one_group("fit", [[wide], [wide]])

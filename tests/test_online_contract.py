@@ -253,3 +253,14 @@ def test_the_model_may_be_any_module():
     learner = Mixture(prior, candidate_window=4)
     _, infos = run(learner, *stream(learner, 12))
     assert np.all(np.isfinite([info.loss for info in infos]))
+
+
+@every_learner
+@pytest.mark.usefixtures("unchecked")
+def test_lists_of_numbers_are_pairs_and_complex_numbers_are_none(learner):
+    state, (x, y) = learner.init(), stream(learner, 1)
+    pair = x[0].tolist(), y[0].tolist()
+    assert same(learner.update(state, *pair), learner.update(state, x[0], y[0]))
+    assert same(learner.predict(state, pair[0]), learner.predict(state, x[0]))
+    with pytest.raises(TypeError, match=r"update got x=.*complex64.*expected \(3,\) numbers"):
+        learner.update(state, x[0] + 1j, y[0])

@@ -188,7 +188,10 @@ def expect_vector(owner: str, name: str, value: Any, size: int, remedy: str = ""
     if shape is None:
         array = np.asarray(value)
         shape, dtype = array.shape, array.dtype
-    if dtype is None or not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)):
+    real = dtype is not None and any(
+        jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)
+    )
+    if not real:
         raise TypeError(_text(owner, name, f"{dtype}{list(shape)}", f"({size},) numbers", remedy))
     if shape != (size,):
         raise ValueError(f"{owner} got {name} of shape {shape}; expected ({size},). {remedy}".strip())

@@ -26,6 +26,7 @@ __all__ = [
     "fit_normalizers",
     "gather_windows",
     "normalised",
+    "one_group",
     "sample_windows",
     "split_trajectories",
     "window_data",
@@ -200,7 +201,27 @@ def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
                     f"trajectory {number} got {name} of shape {np.shape(values)}, not all finite or not [time, d]; "
                     "expected finite numbers. Drop or impute bad rows before training."
                 )
+    sizes = sorted({(np.shape(t.x)[1], np.shape(t.y)[1]) for group in groups for t in group})
+    if len(sizes) > 1:
+        raise ValueError(
+            f"training got trajectories of (dx, dy) = {sizes[0]} and {sizes[1]}; expected the same features and "
+            "targets in all of them."
+        )
     return groups
+
+
+def one_group(owner: str, trajectories: Groups) -> list[Trajectory]:
+    """The trajectories of a training that knows no groups; errors as `as_groups`.
+
+    Raises:
+        ValueError: for several groups.
+    """
+    groups = as_groups(trajectories)
+    if len(groups) > 1:
+        raise ValueError(
+            f"{owner} got {len(groups)} groups of trajectories; expected one list of mole.Trajectory. Join the groups."
+        )
+    return groups[0]
 
 
 def as_weights(weights: Sequence[float] | None, groups: int) -> np.ndarray:

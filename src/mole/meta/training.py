@@ -78,8 +78,12 @@ class MetaConfig:
         """Check the numbers."""
         for name in ("window", "iterations", "batch", "evaluate_every"):
             expect_whole("MetaConfig", name, getattr(self, name))
-        for name in ("initial_rate", "learning_rate", "final_learning_rate", "clip_norm"):
+        for name in ("initial_rate", "learning_rate", "final_learning_rate", "clip_norm", "rate_speed"):
             expect_number("MetaConfig", name, getattr(self, name), low=0.0)
+        for name in ("learn_rate", "first_order"):
+            expect_type("MetaConfig", name, getattr(self, name), bool)
+        if self.patience is not None:
+            expect_whole("MetaConfig", "patience", self.patience, remedy="None never stops early.")
         expect_number("MetaConfig", "held_out", self.held_out)
         if self.rate not in get_args(_Form):
             raise ValueError(

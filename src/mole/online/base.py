@@ -203,7 +203,7 @@ class OnlineLearner(eqx.Module):
         """
         owner = f"{type(self).__name__}.predict"
         expect_vector(owner, "x", x, self.prior.input_size, "Pass one input at a time.")
-        return self.forecast(state, x)
+        return self.forecast(state, jnp.asarray(x))
 
     def update(self, state: State, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> tuple[State, Info]:
         """One step of online learning from the pair (x, y), both in their natural units.
@@ -226,7 +226,7 @@ class OnlineLearner(eqx.Module):
         expect_vector(owner, "x", x, self.prior.input_size, remedy)
         expect_vector(owner, "y", y, self.prior.target_size, remedy)
         # Normalised before it is judged: the unit of `reach` is the standard deviation of the training data.
-        x, y = self.prior.x_norm(x), self.prior.y_norm(y)
+        x, y = self.prior.x_norm(jnp.asarray(x)), self.prior.y_norm(jnp.asarray(y))
         refused = self.refusal(x, y)
         valid = refused == 0
         loss, after = self.advance(valid, state, x, y)

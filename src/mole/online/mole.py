@@ -128,7 +128,7 @@ class Mixture(OnlineLearner):
         but overwrites an old task before its end is noticed; ``step_scale`` near 0.1 recalls more and follows less.
         """
         expect_type("Mixture.paper", "prior", prior, MetaPrior, _GIVES_ONE)
-        window = settings.get("window", prior.window)
+        window = settings.get("window") or prior.window
         return cls(prior, **{"likelihood_window": window, **AUTHORS, **settings})
 
     def init(self) -> MixtureState:

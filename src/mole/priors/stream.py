@@ -21,7 +21,7 @@ from mole.files.checkpoint import CheckpointError, Header
 from mole.learning.models import Normalizer
 from mole.learning.prior import MetaPrior
 from mole.meta.resume import TrainingFile
-from mole.meta.tasks import as_groups
+from mole.meta.tasks import one_group
 from mole.online import Mixture
 from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
 from mole.rows.encoding import Schema
@@ -135,7 +135,7 @@ def fit_prior(
     expect_choice("fit_prior", "kind", kind, get_args(Kind))
     expect_type("fit_prior", "config", config, ReadoutConfig)
     expect_whole("fit_prior", "width", width)
-    (items,) = as_groups(trajectories)
+    items = one_group("fit_prior", trajectories)
     # Whether targets are one-hot shows in no shape: `kind` and `labels` must agree.
     dy = np.shape(items[0].y)[1]
     if (kind == "classification") != bool(labels) or (labels and len(labels) != dy):

@@ -16,7 +16,7 @@ from mole._expect import expect_key, expect_number, expect_type, expect_whole
 from mole._types import Array, Float, Key, Trajectory, Window
 from mole.learning.models import Normalizer
 from mole.meta.resume import TrainingFile, TrainingState, described, kept
-from mole.meta.tasks import WindowData, as_groups, normalised, sample_windows, window_data
+from mole.meta.tasks import WindowData, normalised, one_group, sample_windows, window_data
 from mole.readout.belief import Belief, log_evidence
 from mole.readout.prior import Features, ReadoutPrior, broad_belief
 
@@ -109,7 +109,7 @@ def train_readout_prior(
         expect_type("train_readout_prior", name, norm, Normalizer, "Normalizer.fit(values) measures one.")
     expect_key("train_readout_prior", key)
     expect_whole("train_readout_prior", "width", width)
-    (items,) = as_groups(trajectories)
+    items = one_group("train_readout_prior", trajectories)
     data = window_data([[normalised(t, x_norm, y_norm) for t in items]], config.window)
     features = Features(x_norm.mean.shape[0], width=width, key=key)
     dy = y_norm.mean.shape[0]
