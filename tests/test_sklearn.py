@@ -133,6 +133,20 @@ def test_classes_not_told_may_come_at_any_time() -> None:
     assert model.fit(X, WORDS).classes_.tolist() == ["down", "up"]
 
 
+def test_an_estimator_whose_first_rows_were_refused_is_not_fitted() -> None:
+    X = np.arange(6.0)[:, None]
+    regressor, classifier = MoleRegressor(), MoleClassifier()
+    with pytest.raises(ValueError, match="1e\\+300"):
+        regressor.partial_fit(X[:1], [1e300])
+    with pytest.raises(ValueError, match=r"labels \[2\]; expected those told before: \[0, 1\]"):
+        classifier.partial_fit(X, [0, 1, 0, 1, 0, 2], classes=[0, 1])
+    for estimator in (regressor, classifier):
+        with pytest.raises(NotFittedError):
+            estimator.predict(X)
+    classifier.partial_fit(X, [0, 1, 0, 1, 0, 2], classes=[0, 1, 2])
+    assert classifier.classes_.tolist() == [0, 1, 2]
+
+
 def test_a_pipeline_is_scored_on_later_rows_only() -> None:
     model = make_pipeline(StandardScaler(), MoleRegressor(**SMALL))
     scores = cross_val_score(model, 10.0 + X, Y, cv=TimeSeriesSplit(n_splits=2))

@@ -167,6 +167,10 @@ def test_an_input_that_changed_before_the_position_is_refused(write: Write) -> N
             SourceError, match=r"does not begin as it did .* \(up to byte 12\); give the same"
         ):
             read(path, position=position)
+    with pytest.raises(
+        SourceError, match="is of another format than the input of the checkpoint; give the same"
+    ):
+        read(path, position={"row": 2, "shape": [3, ["a", "b"]]})
 
 
 @given(st.binary(max_size=60))
@@ -259,6 +263,10 @@ def test_parquet_by_batches_and_from_any_row(tmp_path: Path) -> None:
     pq.write_table(table.slice(1), path)
     with pytest.raises(ValueError, match=r"not the file of the checkpoint \(1,299 rows, expected 1,300"):
         read(path, position=rows[0].position)
+    with pytest.raises(
+        ValueError, match="is of another format than the input of the checkpoint; give the same"
+    ):
+        read(path, position={"line": 2, "bytes": 8, "checksum": 0})
     path.write_bytes(b"PAR1 no")
     with pytest.raises(ValueError, match="is no Parquet file, or damaged"):
         read(path)

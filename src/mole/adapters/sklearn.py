@@ -145,9 +145,9 @@ class MoleRegressor(RegressorMixin, _Stream):
 
     def _learn(self, X: Any, y: Any, *, fresh: bool) -> MoleRegressor:
         rows, targets = self._pairs(X, y, reset=fresh, multi_output=True)
-        if fresh:
-            self.model_ = self._fresh(OnlineRegressor)
-        self.model_.learn_many(rows, targets)
+        model = self._fresh(OnlineRegressor) if fresh else self.model_
+        model.learn_many(rows, targets)
+        self.model_ = model  # not before: an estimator whose first rows were refused is not fitted
         # Our own regressor gives [n] for one output; scikit-learn wants the shape of the targets back.
         self._column = targets.ndim == 2 and targets.shape[1] == 1
         return self
@@ -221,23 +221,26 @@ class MoleClassifier(ClassifierMixin, _Stream):
         check_classification_targets(targets)
         told = None if classes is None else np.unique(np.asarray(classes))
         if fresh:
-            self.model_ = self._fresh(OnlineClassifier)
-            self._told = told is not None
-            self.classes_ = np.unique(targets) if told is None else told
-        elif told is not None and not np.array_equal(told, self.classes_):
+            fixed, known = told is not None, np.unique(targets) if told is None else told
+        else:
+            fixed, known = self._told, self.classes_
+        if told is not None and not np.array_equal(told, known):
             raise ValueError(
-                f"MoleClassifier.partial_fit got classes={told.tolist()}; expected {self.classes_.tolist()}, as at "
+                f"MoleClassifier.partial_fit got classes={told.tolist()}; expected {known.tolist()}, as at "
                 "first, or None. Nothing was learned."
             )
         # Before anything is learned: a batch with one unknown label must leave no trace of the others.
-        strange = np.setdiff1d(targets, self.classes_)
-        if len(strange) and self._told:
+        strange = np.setdiff1d(targets, known)
+        if len(strange) and fixed:
             raise ValueError(
                 f"MoleClassifier.partial_fit got the labels {strange.tolist()}; expected those told before: "
-                f"{self.classes_.tolist()}. Nothing was learned. Leave out classes if any label may come."
+                f"{known.tolist()}. Nothing was learned. Leave out classes if any label may come."
             )
-        self.classes_ = np.union1d(self.classes_, targets) if len(strange) else self.classes_
-        self.model_.learn_many(rows, targets)
+        model = self._fresh(OnlineClassifier) if fresh else self.model_
+        model.learn_many(rows, targets)
+        # Not before: an estimator whose first rows were refused is not fitted.
+        self.model_, self._told = model, fixed
+        self.classes_ = np.union1d(known, targets) if len(strange) else known
         return self
 
 

@@ -60,6 +60,12 @@ def parquet_rows(path: str, position: Mapping[str, Any] | None) -> tuple[tuple[s
         raise ValueError(f"{path} has columns of the same name: {', '.join(twice)}; rename them")
     # Number of rows and names of columns are all that is compared: a checksum would read the whole file.
     if position is not None:
+        if "row" not in position:  # of a file of lines
+            file.close()
+            raise ValueError(
+                f"{path} is of another format than the input of the checkpoint; give the same input again, or "
+                "--new-input to learn on from an input of new rows"
+            )
         start = int(position["row"])
         if position["shape"] != shape:
             file.close()

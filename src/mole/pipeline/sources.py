@@ -229,6 +229,11 @@ def _skip(lines: Lines, file: BinaryIO, position: Mapping[str, Any], longest: in
 
     They are read, not skipped by a seek: a pipe cannot seek, and other bytes would have been other rows.
     """
+    if "line" not in position:  # of a Parquet file
+        raise SourceError(
+            f"{name} is of another format than the input of the checkpoint; give the same input again, or --new-input "
+            "to learn on from an input of new rows"
+        )
     number, end, checksum = (int(position[key]) for key in ("line", "bytes", "checksum"))
     found, left = lines.last.checksum, end - lines.last.end
     while left > 0 and (piece := file.read(min(left, 1 << 20))):
