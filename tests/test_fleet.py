@@ -150,6 +150,7 @@ def test_a_stream_prior_will_do_and_one_target_needs_no_axis() -> None:
     np.testing.assert_array_equal(flat.predict(x), whole.predict(x[:, None]))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_shapes_are_refused_and_nothing_is_learned() -> None:
     fleet, x, y = ready()
     before = fleet.predict(x[:, 25])

@@ -204,9 +204,9 @@ def test_float32_leads_with_the_same_task(seed):
     A count that is zero would forbid the task until the next restart: 57 of these 1,500 steps were led by another one.
     """
     x, y = (values.astype(np.float32) for values in stream(seed, 500))
+    prior, theta, rate = make_prior(5)
+    prior = jax.tree.map(lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, prior)
     with jax.enable_x64(False):
-        prior, theta, rate = make_prior(5)
-        prior = jax.tree.map(lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, prior)
         learner = Mixture.paper(prior, temperature=0.02, alpha=4.0, refresh=10, step_scale=0.1)
         info, models = jax.device_get(scan(learner, jnp.asarray(x), jnp.asarray(y)))
     assert models.weight.dtype == np.float32

@@ -47,7 +47,7 @@ def test_linear_is_affine():
 def test_mlp_refuses_a_size_below_one(name):
     sizes = {"in_size": 2, "out_size": 2, "width": 4, "depth": 1, name: 0}
     with pytest.raises(
-        ValueError, match=rf"MLP got {name}=0; expected at least 1\. Give the number of {name}"
+        ValueError, match=rf"MLP got {name}=0; expected a whole number from 1 on\. Give the number of {name}"
     ):
         MLP(sizes.pop("in_size"), sizes.pop("out_size"), **sizes, key=jax.random.key(0))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import importlib
 import io
 import os
 import re
@@ -212,6 +213,7 @@ def test_a_disk_that_is_full_for_good_is_told_once(mole: Mole, monkeypatch: pyte
 
 
 def test_a_folder_that_cannot_be_written_is_told(mole: Mole, monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("mole.commands.stream")  # while the libraries can be read
     table = Path("data.csv").read_bytes()
     with (
         tempfile.TemporaryDirectory() as folder
@@ -230,4 +232,4 @@ def test_a_folder_that_cannot_be_written_is_told(mole: Mole, monkeypatch: pytest
                 os.seteuid(0)
         monkeypatch.undo()
     assert status == 2
-    assert "Permission denied: 'closed/.c.mole.files.generations'" in said
+    assert "Permission denied: 'closed/.c.mole.lock'" in said

@@ -16,7 +16,7 @@ from mole.learning.inner import adapt
 from mole.learning.prior import MetaPrior
 from mole.online.base import parameters, with_parameters
 from mole.online.guard import guarded_adapt
-from mole.online.stack import in_place, put
+from mole.online.stack import NOTHING_COUNTED, in_place, put
 
 __all__ = [
     "MOST_COUNTED",
@@ -146,7 +146,7 @@ def restarted(
         halve = counted >= MOST_COUNTED
         return log_counts - jnp.where(halve, jnp.log(2.0), 0.0), counted * jnp.where(halve, 0.5, 1.0)
     restart = counted >= refresh
-    return jnp.where(restart, -jnp.inf, log_counts), jnp.where(restart, 0.0, counted)
+    return jnp.where(restart, NOTHING_COUNTED, log_counts), jnp.where(restart, 0.0, counted)
 
 
 def sticky_log_prior(

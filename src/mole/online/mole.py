@@ -46,7 +46,7 @@ from mole.online.em import (
     uniform_log_prior,
 )
 from mole.online.settings import AUTHORS, check_mixture
-from mole.online.stack import MixtureState, first_state, own_pairs, pick
+from mole.online.stack import NOTHING_COUNTED, MixtureState, first_state, own_pairs, pick
 
 __all__ = ["Mixture"]
 
@@ -239,7 +239,7 @@ class Mixture(OnlineLearner):
         responsibilities = jnp.where(proposed.spawned, e_step(with_new, hard), e_step(without_new, hard))
         log_joint = jnp.where(proposed.spawned, with_new, without_new)
         begun = proposed.spawned & (slots == slot)  # its slot may still hold the count of an evicted task
-        log_counts = log_counts_after(jnp.where(begun, -jnp.inf, log_counts), log_joint, hard)
+        log_counts = log_counts_after(jnp.where(begun, NOTHING_COUNTED, log_counts), log_joint, hard)
         most_probable = jnp.argmax(responsibilities).astype(jnp.int32)
         return state, Assigned(slot, responsibilities, log_counts, most_probable)
 

@@ -17,6 +17,7 @@ from mole.learning.prior import MetaPrior
 from mole.online.base import parameters, with_parameters
 
 __all__ = [
+    "NOTHING_COUNTED",
     "UPGRADES",
     "MixtureState",
     "first_state",
@@ -28,7 +29,16 @@ __all__ = [
     "stack_models",
 ]
 
-UPGRADES = {".log_counts": (".counts", np.errstate(divide="ignore")(np.log))}  # log 0: an unused slot
+NOTHING_COUNTED = -1e30
+"""log n_i of a task that nothing was counted for: as good as log 0, and finite like all of a state."""
+
+
+@np.errstate(divide="ignore")
+def _log_counts(counts: np.ndarray) -> np.ndarray:
+    return np.maximum(np.log(counts), counts.dtype.type(NOTHING_COUNTED))
+
+
+UPGRADES = {".log_counts": (".counts", _log_counts)}  # log 0: an unused slot
 """Leaves that version 0.1 wrote in another form: end of the path → end of the path in its files, and the conversion."""
 
 
@@ -39,7 +49,7 @@ class MixtureState(eqx.Module):
         models: parameters of every slot's model ``[tasks, ...]``.
         recent: the last 2k pairs of the stream.
         memory: the last 2k pairs that each task owns ``[tasks, 2k, ...]``; None if all learn from the stream's.
-        log_counts: log n_i of the Chinese restaurant, -inf where nothing was counted ``[tasks]``.
+        log_counts: log n_i of the Chinese restaurant, `NOTHING_COUNTED` at first ``[tasks]``.
         counted: m, the steps counted.
         responsibilities: P_t(T_i) ``[tasks]``.
         last_used: step at which the slot was last the most probable ``[tasks]``.
@@ -80,7 +90,7 @@ def first_state(prior: MetaPrior, tasks: int, pairs: int, memory: int | None) ->
         models=stack_models(prior, tasks),
         recent=Pairs.empty(prior.input_size, prior.target_size, pairs),
         memory=None if memory is None else Pairs.empty(prior.input_size, prior.target_size, memory, tasks),
-        log_counts=jnp.full((tasks,), -jnp.inf),
+        log_counts=jnp.full((tasks,), NOTHING_COUNTED, float),
         counted=jnp.zeros(()),
         responsibilities=jax.nn.one_hot(0, tasks),
         last_used=jnp.zeros((tasks,), jnp.int32),
