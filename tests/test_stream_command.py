@@ -608,6 +608,7 @@ def test_fit_prior_refuses_what_it_cannot_learn_from(mole: Mole) -> None:
             ("data.csv", "--target", "y", "--out", "no/p.mole"),
             "cannot write no/p.mole: its folder does not exist",
         ),
+        (("data.csv", "--target", "y", "--features", "a,y"), "expected columns without the target 'y'"),
     ):
         status, _, err = mole("fit-prior", *args)
         assert status == 2

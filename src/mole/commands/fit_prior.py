@@ -54,6 +54,8 @@ def fit_prior(
     if not out.resolve().parent.is_dir():
         raise FileNotFoundError(f"cannot write {out}: its folder does not exist; create it first")
     chosen = None if features is None else tuple(name.strip() for name in features.split(","))
+    if chosen is not None and target in chosen:  # a prior would be trained on the answer
+        raise ValueError(f"got --features {features}; expected columns without the target {target!r}")
     kind: Any = task
     if kind is None:
         with open_source(files[0]) as source:
