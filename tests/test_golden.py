@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -154,10 +155,11 @@ def test_a_stopped_stream_goes_on(
     assert "going on after row 200" in capsys.readouterr().out
     out = Path(args[args.index("--out") + 1])
     got, whole = out.read_text(), Path(f"whole{out.suffix}").read_text()
-    if SAME_MACHINE:
-        assert got == whole
-    assert len(got.splitlines()) == len(whole.splitlines())
     assert got.splitlines()[:200] == whole.splitlines()[:200]
+    number = r"-?\d+\.\d+(?:e-?\d+)?"
+    assert re.sub(number, "#", got) == re.sub(number, "#", whole)  # tasks, rows, labels and notes too
+    numbers = ([float(found) for found in re.findall(number, text)] for text in (got, whole))
+    np.testing.assert_allclose(*numbers, **(ROUNDED if SAME_MACHINE else ELSEWHERE))
 
 
 @pytest.mark.parametrize("same_libraries", [True, False])
