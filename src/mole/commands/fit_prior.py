@@ -139,7 +139,7 @@ def _history(
 
 
 def _targets(ys: list[Any], labels: list[Any]) -> np.ndarray:
-    """Numbers ``[time, 1]``, or one-hot ``[time, labels]``."""
+    """Numbers ``[time, 1]`` in float64, or one-hot ``[time, labels]``."""
     if not labels:
-        return np.asarray(ys, np.float32)[:, None]
+        return np.asarray(ys, float)[:, None]
     return np.eye(len(labels), dtype=np.float32)[[labels.index(y) for y in ys]]

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mole.estimators.growing import refresh_due
 from mole.estimators.state import NOTHING, EstimatorState
 from mole.estimators.step import Learned, Step, shares_of
 from mole.online.guard import REFUSED, Fault
+from mole.priors.stream import StreamPrior
+from mole.rows.changes import check_names, news_of
 from mole.rows.scaling import rows_of, targets_of
 from mole.rows.values import fits, has_holes, kept, read_row, shown
 
@@ -47,7 +48,7 @@ class OnlineEstimator(EstimatorState):
         return target, False
 
     def _vector(self, target: Any) -> np.ndarray:
-        """A kept target as ``[dy]``."""
+        """A kept target as it is learned ``[dy]``; in float64, since intervals score it before it is rounded."""
         return self._vectors([target])[0]
 
     @abc.abstractmethod
@@ -140,7 +141,7 @@ class OnlineEstimator(EstimatorState):
         predicted: Any = None
         forecast: Any = None
         try:
-            row = read_row(x, self._length, type(self).__name__)
+            row = self._read(x)
             if told and self._engine is None:
                 predicted = self._predicted(None)
             checked, pair = self._target(y), self._pair_of(row)
@@ -156,8 +157,13 @@ class OnlineEstimator(EstimatorState):
         target, changed = self._admitted(checked)
         if changed:
             pair = self._pair_of(row)
+        if self._schema is not None and (news := news_of(row, self._schema)):
+            # Counted before anything grows: what was filled in or left out now is told now.
+            if any(what not in ("missing", "range") for _, what in news):
+                self._faults["unknown"] += 1
+            self._changes.add(news)
         grows = self._given is None
-        # Once the memory is full no prior is made any more, and nobody asks for the statistics of the columns.
+        # Once the memory is full the statistics are made of the kept rows (`_schema_now`).
         if grows and len(self._rows) < self._settings["memory"]:
             self._encoder.observe(row)
         if not isinstance(x, Mapping):
@@ -167,38 +173,41 @@ class OnlineEstimator(EstimatorState):
         if pair is None:
             self._history.append(NOTHING)
         else:
-            engine = self._engine_
-            pair[engine.dx :] = self._vector(target)
+            engine, vector = self._engine_, self._vector(target)
+            pair[engine.dx :] = vector
             done = engine.step(pair)
             # The engine knows a new label by now: with it, this forecast is not one made before the label was seen.
             forecast, fault = None if new else (done.mean, done.scale), done.fault
             if told and predicted is None:
                 predicted = self._predicted(forecast)
-            self._note(done, pair)
+            self._note(done, pair, vector)
         self._learned(forecast, target)
         if grows:
             self._rows.append(kept(row, x))
             self._targets.append(target)
             self._tasks.append(self.task_)
-            # Rows without a single value are learned as such, but there is nothing to make inputs of.
-            anything = any(column.present for column in self._encoder.columns.values())
-            if anything and refresh_due(self.n_seen_, self._settings["memory"]):
-                self._refresh()
+            self._grow()
         return predicted, fault
 
-    def _note(self, done: Learned, pair: np.ndarray) -> None:
+    def _note(self, done: Learned, pair: np.ndarray, vector: np.ndarray) -> None:
         self._slots = done.responsibilities, done.tasks
         if done.fault:
             self._faults.update(str(fault.name).lower() for fault in Fault(done.fault))
         # A refused pair was not learned: it must not move the intervals either.
         if not done.fault & _REFUSED:
-            dx = self._engine_.dx
-            self._recent.append(pair[:dx])
+            self._recent.append(pair[: self._engine_.dx])
             if self._intervals is not None:
-                self._intervals.update(pair[dx:].tolist(), done.mean, done.scale, done.task)
+                self._intervals.update(vector.tolist(), done.mean, done.scale, done.task)
         self._history.append((done.loss, done.task, done.n_tasks, done.spawned, done.probability))
 
     # Rows and predictions.
+
+    def _read(self, x: Any) -> Any:
+        """A row as `read_row` gives it, of columns that are known."""
+        row = read_row(x, self._length, type(self).__name__)
+        if self._schema is not None:
+            check_names(type(self).__name__, row, self._schema)
+        return row
 
     def _pair_of(self, row: Any) -> np.ndarray | None:
         """Room for a pair ``[dx + dy]`` with the input of a row in it; None while there is no learner."""
@@ -210,7 +219,8 @@ class OnlineEstimator(EstimatorState):
             # What the estimator makes for itself is padded with zeros up to a size for which things are compiled.
             pair[: self._schema.size] = self._schema.encode(row)
         elif not isinstance(row, dict) and len(row) == engine.dx and fits(row):
-            pair[: engine.dx] = row
+            inputs = self._given.inputs if isinstance(self._given, StreamPrior) else None
+            pair[: engine.dx] = row if inputs is None else inputs.encode(row)
         else:
             raise ValueError(
                 f"{type(self).__name__} got x={shown(row)}; expected {engine.dx} finite numbers, as the prior was "
@@ -221,5 +231,5 @@ class OnlineEstimator(EstimatorState):
 
     def _forecast(self, x: Any) -> Any:
         """Mean and scale for a row, each ``[dy]``; None while nothing is known."""
-        pair = self._pair_of(read_row(x, self._length, type(self).__name__))
+        pair = self._pair_of(self._read(x))
         return None if pair is None else self._engine_.predict(pair[: self._engine_.dx])

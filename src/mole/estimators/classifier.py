@@ -207,7 +207,7 @@ class OnlineClassifier(OnlineEstimator):
             self._counts.append(0)
             changed = self._learner is not None and self._room() != self._learner.prior.target_size
             if changed:
-                self._refresh()
+                self._refresh(self._schema_now())
             elif self._learner is not None:
                 # There is an output for it already. Its weight alone changes, and that is an array: nothing compiles.
                 weights = jnp.asarray(self._output_weights(), jnp.float32)

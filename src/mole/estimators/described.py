@@ -17,7 +17,8 @@ from mole.files.checkpoint import CheckpointError
 from mole.online import Continuous, KShot, Mixture, Static
 from mole.online.base import OnlineLearner
 from mole.priors.file import describe_prior, parse_header
-from mole.priors.stream import StreamPrior, describe_readout_prior, readout_skeleton
+from mole.priors.stream import StreamPrior
+from mole.priors.stream_file import describe_readout_prior, describe_units, readout_skeleton, units_from
 from mole.readout import ReadoutMixture, ReadoutPrior
 from mole.rows.encoding import Schema
 
@@ -105,7 +106,8 @@ def describe_given(prior: Any) -> dict[str, Any] | None:
     if not isinstance(prior, StreamPrior):
         return {"type": "plain"}
     schema = None if prior.schema is None else prior.schema.to_json()
-    return {"type": "stream", "kind": prior.kind, "schema": schema, "labels": list(prior.labels)}
+    told = {"kind": prior.kind, "schema": schema, "labels": list(prior.labels)}
+    return {"type": "stream", **told, **describe_units(prior)}
 
 
 def given_from(given: Any, learner: Any, path: Any) -> Prior | None:
@@ -124,6 +126,6 @@ def given_from(given: Any, learner: Any, path: Any) -> Prior | None:
         return learner.prior
     try:
         schema = None if given["schema"] is None else Schema.from_json(given["schema"])
-        return StreamPrior(learner.prior, given["kind"], schema, tuple(given["labels"]))
+        return StreamPrior(learner.prior, given["kind"], schema, tuple(given["labels"]), **units_from(given))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has a damaged description of its prior: {str(error)[:300]}") from error

@@ -20,6 +20,7 @@ from mole.estimators.state import Prior, learner_from, plain_settings
 from mole.files.checkpoint import CheckpointError
 from mole.files.processes import available_cores
 from mole.online.guard import Fault
+from mole.priors.stream import StreamPrior
 
 __all__ = ["Fleet"]
 
@@ -60,12 +61,12 @@ class Fleet:
         mixture: Mapping[str, Any] | None = None,
     ) -> None:
         """See the class."""
-        self._given, self.size = (
-            prior,
-            expect_whole("Fleet", "size", size, remedy="It is the number of streams."),
-        )
+        self.size = expect_whole("Fleet", "size", size, remedy="It is the number of streams.")
+        self._given = prior
         self._settings = plain_settings("Fleet", mixture)
         self._learner = learner_from("Fleet", prior, self._settings)
+        known = isinstance(prior, StreamPrior)
+        self._units = {"x": prior.inputs, "y": prior.targets} if known else {"x": None, "y": None}
         self._first = self._learner.init()
         self._bounds = np.linspace(0, size, min(available_cores(), size) + 1).astype(int).tolist()
         self._put(jax.tree.map(lambda a: jnp.repeat(a[None], size, axis=0), self._first))
@@ -78,7 +79,8 @@ class Fleet:
     def predict(self, x: Any) -> np.ndarray:
         """Expected targets ``[size, dy]`` for one input per stream ``[size, dx]``."""
         x = self._checked("x", x)
-        return np.concatenate(self._shared_out(lambda states, own: _predict(self._learner, states, x[own])))
+        found = self._shared_out(lambda states, own: _predict(self._learner, states, x[own]))
+        return self._in_their_unit(np.concatenate(found))
 
     def learn(self, x: Any, y: Any, there: Any = None) -> np.ndarray:
         """One pair per stream.
@@ -122,7 +124,8 @@ class Fleet:
             raise ValueError(
                 f"Fleet.learn_many got {x.shape[1]} inputs and {y.shape[1]} targets; expected as many."
             )
-        return self._learned(x, y, np.ones(self.size, bool))
+        means, losses = self._learned(x, y, np.ones(self.size, bool))
+        return self._in_their_unit(means), losses
 
     def reset(self, streams: Sequence[int] | np.ndarray) -> None:
         """Begin the streams at these places anew: a new stream joins where another one has left.
@@ -237,7 +240,8 @@ class Fleet:
     def _checked(self, name: str, values: Any, steps: bool = False) -> np.ndarray:
         prior = self._learner.prior
         size = prior.input_size if name == "x" else prior.target_size
-        array = np.asarray(values, np.float32)
+        units = self._units[name]
+        array = np.asarray(values, np.float32 if units is None else float)
         axes = 3 if steps else 2
         if array.ndim == axes - 1 and size == 1:
             array = array[..., None]
@@ -246,7 +250,12 @@ class Fleet:
             raise ValueError(
                 f"Fleet got {name} of shape {np.shape(values)}; expected {shape}. Nothing was learned."
             )
-        return array
+        return array if units is None else units.encode(array).astype(np.float32)
+
+    def _in_their_unit(self, means: np.ndarray) -> np.ndarray:
+        """Learned targets ``[..., dy]`` in the unit of the targets; float64 where float32 would lose their digits."""
+        units = self._units["y"]
+        return means if units is None else np.asarray(means, float) / units.factor + units.offset
 
 
 @eqx.filter_jit
@@ -280,13 +289,8 @@ def _learn(learner: Any, states: Any, x: Any, y: Any, there: Any) -> tuple[Any, 
     x, y, there = (jnp.asarray(values) for values in (x, y, there))
     streams, steps, dy = y.shape
     number = jnp.zeros((streams,), jnp.int32)
-    figures = (
-        jnp.zeros((streams, steps, dy)),
-        jnp.zeros((streams, steps)),
-        jnp.zeros((streams, steps), jnp.int32),
-        number,
-        number,
-    )
+    means, losses = jnp.zeros((streams, steps, dy)), jnp.zeros((streams, steps))
+    figures = (means, losses, jnp.zeros((streams, steps), jnp.int32), number, number)
     # The last block is smaller: padding would need states for streams that do not exist.
     blocks, rest = divmod(streams, _BLOCK)
     carry = states, figures

@@ -67,6 +67,7 @@ def grow(
     *,
     x_norm: Normalizer,
     y_norm: Normalizer,
+    growing: tuple[int, ...],
     width: int,
     seed: int,
     settings: Mapping[str, Any],
@@ -80,6 +81,7 @@ def grow(
         free: number that the next task was to get.
         x_norm: normaliser of the inputs.
         y_norm: normaliser of the targets.
+        growing: places of inputs that grow without bound.
         width: hidden units.
         seed: of random hidden units and training.
         settings: of `ReadoutMixture`.
@@ -95,11 +97,17 @@ def grow(
     trained = len(x) >= _TRAIN_FROM and bool(segments)
     if trained:
         prior = train_readout_prior(
-            segments, x_norm=x_norm, y_norm=y_norm, width=width, config=_SELF_TRAINING, key=key
+            segments,
+            x_norm=x_norm,
+            y_norm=y_norm,
+            width=width,
+            config=_SELF_TRAINING,
+            key=key,
+            growing=growing,
         )
     else:
         untrained = ReadoutPrior.untrained(
-            width=width, x_norm=x_norm, y_norm=y_norm, key=jax.random.key(seed)
+            width=width, x_norm=x_norm, y_norm=y_norm, key=jax.random.key(seed), growing=growing
         )
         # Twice the broad belief, since a trained prior has a broad and a learned one: same shapes, same program.
         both = jax.tree.map(lambda a: jnp.concatenate([a, a]), untrained.beliefs)

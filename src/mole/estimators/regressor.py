@@ -16,7 +16,7 @@ from mole.estimators.state import Prior
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
-from mole.rows.scaling import robust_normalizer, rows_of, targets_of
+from mole.rows.scaling import Units, robust_normalizer, rows_of, targets_of
 from mole.rows.values import FLOAT32, fits
 
 __all__ = ["OnlineRegressor"]
@@ -160,7 +160,7 @@ class OnlineRegressor(OnlineEstimator):
     def _target(self, y: Any) -> np.ndarray:
         # The usual target, without NumPy's checks: they take longer, once for every pair. NaN fails the comparison.
         if type(y) is float and self._outputs == 1 and -FLOAT32 <= y <= FLOAT32:
-            return np.array((y,), np.float32)
+            return np.array((y,))
         try:
             values = np.asarray(y, float)
         except (TypeError, ValueError) as error:
@@ -175,13 +175,19 @@ class OnlineRegressor(OnlineEstimator):
                 "pairs without a target; nothing was learned."
             )
         self._outputs = len(values)
-        return values.astype(np.float32)
+        return values
 
     def _vector(self, target: np.ndarray) -> np.ndarray:
-        return target  # it is a vector already
+        return target if self._units is None else self._units.encode(target)
 
     def _vectors(self, targets: list[Any]) -> np.ndarray:
-        return np.asarray(targets, np.float32)
+        values = np.asarray(targets, float)
+        return (values if self._units is None else self._units.encode(values)).astype(np.float32)
+
+    def _rescale(self) -> None:
+        units = Units.of(np.asarray(self._targets, float))
+        # None where nothing is to be done: the usual target is not multiplied by one.
+        self._units = None if units.plain else units
 
     def _target_norm(self, vectors: np.ndarray) -> Normalizer:
         return robust_normalizer(vectors)
@@ -193,6 +199,8 @@ class OnlineRegressor(OnlineEstimator):
         else:
             mean, scale = forecast
             half = self._intervals.half_width(scale, level)
+            if self._units is not None:
+                mean, half = self._units.decode(mean), self._units.widths(half)
         if len(mean) == 1:
             return mean[0], mean[0] - half[0], mean[0] + half[0], None
         ends = [
@@ -205,8 +213,4 @@ class OnlineRegressor(OnlineEstimator):
         # With a prior no targets are kept, and it predicts from the first row on.
         if not self._targets:
             return [0.0] * (self._outputs or 1)
-        with np.errstate(over="ignore"):
-            mean = np.mean(np.asarray(self._targets), axis=0)
-        if not np.isfinite(mean).all():  # the sum of large numbers is beyond float32
-            mean = np.mean(np.asarray(self._targets, float), axis=0)
-        return mean.tolist()
+        return np.mean(np.asarray(self._targets, float), axis=0).tolist()

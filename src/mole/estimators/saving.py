@@ -26,7 +26,9 @@ from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
 from mole.online import stack
 from mole.readout import mixture
+from mole.rows.changes import InputChanges
 from mole.rows.encoding import RowEncoder, Schema
+from mole.rows.scaling import Units
 
 __all__ = [
     "Parts",
@@ -37,6 +39,8 @@ __all__ = [
     "save_parts",
 ]
 
+_LATER = frozenset({"changes", "units"})
+"""Entries that version 0.1 did not write."""
 _VERSION = 1  # of the entries of the configuration; another one is refused
 # Leaves that 0.1 wrote otherwise: a readout's memory of its rates of drift is a setting now.
 _UPGRADES = {**stack.UPGRADES, **mixture.UPGRADES}
@@ -90,7 +94,7 @@ def load_parts(
     if header.kind != kind:
         raise CheckpointError(f"{path} holds a {header.kind!r:.80}, expected a {kind!r}.")
     config = dict(header.config)
-    wrong = sorted(set(config) ^ (names | {"version", "learner", "given", "arrays"}))
+    wrong = sorted((set(config) ^ (names | {"version", "learner", "given", "arrays"})) - _LATER)
     if wrong or config["version"] != _VERSION:
         raise CheckpointError(
             f"{path} has a header that differs in {str(wrong or ['version'])[:300]}; it was written by another version."
@@ -141,7 +145,19 @@ _WIDEST = 10**4  # hidden units that a header may ask for: the next prior would 
 
 T = TypeVar("T", bound=OnlineEstimator)
 _NAMES = frozenset(
-    {"settings", "encoder", "schema", "rows", "length", "seen", "intervals", "faults", "extra"}
+    {
+        "settings",
+        "encoder",
+        "schema",
+        "rows",
+        "length",
+        "seen",
+        "changes",
+        "units",
+        "intervals",
+        "faults",
+        "extra",
+    }
 )
 
 
@@ -159,6 +175,8 @@ def save_estimator(
         "rows": None if plain else [_row_json(row) for row in rows],
         "length": model._length,
         "seen": model.n_seen_,
+        "changes": model._changes.to_json(),
+        "units": None if model._units is None else list(model._units),
         "intervals": None if model._intervals is None else model._intervals.to_json(),
         "faults": model.faults_,
         "extra": extra,
@@ -188,6 +206,8 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model = cls(given_from(config["given"], parts.learner, path), **config["settings"])
         model._encoder = RowEncoder.from_json(config["encoder"])
         model._schema = None if config["schema"] is None else Schema.from_json(config["schema"])
+        model._changes = InputChanges.from_json(config["changes"]) if "changes" in config else InputChanges()
+        model._units = None if config.get("units") is None else Units.from_json(config["units"])
         model._length, model.n_seen_ = config["length"], int(config["seen"])
         model._engine = None if parts.learner is None else Engine(parts.learner, parts.state)
         model._intervals = (

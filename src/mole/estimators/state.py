@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mole._expect import expect_number, expect_type, expect_whole
-from mole.estimators.growing import MARKS, grow, pad
+from mole.estimators.growing import MARKS, grow, pad, refresh_due
 from mole.estimators.intervals import IntervalTracker, task_importance
 from mole.estimators.step import Engine
 from mole.learning.models import Normalizer
@@ -19,6 +19,7 @@ from mole.learning.prior import MetaPrior
 from mole.online.base import OnlineLearner
 from mole.priors.stream import StreamPrior, learner_of
 from mole.readout import ReadoutPrior
+from mole.rows.changes import InputChanges, explained
 from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.scaling import robust_normalizer
 
@@ -104,6 +105,8 @@ class EstimatorState(abc.ABC):
         self._recent: collections.deque[np.ndarray] = collections.deque(maxlen=RECENT)
         self._history: collections.deque[tuple[float, ...]] = collections.deque(maxlen=history)
         self._faults: collections.Counter[str] = collections.Counter()
+        self._changes = InputChanges()
+        self._units = prior.targets if isinstance(prior, StreamPrior) else None
         self._length: int | None = None  # of rows that are sequences; None before the first of them
         self._engine: Engine | None = None
         self._intervals: IntervalTracker | None = None
@@ -118,7 +121,11 @@ class EstimatorState(abc.ABC):
 
     @abc.abstractmethod
     def _vectors(self, targets: list[Any]) -> np.ndarray:
-        """Kept targets as ``[n, dy]``."""
+        """Kept targets as they are learned ``[n, dy]``."""
+
+    def _rescale(self) -> None:
+        """Choose the units of the targets anew, from those that are kept."""
+        return
 
     @abc.abstractmethod
     def _target_norm(self, vectors: np.ndarray) -> Normalizer:
@@ -186,8 +193,9 @@ class EstimatorState(abc.ABC):
 
     @property
     def faults_(self) -> dict[str, int]:
-        """What was wrong, in how many pairs: names of `mole.online.Fault` in lower case, ``missing`` (values filled in)
-        and ``refused`` (`learn_one` raised an error); what did not happen is left out.
+        """What was wrong, in how many pairs: names of `mole.online.Fault` in lower case, ``missing`` (values filled
+        in), ``unknown`` (a column, a word or a kind of value that the inputs did not have yet) and ``refused``
+        (`learn_one` raised an error); what did not happen is left out.
         """
         return dict(self._faults)
 
@@ -210,10 +218,36 @@ class EstimatorState(abc.ABC):
         found = task_importance(self._learner, self._state, slot, np.stack(self._recent))
         return found if self._schema is None else found[:, : self._schema.size]
 
-    def _refresh(self) -> None:
+    def _schema_now(self) -> Schema:
+        """How the kept rows become inputs, by the columns that they have."""
+        if self.n_seen_ > len(self._rows):
+            # Rows have been forgotten. What they held must not decide: a column that was constant for a million rows
+            # would keep a scale for a constant.
+            self._encoder = RowEncoder()
+            for row in self._rows:
+                self._encoder.observe(row)
+        return self._encoder.schema()
+
+    def _grow(self) -> None:
+        """Make the prior anew where the history has doubled, or the inputs have changed."""
+        pairs, memory = self.n_seen_, self._settings["memory"]
+        # Rows without a single value are learned as such, but there is nothing to make inputs of.
+        if not any(column.present for column in self._encoder.columns.values()):
+            return
+        if refresh_due(pairs, memory) or self._changes.follow_up(pairs):
+            self._refresh(self._schema_now())
+        elif self._schema is not None and (news := self._changes.pressing(pairs, memory)):
+            schema = self._schema_now()
+            if any(explained(item, self._schema, schema) for item in news):
+                self._changes.renew(pairs)
+                self._refresh(schema)
+
+    def _refresh(self, schema: Schema) -> None:
         """Make the prior anew from the history, and learn the history again."""
         # The columns may be others by now: all kept rows are encoded anew, so that every input means the same in them.
-        self._schema = self._encoder.schema()
+        self._schema = schema
+        self._changes.counts.clear()
+        self._rescale()
         raw = np.stack([self._schema.encode(row) for row in self._rows])
         x, y = pad(raw), self._vectors(list(self._targets))
         grown = grow(
@@ -223,6 +257,7 @@ class EstimatorState(abc.ABC):
             0 if self._learner is None else int(self._state.next_task),
             x_norm=robust_normalizer(raw, x.shape[1]),
             y_norm=self._target_norm(y),
+            growing=schema.growing,
             width=self._settings["width"],
             seed=self._settings["seed"],
             settings=self._mixture_settings(),

@@ -1,7 +1,7 @@
 """A prior as one file, of whichever kind: arrays, and a header that says how to rebuild it and how it was made.
 
 The kind in the header decides what is read: ``prior`` is a network with inner rates (`MetaPrior`), whose header is
-below; ``readout-prior`` and ``stream-prior`` are described in `mole.priors.stream`.
+below; ``readout-prior`` and ``stream-prior`` are described in `mole.priors.stream_file`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def load_prior(name_or_path: str | os.PathLike[str], expected: type[Any] | None 
         expect_choice("load_prior", "expected", kind, _KINDS.values())
     path, stored = _stored(name_or_path, kind)
     if stored.kind != "prior":
-        from mole.priors.stream import read_stream_prior  # here, for the reason at `_KINDS`
+        from mole.priors.stream_file import read_stream_prior  # here, for the reason at `_KINDS`
 
         return read_stream_prior(path, stored)
     header = parse_header(stored.config, path)
@@ -123,7 +123,7 @@ def save_prior(path: str | os.PathLike[str], prior: Any, provenance: Mapping[str
     if isinstance(prior, MetaPrior):
         kind, tree, config = "prior", prior, dataclasses.asdict(describe_prior(prior, provenance))
     else:
-        from mole.priors.stream import describe_file  # here, for the reason at `_KINDS`
+        from mole.priors.stream_file import describe_file  # here, for the reason at `_KINDS`
 
         kind, tree, config = describe_file(prior, provenance)
     checkpoint.save(path, tree, kind=kind, config=config)

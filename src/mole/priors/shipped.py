@@ -137,7 +137,8 @@ def make(name: str, path: Path) -> dict[str, Any]:
     # Imported here: to find a shipped file needs neither an optimiser nor the generators of data.
     from mole.datasets.sinusoid import sinusoid_tasks
     from mole.datasets.teachers import stationary_stream
-    from mole.priors.stream import describe_file, fit_prior
+    from mole.priors.stream import fit_prior
+    from mole.priors.stream_file import describe_file
 
     expect_choice("shipped.make", "name", name, STREAMS)
     if name == "sinusoids":

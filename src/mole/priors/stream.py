@@ -1,6 +1,6 @@
-"""Priors for streams: readouts that are meta-trained on recorded history, and what their files say.
+"""Priors for streams: readouts that are meta-trained on recorded history.
 
-A `StreamPrior` is a `ReadoutPrior` with the columns and labels that it was trained on.
+A `StreamPrior` is a `ReadoutPrior` with the columns, units and labels that it was trained on.
 """
 
 from __future__ import annotations
@@ -9,40 +9,23 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mole._expect import expect_choice, expect_type, expect_whole
 from mole._types import Trajectory
-from mole.files import checkpoint
-from mole.files.checkpoint import CheckpointError, Header
-from mole.learning.models import Normalizer
 from mole.learning.prior import MetaPrior
 from mole.meta.resume import TrainingFile
 from mole.meta.tasks import one_group
 from mole.online import Mixture
 from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
 from mole.rows.encoding import Schema
-from mole.rows.scaling import class_normalizer, robust_normalizer
+from mole.rows.scaling import Units, class_normalizer, robust_normalizer
 
-__all__ = [
-    "StreamPrior",
-    "describe_file",
-    "describe_readout_prior",
-    "describe_stream_prior",
-    "fit_prior",
-    "learner_of",
-    "prior_skeleton",
-    "read_stream_prior",
-    "readout_skeleton",
-]
+__all__ = ["StreamPrior", "fit_prior", "learner_of"]
 
 Kind = Literal["regression", "classification"]
 _USUAL = ReadoutConfig()
-# The largest sizes that a header may ask for: far above any use, and not yet too many for a structure.
-_SIZES = {"input_size": 10**5, "target_size": 10**4, "width": 10**4, "depth": 100, "kinds": 16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +37,8 @@ class StreamPrior:
         kind: regression or classification.
         schema: how rows become inputs; None if inputs are plain vectors.
         labels: classes, in the order of the indicators; empty for regression.
+        inputs, targets: units in which plain inputs (without a schema) and targets are learned, where float32 would
+            lose their digits; else None.
 
     Raises:
         TypeError: if ``prior`` is no `mole.ReadoutPrior`.
@@ -65,6 +50,8 @@ class StreamPrior:
     kind: Kind = "regression"
     schema: Schema | None = None
     labels: tuple[int | str | bool, ...] = ()
+    inputs: Units | None = None
+    targets: Units | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
@@ -81,6 +68,9 @@ class StreamPrior:
             raise ValueError(
                 f"StreamPrior got {len(self.labels)} labels for {self.kind}; expected {expected}."
             )
+        for name, units, size in (("inputs", self.inputs, inputs), ("targets", self.targets, indicators)):
+            if units is not None and len(units.offset) != size:
+                raise ValueError(f"StreamPrior got units of {len(units.offset)} {name}; expected {size}.")
 
 
 def learner_of(prior: StreamPrior | ReadoutPrior | MetaPrior, settings: Mapping[str, Any]) -> Any:
@@ -143,8 +133,15 @@ def fit_prior(
             f"fit_prior got {len(labels)} labels for {kind} with {dy} targets; expected one per indicator for "
             "classification and none for regression."
         )
-    x = np.concatenate([np.asarray(t.x) for t in items])
-    y = np.concatenate([np.asarray(t.y) for t in items])
+    # In float64 here: what the trainer sees is float32, in units in which that is enough.
+    x = np.concatenate([np.asarray(t.x, float) for t in items])
+    y = np.concatenate([np.asarray(t.y, float) for t in items])
+    inputs = None if schema is not None or (found := Units.of(x)).plain else found
+    targets = None if labels or (found := Units.of(y)).plain else found
+    if inputs is not None:
+        x, items = inputs.encode(x), [Trajectory(inputs.encode(t.x), t.y) for t in items]
+    if targets is not None:
+        y, items = targets.encode(y), [Trajectory(t.x, targets.encode(t.y)) for t in items]
     longest = max(len(t.x) for t in items)
     if longest < 4:
         raise ValueError(f"fit_prior got segments of at most {longest} pairs; expected at least 4 in one.")
@@ -158,122 +155,6 @@ def fit_prior(
         key=jax.random.key(seed),
         callback=callback,
         checkpoint=checkpoint,
+        growing=() if schema is None else schema.growing,
     )
-    return StreamPrior(prior, kind, schema, tuple(labels))
-
-
-# Files of the kinds ``readout-prior`` and ``stream-prior`` hold the same arrays; the second says what the inputs mean.
-
-
-def describe_file(prior: Any, provenance: Mapping[str, Any]) -> tuple[str, ReadoutPrior, dict[str, Any]]:
-    """Kind, arrays and configuration of the file of a prior for streams.
-
-    Raises:
-        TypeError: if it is no prior.
-    """
-    expect_type(
-        "save_prior", "prior", prior, (MetaPrior, ReadoutPrior, StreamPrior), "mole.fit_prior makes one."
-    )
-    if isinstance(prior, ReadoutPrior):
-        config = {"sizes": describe_readout_prior(prior), "provenance": dict(provenance)}
-        return "readout-prior", prior, config
-    return "stream-prior", prior.prior, {**describe_stream_prior(prior), "provenance": dict(provenance)}
-
-
-def read_stream_prior(path: Any, stored: Header) -> ReadoutPrior | StreamPrior:
-    """Read a file of kind ``readout-prior`` or ``stream-prior``.
-
-    Args:
-        path: the file.
-        stored: its header.
-
-    Raises:
-        mole.files.checkpoint.CheckpointError: if it is damaged.
-    """
-    config = dict(stored.config)
-    told = config.pop("provenance", None)
-    if stored.kind == "readout-prior":
-        if not isinstance(config.get("sizes"), dict) or not isinstance(told, dict):
-            raise CheckpointError(f"{path} has no sizes or provenance in its header; it is damaged.")
-        return checkpoint.load(path, readout_skeleton(config["sizes"], path), kind=stored.kind)
-    if not isinstance(told, dict):
-        raise CheckpointError(f"{path} has no provenance in its header; it is damaged.")
-    skeleton = prior_skeleton(config, path)
-    return dataclasses.replace(skeleton, prior=checkpoint.load(path, skeleton.prior, kind=stored.kind))
-
-
-def describe_readout_prior(prior: ReadoutPrior) -> dict[str, int]:
-    """The sizes from which the structure of ``prior`` can be rebuilt."""
-    return {
-        "input_size": prior.input_size,
-        "target_size": prior.target_size,
-        "width": prior.features.width,
-        "depth": len(prior.features.layers),
-        "kinds": prior.kinds,
-    }
-
-
-def readout_skeleton(sizes: Mapping[str, Any], path: Any) -> ReadoutPrior:
-    """A prior with those sizes, whose arrays are shapes without numbers.
-
-    Raises:
-        mole.files.checkpoint.CheckpointError: for missing or unknown sizes, or any out of range.
-    """
-    if set(sizes) != set(_SIZES):
-        raise CheckpointError(f"{path} has the sizes {str(sorted(sizes))[:300]}; expected {sorted(_SIZES)}.")
-    for name, most in _SIZES.items():
-        value = sizes[name]
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise CheckpointError(
-                f"{path} has {name}={value!r:.80}; expected a whole number from 1 to {most}."
-            )
-
-    def build() -> ReadoutPrior:
-        prior = ReadoutPrior.untrained(
-            width=sizes["width"],
-            depth=sizes["depth"],
-            x_norm=Normalizer.identity(sizes["input_size"]),
-            y_norm=Normalizer.identity(sizes["target_size"]),
-            key=jax.random.key(0),
-        )
-        many = jax.tree.map(lambda a: jnp.repeat(a, sizes["kinds"], axis=0), prior.beliefs)
-        return eqx.tree_at(lambda p: p.beliefs, prior, many)
-
-    # Shapes alone: nothing is allocated before `checkpoint.load` has compared the sizes with the file.
-    return eqx.filter_eval_shape(build)
-
-
-def describe_stream_prior(prior: StreamPrior) -> dict[str, Any]:
-    """The structure of a prior as plain JSON, from which `prior_skeleton` rebuilds it."""
-    return {
-        "sizes": describe_readout_prior(prior.prior),
-        "kind": prior.kind,
-        "schema": None if prior.schema is None else prior.schema.to_json(),
-        "labels": list(prior.labels),
-    }
-
-
-def prior_skeleton(config: Any, path: Any) -> StreamPrior:
-    """A prior of the described structure, whose arrays are shapes without numbers.
-
-    Raises:
-        mole.files.checkpoint.CheckpointError: if the description is damaged.
-    """
-    names = {"sizes", "kind", "schema", "labels"}
-    if not isinstance(config, dict) or set(config) != names:
-        raise CheckpointError(f"{path} has a header without {', '.join(sorted(names))}; it is damaged.")
-    kind, labels = config["kind"], config["labels"]
-    if kind not in ("regression", "classification") or not isinstance(labels, list):
-        raise CheckpointError(f"{path} has kind={kind!r:.80} and labels={labels!r:.80}; it is damaged.")
-    if not isinstance(config["sizes"], dict) or not all(isinstance(name, int | str) for name in labels):
-        raise CheckpointError(f"{path} has sizes or labels of a wrong type; it is damaged.")
-    try:
-        schema = None if config["schema"] is None else Schema.from_json(config["schema"])
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} has a damaged schema: {str(error)[:300]}") from error
-    prior = readout_skeleton(config["sizes"], path)
-    # A header of sound parts may still be of two different priors.
-    try:
-        return StreamPrior(prior, kind, schema, tuple(labels))
-    except ValueError as error:
-        raise CheckpointError(f"{path} has a header whose parts do not fit each other: {error}") from error
+    return StreamPrior(prior, kind, schema, tuple(labels), inputs, targets)

@@ -19,14 +19,17 @@ __all__ = ["Features", "Readout", "ReadoutPrior", "broad_belief", "compress"]
 _LINEAR_UP_TO = 4.0
 
 
-def compress(x: Float[Array, " dx"]) -> Float[Array, " dx"]:
+def compress(x: Float[Array, " dx"], growing: tuple[int, ...] = ()) -> Float[Array, " dx"]:
     """The identity up to four standard deviations, logarithmic beyond, so that no wild input dominates a prediction.
 
     Args:
         x: normalised input ``[dx]``.
+        growing: inputs that are left as they are.
     """
     beyond = jnp.maximum(jnp.abs(x) - _LINEAR_UP_TO, 0.0)
-    return jnp.clip(x, -_LINEAR_UP_TO, _LINEAR_UP_TO) + jnp.sign(x) * jnp.log1p(beyond)
+    drawn_in = jnp.clip(x, -_LINEAR_UP_TO, _LINEAR_UP_TO) + jnp.sign(x) * jnp.log1p(beyond)
+    # A time or a counter leaves any range in the end. The logarithm would bend the trend that was learned of it.
+    return drawn_in.at[jnp.asarray(growing)].set(x[jnp.asarray(growing)]) if growing else drawn_in
 
 
 class Features(eqx.Module):
@@ -39,6 +42,7 @@ class Features(eqx.Module):
         width: h, units of each hidden layer.
         depth: hidden layers.
         key: PRNG key; the biases are drawn too, so that the kinks of untrained hidden units are in different places.
+        growing: places of inputs that grow without bound, such as a time, and are not drawn in (`compress`).
 
     Raises:
         TypeError: if a size is no whole number or ``key`` no PRNG key.
@@ -47,9 +51,13 @@ class Features(eqx.Module):
 
     layers: tuple[Linear, ...]
     scale: Float[Array, " h"]
+    growing: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, in_size: int, *, width: int = 32, depth: int = 2, key: Key) -> None:
+    def __init__(
+        self, in_size: int, *, width: int = 32, depth: int = 2, key: Key, growing: tuple[int, ...] = ()
+    ) -> None:
         """See the class."""
+        self.growing = growing
         for name, size in (("in_size", in_size), ("width", width), ("depth", depth)):
             expect_whole("Features", name, size)
         expect_key("Features", key)
@@ -87,7 +95,7 @@ class Features(eqx.Module):
 
     def __call__(self, x: Float[Array, " dx"]) -> Float[Array, " d"]:
         """Features ``[d]`` of one normalised input ``[dx]``."""
-        x = compress(x)
+        x = compress(x, self.growing)
         return jnp.concatenate([jnp.ones((1,)), x, self.hidden(x) / self.scale])
 
 
@@ -174,10 +182,11 @@ class ReadoutPrior(eqx.Module):
 
     @classmethod
     def untrained(
-        cls, *, width: int = 32, depth: int = 2, x_norm: Normalizer, y_norm: Normalizer, key: Key
-    ) -> ReadoutPrior:
+        cls, *, width: int = 32, depth: int = 2, x_norm: Normalizer, y_norm: Normalizer, key: Key,
+        growing: tuple[int, ...] = (),
+    ) -> ReadoutPrior:  # fmt: skip
         """Random hidden units and the broad belief: Bayesian linear regression with some room to bend."""
-        features = Features(x_norm.mean.shape[0], width=width, depth=depth, key=key)
+        features = Features(x_norm.mean.shape[0], width=width, depth=depth, key=key, growing=growing)
         broad = broad_belief(features, y_norm.mean.shape[0])
         return cls(features, jax.tree.map(lambda a: a[None], broad), x_norm=x_norm, y_norm=y_norm)
 

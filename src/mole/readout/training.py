@@ -82,6 +82,7 @@ def train_readout_prior(
     key: Key,
     callback: Callable[[int, float], None] | None = None,
     checkpoint: TrainingFile | None = None,
+    growing: tuple[int, ...] = (),
 ) -> ReadoutPrior:
     """Learn features and a belief about readouts that maximise the evidence of windows of the trajectories.
 
@@ -95,6 +96,7 @@ def train_readout_prior(
         key: PRNG key; the same key and data give the same prior on the same machine.
         callback: called with the iterations done and the mean negative log evidence per point, a few times.
         checkpoint: file of the running training: it resumes from there if the file exists, and writes it now and then.
+        growing: places of inputs that grow without bound, such as a time (`mole.readout.Features`).
 
     Returns:
         A prior with two beliefs: the broad one, and the learned one.
@@ -111,7 +113,7 @@ def train_readout_prior(
     expect_whole("train_readout_prior", "width", width)
     items = one_group("train_readout_prior", trajectories)
     data = window_data([[normalised(t, x_norm, y_norm) for t in items]], config.window)
-    features = Features(x_norm.mean.shape[0], width=width, key=key)
+    features = Features(x_norm.mean.shape[0], width=width, key=key, growing=growing)
     dy = y_norm.mean.shape[0]
     scale = jnp.concatenate(
         [jnp.ones((1 + features.in_size,)), jnp.full((width,), _SPREAD / np.sqrt(width, dtype=np.float32))]

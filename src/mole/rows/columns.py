@@ -1,7 +1,6 @@
-"""One column: what is known of it after some rows, and how it becomes inputs of a network.
+"""How one column becomes inputs of a network: chosen from its statistics, and fixed when a schema is made of them.
 
-The statistics are bounded in memory, exact in their counts and plain JSON. The inputs are fixed when a schema is made
-from them.
+And how numbers whose digits float32 would lose are kept: offsets and factors in float64 (`float32_scale`).
 """
 
 from __future__ import annotations
@@ -13,151 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from mole.rows.statistics import CATEGORY, EMPTY, ColumnStatistics
 from mole.rows.values import BOOLEAN, MISSING, NUMBER, TIME, label, seconds_of
 
-__all__ = ["CATEGORY", "EMPTY", "LARGEST", "ColumnInputs", "ColumnStatistics", "column_inputs"]
-
-CATEGORY, EMPTY = "category", "empty"
-
-_SAMPLE = 512  # numbers of a column that are kept, for its median and quartiles
-_WORDS = 256  # different words of a column that are counted
-_CODES = 16  # numbers that take more values than this are hardly codes
-_STRAY = 0.1  # share of words among numbers that are slips rather than categories
-
-
-class ColumnStatistics:
-    """Counts of one column, a sample of its numbers and the most frequent of its words.
-
-    The sample takes every 2^i-th number, with i growing as the column does. It needs no random numbers, so that
-    the same rows give the same sample, also after a stop.
-
-    Attributes:
-        first_row: number of rows before the first one that has the column.
-        numbers, booleans, times, texts: values seen of each kind.
-        missing: rows without a value, also those before ``first_row`` and those that lack the column.
-        infinite: numbers that were infinite; they count as missing too.
-        stride: one number in so many goes into the sample.
-        sample: numbers; of times, seconds since 1970 (UTC).
-        low, high: smallest and largest of all numbers (or times); infinite before the first.
-        words: word → rows, the most frequent ones.
-        many_numbers: whether the numbers took so many values that they are no longer counted as words.
-    """
-
-    _COUNTS = ("first_row", "numbers", "booleans", "times", "texts", "missing", "infinite", "stride")
-
-    def __init__(self, first_row: int = 0) -> None:
-        """A column that the rows before ``first_row`` did not have."""
-        self.first_row = first_row
-        self.missing = first_row
-        self.numbers = self.booleans = self.times = self.texts = self.infinite = 0
-        self.stride = 1
-        self.sample: list[float] = []
-        self.low, self.high = math.inf, -math.inf
-        self.words: dict[str, int] = {}
-        self.many_numbers = False
-
-    def observe(self, kind: str, content: Any) -> None:
-        """Take in one value, as `read_value` read it; ``MISSING`` where the row has none."""
-        if kind == NUMBER and not math.isfinite(content):
-            self.infinite += 1
-            kind = MISSING
-        if kind == MISSING:
-            self.missing += 1
-            return
-        if kind == NUMBER:
-            self.numbers += 1
-        elif kind == BOOLEAN:
-            self.booleans += 1
-        elif kind == TIME:
-            self.times += 1
-        else:
-            self.texts += 1
-        if kind in (NUMBER, TIME):
-            self._sample(content if kind == NUMBER else seconds_of(content))
-            # A column of measurements needs no counts of words, and to format every number takes the longest.
-            if self.many_numbers:
-                return
-        self._count(label(kind, content))
-
-    @property
-    def present(self) -> int:
-        """Values seen."""
-        return self.numbers + self.booleans + self.times + self.texts
-
-    @property
-    def kind(self) -> str:
-        """``number``, ``boolean``, ``time``, ``category`` or ``empty``.
-
-        One kind of value makes a column of that kind, and booleans among numbers are numbers. Words among numbers
-        (or times) make categories, unless they are few (at most a tenth) and the numbers take very many values: then
-        the column is one of numbers, and the words are slips.
-        """
-        if not self.present:
-            return EMPTY
-        if self.booleans == self.present:
-            return BOOLEAN
-        most, kind = max((self.numbers + self.booleans, NUMBER), (self.times, TIME))
-        others = self.present - most
-        # A few slips must not turn a measurement into categories, which would lose the order of its numbers.
-        return kind if others <= (_STRAY * self.present if self.many else 0) else CATEGORY
-
-    @property
-    def many(self) -> bool:
-        """Whether its numbers (or times) take so many values that they are hardly codes."""
-        others = self.present - max(self.numbers + self.booleans, self.times)
-        return self.many_numbers or len(self.words) - others > _CODES
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything as plain JSON data."""
-        return {
-            **{name: getattr(self, name) for name in self._COUNTS},
-            "sample": list(self.sample),
-            # Infinite before the first number, and JSON has no infinity.
-            "range": [self.low, self.high] if self.sample else None,
-            "words": [[word, count] for word, count in self.words.items()],
-            "many_numbers": self.many_numbers,
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> ColumnStatistics:
-        """The inverse of `to_json`."""
-        made = cls()
-        for name in cls._COUNTS:
-            setattr(made, name, int(data[name]))
-        made.sample = [float(value) for value in data["sample"]]
-        if data["range"] is not None:
-            made.low, made.high = (float(value) for value in data["range"])
-        made.words = {str(word): int(count) for word, count in data["words"]}
-        made.many_numbers = bool(data["many_numbers"])
-        return made
-
-    def _sample(self, number: float) -> None:
-        if number < self.low:
-            self.low = number
-        if number > self.high:
-            self.high = number
-        if (self.numbers + self.times - 1) % self.stride == 0:
-            self.sample.append(number)
-            # Every second one goes: what stays is the sample that the longer stride would have taken from the start.
-            if len(self.sample) == _SAMPLE:
-                self.sample, self.stride = self.sample[::2], 2 * self.stride
-
-    def _count(self, word: str) -> None:
-        self.words[word] = self.words.get(word, 0) + 1
-        if len(self.words) <= _WORDS:
-            return
-        self.many_numbers = self.many_numbers or self.numbers + self.times > self.texts
-        # The rarest half is forgotten, since memory must stay bounded in a column where every word is new. Among equals
-        # the older ones stay, so that the order of the rows alone decides.
-        kept = sorted(self.words.items(), key=lambda item: -item[1])[: _WORDS // 2]
-        self.words = dict(kept)
-
+__all__ = ["LARGEST", "ColumnInputs", "column_inputs", "float32_scale"]
 
 LARGEST = 1e18  # float32 still holds its square
 _EXTREME = 1e300  # twice this is still a double: differences of two such numbers stay finite
 _PERIODS = ("hour", "weekday", "yearday")
 _DECADES = 1e4  # between the 5th and the 95th percentile of |v|: more is read on a logarithmic scale
 _ROUNDING = 1e-12  # variation below this share of the value is rounding, not signal
+_COUNTER = 16  # numbers in order: by chance, so many are once in 10^13
 
 
 @dataclass(frozen=True)
@@ -175,6 +40,10 @@ class ColumnInputs:
         offset, factor, log: of a number as above; of a time the first second (UTC) and 1 / the span.
         fill: what stands for a missing number, boolean or time, in the column's own units.
         categories: of a category column; all other words share one further input.
+        low, high: range within which a number is no news: half as far again as the numbers that were seen. None if it
+            is not known, as in files of version 0.1.
+        grows: whether the values rise (or fall) from row to row, as a time or a counter does: later ones will be beyond
+            all that were seen, and are not wild for that.
     """
 
     name: str
@@ -185,6 +54,9 @@ class ColumnInputs:
     log: bool = False
     fill: float = 0.0
     categories: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    grows: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -224,6 +96,20 @@ class ColumnInputs:
             return []
         return [*found, float(missing)] if self.flag else found
 
+    def news(self, kind: str, content: Any) -> str | None:
+        """What a value has that these inputs cannot say, or None: the words of `Schema.news`."""
+        if kind == MISSING or (kind == NUMBER and not math.isfinite(content)):
+            return None if self.flag or self.kind == EMPTY else "missing"
+        if self.kind == NUMBER:
+            if kind not in (NUMBER, BOOLEAN):
+                return "kind"
+            known = self.grows or self.low is None or self.high is None or self.low <= content <= self.high
+            return None if known else "range"
+        if self.kind == CATEGORY:
+            word = label(kind, content)
+            return None if word in self.categories else f"={word}"
+        return None if kind == self.kind else "kind"
+
     def _number(self, value: float) -> float:
         if self.log:
             return math.copysign(math.log1p(min(abs(value) * self.factor, _EXTREME)), value)
@@ -254,17 +140,30 @@ def column_inputs(name: str, seen: ColumnStatistics, most_categories: int) -> Co
     fill = float(np.median(sample))
     if kind == TIME:
         span = seen.high - seen.low
-        return ColumnInputs(
-            name, kind, flag, offset=seen.low, factor=1.0 / span if span > 0 else 1.0, fill=fill
-        )
-    offset, factor, log = _scale(sample, max(seen.low, -_EXTREME), min(seen.high, _EXTREME))
-    return ColumnInputs(name, kind, flag, offset, factor, log, fill)
+        factor = 1.0 / span if span > 0 else 1.0
+        return ColumnInputs(name, kind, flag, offset=seen.low, factor=factor, fill=fill, grows=True)
+    low, high = max(seen.low, -_EXTREME), min(seen.high, _EXTREME)
+    offset, factor, log = float32_scale(sample, low, high)
+    room = high / 2 - low / 2
+    steps = np.diff(sample)
+    grows = len(sample) >= _COUNTER and bool(np.all(steps > 0) or np.all(steps < 0))
+    return ColumnInputs(
+        name, kind, flag, offset, factor, log, fill, low=low - room, high=high + room, grows=grows
+    )
 
 
-def _scale(sample: np.ndarray, low: float, high: float) -> tuple[float, float, bool]:
-    """Offset, factor and whether to take the logarithm; (0, 1, False) wherever float32 copes."""
+def float32_scale(
+    sample: np.ndarray, low: float, high: float, *, logs: bool = True
+) -> tuple[float, float, bool]:
+    """Offset, factor and whether to take the logarithm; (0, 1, False) wherever float32 copes.
+
+    Args:
+        sample: some of the values ``[n]`` float64, finite.
+        low, high: smallest and largest of all of them.
+        logs: whether a logarithm may be taken.
+    """
     sizes = np.sort(np.abs(sample[sample != 0.0]))
-    if len(sizes) >= 20:  # fewer have no 5th percentile
+    if logs and len(sizes) >= 20:  # fewer have no 5th percentile
         small, large = sizes[len(sizes) // 20], sizes[-1 - len(sizes) // 20]
         # Below that the factor 1 / small could overflow.
         if small > 1 / _EXTREME and large > _DECADES * small:

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from mole.rows.columns import EMPTY, LARGEST, ColumnInputs, ColumnStatistics, column_inputs
+from mole.rows.columns import LARGEST, ColumnInputs, column_inputs
+from mole.rows.statistics import EMPTY, ColumnStatistics
 from mole.rows.values import MISSING, NUMBER, ReadRow, as_row, read_value
 
 __all__ = ["ColumnInputs", "ColumnStatistics", "RowEncoder", "Schema"]
@@ -41,6 +42,9 @@ class Schema:
         names: of the dx inputs.
         sources: the column that each of the dx inputs comes from.
         size: dx.
+        growing: places of the inputs that are a time or a counter: later values are beyond all that were seen.
+        known: names of the columns.
+        required: of those that every row had with a value.
     """
 
     def __init__(self, columns: Sequence[ColumnInputs]) -> None:
@@ -49,6 +53,11 @@ class Schema:
         self.names = tuple(name for column in self.columns for name in column.names)
         self.sources = tuple(column.name for column in self.columns for _ in column.names)
         self.size = len(self.names)
+        # Of a time, the first input alone grows; the others are waves.
+        first = [(c, place == 0) for c in self.columns for place, _ in enumerate(c.names)]
+        self.growing = tuple(place for place, (c, is_first) in enumerate(first) if c.grows and is_first)
+        self.known = frozenset(column.name for column in self.columns)
+        self.required = frozenset(c.name for c in self.columns if not c.flag and c.kind != EMPTY)
 
     def encode(self, row: Any) -> np.ndarray:
         """One row as a vector ``[dx]`` float32, always finite.
@@ -99,6 +108,17 @@ class Schema:
         # Clipped in double: the cast to float32 would make infinity of larger numbers.
         return np.clip(values, -LARGEST, LARGEST).astype(np.float32)
 
+    @cached_property
+    def ranges(self) -> list[tuple[float, float]] | None:
+        """The range of every input, if all columns are numbers called x0, x1, …, none of which may be missing."""
+        ends = []
+        for place, column in enumerate(self.columns):
+            if column.name != f"x{place}" or column.kind != NUMBER or column.flag:
+                return None
+            free = column.grows or column.low is None or column.high is None
+            ends.append((-math.inf, math.inf) if free else (column.low, column.high))
+        return ends
+
     def __eq__(self, other: object) -> bool:
         """The same columns, encoded alike."""
         return isinstance(other, Schema) and self.columns == other.columns
@@ -135,17 +155,16 @@ class Schema:
             ]
         except (KeyError, TypeError) as error:
             raise ValueError(f"the schema is damaged ({error}); make it again from the rows") from error
+        numbers = {c.name: (c.offset, c.factor, c.fill, c.low or 0.0, c.high or 0.0) for c in columns}
         wrong = [
-            c.name
-            for c in columns
-            if not all(map(math.isfinite, (c.offset, c.factor, c.fill))) or c.factor <= 0
+            name for name, found in numbers.items() if not all(map(math.isfinite, found)) or found[1] <= 0
         ]
         if wrong:
             raise ValueError(f"the schema has numbers that are not finite in {wrong}; make it again")
         return cls(columns)
 
 
-_FIELDS = ("name", "kind", "flag", "offset", "factor", "log", "fill")
+_FIELDS = ("name", "kind", "flag", "offset", "factor", "log", "fill", "low", "high", "grows")
 
 
 class RowEncoder:

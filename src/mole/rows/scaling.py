@@ -6,25 +6,86 @@ And several rows or targets at once as sequences of single ones (`rows_of`, `tar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from mole.learning.models import Normalizer
+from mole.rows.columns import float32_scale
 
-__all__ = ["class_normalizer", "padded_size", "robust_normalizer", "rows_of", "targets_of"]
+__all__ = ["Units", "class_normalizer", "padded_size", "robust_normalizer", "rows_of", "targets_of"]
 
 _WILD = 6.0  # robust deviations beyond which a value is drawn in
 _TO_STD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+_SELDOM = (
+    0.4  # share of values at the median from which the median distance says little: at a half it is zero
+)
 _FURTHEST = 1e4  # the same bound for a column that seldom moves, in usual moves
+
+
+class Units(NamedTuple):
+    """Offset and factor of every entry, in float64: what is learned is ``(value - offset) * factor``.
+
+    Float32 has seven digits: of 10⁹ ± 1 it keeps the 10⁹. Ordinary values have offset 0 and factor 1, and are learned
+    as they are.
+
+    Attributes:
+        offset: ``d`` numbers.
+        factor: ``d`` numbers, powers of two.
+    """
+
+    offset: tuple[float, ...]
+    factor: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Units:
+        """Those in which float32 keeps the digits of values ``[n, d]`` float64, finite."""
+        found = [float32_scale(column, column.min(), column.max(), logs=False) for column in values.T]
+        return cls(tuple(offset for offset, *_ in found), tuple(factor for _, factor, _ in found))
+
+    @classmethod
+    def from_json(cls, data: Any) -> Units:
+        """The inverse of ``list(units)``.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        offset, factor = (tuple(map(float, part)) for part in data)
+        if (
+            len(offset) != len(factor)
+            or not np.isfinite((*offset, *factor)).all()
+            or min(factor, default=1.0) <= 0
+        ):
+            raise ValueError(f"got the units {data!r:.80}; expected finite offsets and positive factors")
+        return cls(offset, factor)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the values are learned as they are."""
+        return not any(self.offset) and all(factor == 1.0 for factor in self.factor)
+
+    def encode(self, values: Any) -> np.ndarray:
+        """Values ``[..., d]`` in their own unit as what is learned, in float64."""
+        return (np.asarray(values, float) - self.offset) * self.factor
+
+    def decode(self, values: Any) -> list[float]:
+        """Learned numbers ``[d]`` in the values' own unit."""
+        return [v / f + o for v, o, f in zip(values, self.offset, self.factor, strict=True)]
+
+    def widths(self, values: Any) -> list[float]:
+        """Differences of learned numbers ``[d]``, such as standard deviations, in the values' own unit."""
+        return [v / f for v, f in zip(values, self.factor, strict=True)]
 
 
 def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer:
     """Mean and standard deviation per column, after values beyond six robust deviations were clipped there.
 
-    The robust deviation is 1.4826 times the median distance from the median. If more than half of a column's values are
-    equal it is zero. Then the bound is 10⁴ times the median of the distances that are not zero.
+    The robust deviation is 1.4826 times the median distance from the median. It counts as zero if two fifths of a
+    column's values are the median itself, such as those that were filled in. Then the bound is 10⁴ times the median of
+    the distances that are not zero, and the scale of a
+    column with more than two values at least the robust deviation of those that are not equal: a sensor that was dead
+    for most of the rows has, where it lives, values of ordinary size.
 
     Args:
         values: ``[n, d]``, finite.
@@ -37,10 +98,13 @@ def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer
     values = np.asarray(values, np.float64)
     middle = np.median(values, axis=0)
     spread = _TO_STD * np.median(np.abs(values - middle), axis=0)
+    spread = np.where(np.mean(values == middle, axis=0) > _SELDOM, 0.0, spread)
     # A 0/1 column with few ones moves seldom: a bound of zero would make it constant.
-    reach = np.where(spread > 0, _WILD * spread, _FURTHEST * _usual_move(np.abs(values - middle)))
+    move, alike = _usual_move(np.abs(values - middle))
+    reach = np.where(spread > 0, _WILD * spread, _FURTHEST * move)
     tame = np.clip(values, middle - reach, middle + reach)
     mean, std = tame.mean(axis=0), tame.std(axis=0)
+    std = np.where((spread > 0) | alike, std, np.maximum(std, _TO_STD * move))
     # Variation below the rounding of float32 is no signal, and must not be scaled up to one.
     std = np.where(std <= 1e-6 * np.maximum(np.abs(mean), 1e-6), 1.0, std)
     extra = (values.shape[1] if size is None else size) - values.shape[1]
@@ -48,10 +112,16 @@ def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer
     return Normalizer(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
 
 
-def _usual_move(away: np.ndarray) -> np.ndarray:
-    """Median per column ``[d]`` of those distances ``[n, d]`` that are not zero; zero if all are."""
+def _usual_move(away: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median per column ``[d]`` of those distances ``[n, d]`` that are not zero, and whether these are all alike.
+
+    The median is zero if all distances are.
+    """
     moved = [column[column > 0] for column in away.T]
-    return np.asarray([np.median(column) if len(column) else 0.0 for column in moved])
+    median = [np.median(column) if len(column) else 0.0 for column in moved]
+    return np.asarray(median), np.asarray(
+        [not len(column) or column.min() == column.max() for column in moved]
+    )
 
 
 def class_normalizer(targets: np.ndarray) -> Normalizer:
