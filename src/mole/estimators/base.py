@@ -17,7 +17,8 @@ from mole.estimators.growing import refresh_due
 from mole.estimators.state import NOTHING, EstimatorState
 from mole.estimators.step import Learned, Step, shares_of
 from mole.online.guard import REFUSED, Fault
-from mole.rows.scaling import rows_of, targets_of
+from mole.rows.batches import is_missing, pairs_of
+from mole.rows.foreign import series_as_row
 from mole.rows.values import fits, has_holes, kept, read_row, shown
 
 __all__ = ["OnlineEstimator"]
@@ -111,20 +112,19 @@ class OnlineEstimator(EstimatorState):
         """Learn several pairs, in order.
 
         Args:
-            x: rows: a sequence of rows, or an array ``[n, dx]``.
-            y: as many targets: ``[n]``, or ``[n, dy]`` of a regressor.
+            x: rows: a frame, an array or a sparse matrix ``[n, dx]``, a sequence of rows, or an iterator over them.
+            y: as many targets: ``[n]``, or ``[n, dy]`` of a regressor. A pair whose target is missing (None, NaN, NA)
+                is left out, and counted as ``faults_["no_target"]``.
 
         Raises:
-            ValueError: if there are not as many of each; nothing is learned then. Or as `learn_one`, for one of the
-                pairs; those before it were learned.
+            ValueError: if there are not as many of each; nothing is learned then, unless one of them is an iterator.
+                Or as `learn_one`, for one of the pairs; those before it were learned.
         """
-        rows, targets = rows_of(x), targets_of(y)
-        if len(rows) != len(targets):
-            raise ValueError(
-                f"got {len(rows)} rows and {len(targets)} {self._targets_are}; expected as many of each."
-            )
-        for row, target in zip(rows, targets, strict=True):
-            self._learn(row, target)
+        for row, target in pairs_of(x, y, self._targets_are):
+            if is_missing(target):
+                self._faults["no_target"] += 1
+            else:
+                self._learn(row, target)
         return self
 
     def partial_fit(self: T, x: Any, y: Any) -> T:
@@ -140,6 +140,7 @@ class OnlineEstimator(EstimatorState):
         predicted: Any = None
         forecast: Any = None
         try:
+            x = series_as_row(x)  # from here on its names count as those of a dict
             row = read_row(x, self._length, type(self).__name__)
             if told and self._engine is None:
                 predicted = self._predicted(None)

@@ -186,8 +186,9 @@ class EstimatorState(abc.ABC):
 
     @property
     def faults_(self) -> dict[str, int]:
-        """What was wrong, in how many pairs: names of `mole.online.Fault` in lower case, ``missing`` (values filled in)
-        and ``refused`` (`learn_one` raised an error); what did not happen is left out.
+        """What was wrong, in how many pairs: names of `mole.online.Fault` in lower case, ``missing`` (values filled
+        in), ``no_target`` (left out of a batch) and ``refused`` (`learn_one` raised an error); what did not happen is
+        left out.
         """
         return dict(self._faults)
 
