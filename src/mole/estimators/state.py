@@ -101,6 +101,7 @@ class EstimatorState(abc.ABC):
         self._rows: collections.deque[Any] = collections.deque(maxlen=memory)
         self._targets: collections.deque[Any] = collections.deque(maxlen=memory)
         self._tasks: collections.deque[int] = collections.deque(maxlen=memory)
+        self._weights: collections.deque[float] = collections.deque(maxlen=memory)
         self._recent: collections.deque[np.ndarray] = collections.deque(maxlen=RECENT)
         self._history: collections.deque[tuple[float, ...]] = collections.deque(maxlen=history)
         self._faults: collections.Counter[str] = collections.Counter()
@@ -227,6 +228,7 @@ class EstimatorState(abc.ABC):
             width=self._settings["width"],
             seed=self._settings["seed"],
             settings=self._mixture_settings(),
+            weights=np.asarray(self._weights),
         )
         self._start(grown.learner, grown.state)
         self._tasks = collections.deque(grown.tasks.tolist(), maxlen=self._settings["memory"])

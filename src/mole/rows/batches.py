@@ -12,8 +12,9 @@ import numpy as np
 from mole.rows.foreign import column_names
 from mole.rows.frames import FrameRows, frame_of
 
-__all__ = ["SparseRows", "is_missing", "pairs_of", "rows_of", "targets_of"]
+__all__ = ["SparseRows", "is_missing", "pairs_of", "rows_of", "targets_of", "weighted_pairs", "weights_of"]
 
+_HEAVIEST = 1e6  # what `mole.online.base.expect_weight` takes: a batch is checked as a whole before
 _WIDEST = 1000  # columns of a sparse matrix, as many as `RowEncoder` makes inputs of
 
 
@@ -103,6 +104,54 @@ def pairs_of(x: Any, y: Any, targets_are: str = "targets") -> Iterator[tuple[Any
     if isinstance(rows, Sized) and isinstance(targets, Sized) and len(rows) != len(targets):
         raise ValueError(f"got {len(rows)} rows and {len(targets)} {targets_are}; expected as many of each.")
     return _together(rows, targets, targets_are)
+
+
+def weighted_pairs(
+    x: Any, y: Any, weights: Any, targets_are: str = "targets"
+) -> Iterator[tuple[Any, Any, float]]:
+    """The pairs of `pairs_of` with their weights.
+
+    Args:
+        x: several rows.
+        y: as many targets.
+        weights: as many numbers from zero to a million; all one if None.
+        targets_are: what the targets are called, for errors.
+
+    Raises:
+        ValueError: as `pairs_of` and `weights_of`.
+    """
+    if weights is None:
+        return ((row, target, 1.0) for row, target in pairs_of(x, y, targets_are))
+    rows = rows_of(x)
+    found = weights_of(weights, len(rows) if isinstance(rows, Sized) else None)
+    weighted = _together(pairs_of(rows, y, targets_are), found, "weights")
+    return ((*pair, weight) for pair, weight in weighted)
+
+
+def weights_of(weights: Any, count: int | None = None) -> list[float]:
+    """Weights of pairs as numbers ``[n]``.
+
+    Args:
+        weights: a sequence, an array or a Series.
+        count: of the pairs, if it is known.
+
+    Raises:
+        ValueError: unless they are numbers from zero to a million, and as many as pairs.
+    """
+    try:
+        values = np.asarray(list(targets_of(weights)), float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"got sample_weight={weights!r:.80}; expected one number per row.") from error
+    if values.ndim != 1 or len(values) != (len(values) if count is None else count):
+        many = "one number per row" if count is None else f"{count} numbers, one per row"
+        raise ValueError(f"got sample_weight of shape {values.shape}; expected {many}.")
+    wrong = np.flatnonzero(~((values >= 0) & (values <= _HEAVIEST)))  # NaN is neither
+    if len(wrong):
+        raise ValueError(
+            f"got sample_weight {values[wrong[0]]} in row {wrong[0]}; expected numbers from 0 to a million: divide "
+            "them by their mean. Nothing was learned."
+        )
+    return values.tolist()
 
 
 def _together(rows: Iterable[Any], targets: Iterable[Any], targets_are: str) -> Iterator[tuple[Any, Any]]:
