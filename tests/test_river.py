@@ -273,3 +273,22 @@ def test_a_frame_of_pandas_keeps_its_index_its_labels_and_numbers_for_names() ->
     assert many.predict_many(x).index.equals(x.index)
     with pytest.raises(ValueError, match="got ndarray; expected a frame"):
         many.predict_many(x.to_numpy())
+
+
+def test_weights_go_to_the_estimator() -> None:
+    pd = pytest.importorskip("pandas")
+    x = pd.DataFrame(np.random.default_rng(5).normal(size=(20, 2)), columns=["a", "b"])
+    y, w = x["a"] - x["b"], np.arange(20) % 3 / 2.0
+    many, one = MoleRegressor(**SMALL), MoleRegressor(**SMALL)
+    two = MoleMultiTargetRegressor(**SMALL)
+    many.learn_many(x, y, w)
+    for row, target, weight in zip(x.to_dict("records"), y, w, strict=True):
+        one.learn_one(row, target, w=weight)
+        two.learn_one(row, {"y": target}, w=weight)
+    assert many.predict_many(x).tolist() == [one.predict_one(row) for row in x.to_dict("records")]
+    assert many.model.n_seen_ == two.model.n_seen_ == 13
+    labels = MoleClassifier(**SMALL)
+    labels.learn_one({"a": 1.0}, "up", w=0.0)
+    assert labels.predict_proba_one({"a": 1.0}) == {}
+    labels.learn_one({"a": 1.0}, "up", w=0.5)
+    assert labels.predict_one({"a": 1.0}) == "up"

@@ -77,18 +77,18 @@ class MoleRegressor(_Settings, base.MiniBatchRegressor):
     model: OnlineRegressor
     _fresh = OnlineRegressor
 
-    def learn_one(self, x: Features, y: Any) -> None:
-        """Learn one pair of features and target."""
+    def learn_one(self, x: Features, y: Any, w: float = 1.0) -> None:
+        """Learn one pair of features and target, of weight ``w``."""
         # Returns nothing, as river wants it; our own `learn_one` returns the estimator.
-        self.model.learn_one(_row(x), y)
+        self.model.learn_one(_row(x), y, w)
 
     def predict_one(self, x: Features) -> float:
         """Expected target; 0 while nothing is known."""
         return self.model.predict_one(_row(x))
 
-    def learn_many(self, X: Any, y: Any) -> None:
-        """Learn the rows of a frame of any library in order, as `learn_one` learns each; no target, no pair."""
-        self.model.learn_many(_rows(X), y)
+    def learn_many(self, X: Any, y: Any, w: Any = None) -> None:
+        """Learn the rows of a frame of any library in order, as `learn_one` learns each; of weights ``w`` if given."""
+        self.model.learn_many(_rows(X), y, w)
 
     def predict_many(self, X: Any) -> Any:
         """Expected targets of the rows of a frame, as a Series of its library."""
@@ -133,12 +133,13 @@ class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
         self,
         x: Features,
         y: Mapping[Hashable, Any],
+        w: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        """Learn one pair of features and targets."""
+        """Learn one pair of features and targets, of weight ``w``."""
         if kwargs:
             raise TypeError(
-                f"MoleMultiTargetRegressor.learn_one got {sorted(kwargs)}; expected x and y alone."
+                f"MoleMultiTargetRegressor.learn_one got {sorted(kwargs)}; expected x, y and w alone."
             )
         targets = self.targets or tuple(y)
         if not targets or set(targets) != set(y):
@@ -146,7 +147,7 @@ class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
                 f"MoleMultiTargetRegressor got the targets {list(y)}; expected {list(targets) or 'at least one'}, as "
                 "in the first pair. Nothing was learned."
             )
-        self.model.learn_one(_row(x), [y[name] for name in targets])
+        self.model.learn_one(_row(x), [y[name] for name in targets], w)
         self.targets = targets  # only now: a first pair that is refused fixes no names
 
     def predict_one(self, x: Features) -> dict[Hashable, float]:
@@ -178,9 +179,9 @@ class MoleClassifier(_Settings, base.MiniBatchClassifier):
     def _multiclass(self) -> bool:
         return True  # False, river's default, means two classes at most
 
-    def learn_one(self, x: Features, y: Any) -> None:
-        """Learn one pair of features and label."""
-        self.model.learn_one(_row(x), y)
+    def learn_one(self, x: Features, y: Any, w: float = 1.0) -> None:
+        """Learn one pair of features and label, of weight ``w``."""
+        self.model.learn_one(_row(x), y, w)
 
     def predict_proba_one(self, x: Features, **kwargs: Any) -> dict[Label, float]:
         """Label → probability; they sum to one. Empty before the first label."""
@@ -188,9 +189,9 @@ class MoleClassifier(_Settings, base.MiniBatchClassifier):
             raise TypeError(f"MoleClassifier.predict_proba_one got {sorted(kwargs)}; expected x alone.")
         return self.model.predict_proba_one(_row(x))
 
-    def learn_many(self, X: Any, y: Any) -> None:
-        """Learn the rows of a frame of any library in order, as `learn_one` learns each; no label, no pair."""
-        self.model.learn_many(_rows(X), y)
+    def learn_many(self, X: Any, y: Any, w: Any = None) -> None:
+        """Learn the rows of a frame of any library in order, as `learn_one` learns each; of weights ``w`` if given."""
+        self.model.learn_many(_rows(X), y, w)
 
     def predict_many(self, X: Any) -> Any:
         """The most probable labels of the rows of a frame, as a Series of its library."""

@@ -4,7 +4,7 @@
 
 Each row is learned once, in the given order, which is time. A split that shuffles rows (``KFold(shuffle=True)``), or
 learns later rows before earlier ones, says nothing about a stream; use ``TimeSeriesSplit``. All of scikit-learn's own
-checks hold (``check_estimator``); none is excepted. Sample weights are not supported.
+checks hold (``check_estimator``) but for one, that a weight is the same as repeated rows in any order: order is time.
 
 Rows are arrays, sparse matrices of at most 1,000 columns, or frames. The columns of a frame with names may hold words,
 categories, times and truth values as well.
@@ -22,7 +22,7 @@ try:
     from sklearn.base import ClassifierMixin, RegressorMixin
     from sklearn.utils.multiclass import check_classification_targets
 
-    from mole.adapters.sklearn_rows import StreamEstimator, filled, with_gaps
+    from mole.adapters.sklearn_rows import StreamEstimator, checked_weights, filled, with_gaps
 except ImportError as error:
     raise ImportError(
         "mole.adapters.sklearn needs scikit-learn, which is not installed: pip install 'mole-online[streams]'."
@@ -50,22 +50,23 @@ class MoleRegressor(RegressorMixin, StreamEstimator):
         1.0
     """
 
-    def fit(self, X: Any, y: Any) -> MoleRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MoleRegressor:
         """Forget everything, then learn the rows in order.
 
         Args:
             X: rows ``[n, dx]``.
-            y: targets ``[n]`` or ``[n, dy]``.
+            y: targets ``[n]`` or ``[n, dy]``, NaN or None where one is missing; its row is left out.
+            sample_weight: what each row counts ``[n]``, as of `mole.OnlineRegressor.learn_one`; one if None.
 
         Raises:
             ValueError: for settings out of range, rows of a wrong shape, infinite inputs, or targets that are not
                 finite.
         """
-        return self._learn(X, y, fresh=True)
+        return self._learn(X, y, sample_weight, fresh=True)
 
-    def partial_fit(self, X: Any, y: Any) -> MoleRegressor:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MoleRegressor:
         """Learn the rows in order, after those learned before. Raises as `fit`."""
-        return self._learn(X, y, fresh=not hasattr(self, "model_"))
+        return self._learn(X, y, sample_weight, fresh=not hasattr(self, "model_"))
 
     def predict(self, X: Any) -> np.ndarray:
         """Expected targets of rows ``[n, dx]``, shaped as in `fit`; no row is learned.
@@ -83,11 +84,12 @@ class MoleRegressor(RegressorMixin, StreamEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _learn(self, X: Any, y: Any, *, fresh: bool) -> MoleRegressor:
+    def _learn(self, X: Any, y: Any, sample_weight: Any, *, fresh: bool) -> MoleRegressor:
         missing, y = filled(y)
         rows, targets, named = self._pairs(X, y, reset=fresh, multi_output=True)
+        weights = checked_weights(sample_weight, targets)
         model = self._fresh(OnlineRegressor) if fresh else self.model_
-        model.learn_many(rows, with_gaps(targets, missing))
+        model.learn_many(rows, with_gaps(targets, missing), weights)
         # Not before: an estimator whose first rows were refused is not fitted.
         self.model_, self._named = model, named
         # Our own regressor gives [n] for one output; scikit-learn wants the shape of the targets back.
@@ -115,31 +117,34 @@ class MoleClassifier(ClassifierMixin, StreamEstimator):
         ['down', 'up']
     """
 
-    def fit(self, X: Any, y: Any) -> MoleClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MoleClassifier:
         """Forget everything, then learn the rows in order.
 
         Args:
             X: rows ``[n, dx]``.
-            y: labels ``[n]``: whole numbers, text or truth values.
+            y: labels ``[n]``: whole numbers, text or truth values; NaN or None where one is missing, then its row is
+                left out.
+            sample_weight: what each row counts ``[n]``, as of `mole.OnlineClassifier.learn_one`; one if None.
 
         Raises:
             ValueError: for settings out of range, rows of a wrong shape, infinite inputs, or targets that are no
                 labels.
         """
-        return self._learn(X, y, None, fresh=True)
+        return self._learn(X, y, None, sample_weight, fresh=True)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> MoleClassifier:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> MoleClassifier:
         """Learn the rows in order, after those learned before.
 
         Args:
             X: rows ``[n, dx]``.
             y: labels ``[n]``.
             classes: all labels that will ever come; may be left out, here and in later calls.
+            sample_weight: as of `fit`.
 
         Raises:
             ValueError: as `fit`; also for a label that was not among ``classes``, or other ones than at first.
         """
-        return self._learn(X, y, classes, fresh=not hasattr(self, "model_"))
+        return self._learn(X, y, classes, sample_weight, fresh=not hasattr(self, "model_"))
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label of rows ``[n, dx]``, as ``[n]``; no row is learned. Raises as `predict_proba`."""
@@ -158,9 +163,10 @@ class MoleClassifier(ClassifierMixin, StreamEstimator):
         chances = [self.model.predict_proba_one(row) for row in rows]
         return np.asarray([[found.get(label, 0.0) for label in labels] for found in chances])
 
-    def _learn(self, X: Any, y: Any, classes: Any, *, fresh: bool) -> MoleClassifier:
+    def _learn(self, X: Any, y: Any, classes: Any, sample_weight: Any, *, fresh: bool) -> MoleClassifier:
         missing, y = filled(y)
         rows, targets, named = self._pairs(X, y, reset=fresh, multi_output=False)
+        weights = checked_weights(sample_weight, targets)
         check_classification_targets(targets)
         told = None if classes is None else np.unique(np.asarray(classes))
         if fresh:
@@ -180,7 +186,7 @@ class MoleClassifier(ClassifierMixin, StreamEstimator):
                 f"{known.tolist()}. Nothing was learned. Leave out classes if any label may come."
             )
         model = self._fresh(OnlineClassifier) if fresh else self.model_
-        model.learn_many(rows, with_gaps(targets, missing))
+        model.learn_many(rows, with_gaps(targets, missing), weights)
         # Not before: an estimator whose first rows were refused is not fitted.
         self.model_, self._named, self._told = model, named, fixed
         self.classes_ = np.union1d(known, targets) if len(strange) else known

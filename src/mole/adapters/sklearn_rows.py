@@ -11,11 +11,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from mole.estimators.state import Prior
-from mole.rows.batches import is_missing, rows_of, targets_of
+from mole.rows.batches import is_missing, rows_of, targets_of, weights_of
 from mole.rows.frames import FrameRows, frame_of
 from mole.rows.values import NUMBER
 
-__all__ = ["StreamEstimator", "filled", "with_gaps"]
+__all__ = ["StreamEstimator", "checked_weights", "filled", "with_gaps"]
 
 
 class StreamEstimator(BaseEstimator):
@@ -146,6 +146,20 @@ def filled(y: Any) -> tuple[list[int], Any]:
         )
     there = next(target for target in targets if not is_missing(target))
     return missing, [there if is_missing(target) else target for target in targets]
+
+
+def checked_weights(sample_weight: Any, targets: np.ndarray) -> list[float] | None:
+    """Weights as numbers, one for each target; None if there are none.
+
+    Raises:
+        ValueError: for other numbers of them, negative ones, or nothing but zeros.
+    """
+    if sample_weight is None:
+        return None
+    weights = weights_of(sample_weight, len(targets))
+    if not any(weights):
+        raise ValueError("got sample_weight of zeros alone; expected at least one weight that is not zero.")
+    return weights
 
 
 def with_gaps(targets: np.ndarray, missing: list[int]) -> Any:
