@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "envs": BASE,
     "control": f"{BASE} files learning meta online readout datasets priors planning envs.spec",
     "estimators": f"{BASE} files learning online readout rows priors",
-    "adapters": f"{BASE} estimators",
+    "adapters": f"{BASE} rows estimators",
     "pipeline": f"{BASE} files rows estimators.step",
     "experiment": f"{BASE} files learning online readout datasets priors planning envs control",
     "report": f"{BASE} files control pipeline experiment",
@@ -54,7 +54,10 @@ EXTRAS = {
     "pyarrow": "control.parquet pipeline.parquet",
     "minari": "datasets.minari",
     "h5py": "datasets.minari",
-    "sklearn": "adapters.sklearn datasets.recorded",
+    "narwhals": "rows.frames adapters.river",
+    "pandas": "",
+    "polars": "",
+    "sklearn": "adapters.sklearn adapters.sklearn_rows datasets.recorded",
     "river": "adapters.river datasets.recorded",
 }
 

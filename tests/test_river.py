@@ -227,3 +227,68 @@ def test_without_river_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delitem(sys.modules, "mole.adapters.river")
     with pytest.raises(ImportError, match=r"needs river, which is not installed: pip install 'mole-online"):
         importlib.import_module("mole.adapters.river")
+
+
+# Frames.
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_frame_is_learned_as_its_rows_are(library: str) -> None:
+    frames = pytest.importorskip(library)
+    values = np.random.default_rng(3).normal(size=(30, 2))
+    columns = {"b": values[:, 0], "a": values[:, 1], "word": ["dry", "wet", "ice"] * 10}
+    x = frames.table(columns) if library == "pyarrow" else frames.DataFrame(columns)
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    y = values.sum(axis=1)
+    model, one = MoleRegressor(**SMALL), MoleRegressor(**SMALL)
+    model.learn_many(x, y)
+    for row, target in zip(rows, y, strict=True):
+        one.learn_one(row, target)
+    found = model.predict_many(x)
+    assert type(found).__module__.split(".")[0] == library
+    told = found.to_pylist() if library == "pyarrow" else list(found)
+    assert told == [one.predict_one(row) for row in rows]
+    labels = MoleClassifier(**SMALL)
+    assert len(labels.predict_many(x)) == 30  # nothing is known, and every row has None
+    labels.learn_many(x, columns["word"])
+    assert len(labels.predict_many(x)) == 30
+    chances = labels.predict_proba_many(x)
+    assert list(getattr(chances, "column_names", chances.columns)) == ["dry", "wet", "ice"]
+    np.testing.assert_allclose(np.asarray(chances).sum(axis=1), 1.0)
+
+
+def test_a_frame_of_pandas_keeps_its_index_its_labels_and_numbers_for_names() -> None:
+    pd = pytest.importorskip("pandas")
+    x = pd.DataFrame(
+        np.random.default_rng(4).normal(size=(20, 12)), index=np.arange(20) + 7
+    )  # "10" is before "2"
+    y = x[10] > 0
+    many, one = MoleClassifier(**SMALL), MoleClassifier(**SMALL)
+    many.learn_many(x, y)
+    for row, label in zip(x.to_dict("records"), y, strict=True):
+        one.learn_one(row, label)
+    chances = many.predict_proba_many(x)
+    assert chances.index.equals(x.index)
+    assert chances.to_dict("records") == [one.predict_proba_one(row) for row in x.to_dict("records")]
+    assert many.predict_many(x).index.equals(x.index)
+    with pytest.raises(ValueError, match="got ndarray; expected a frame"):
+        many.predict_many(x.to_numpy())
+
+
+def test_weights_go_to_the_estimator() -> None:
+    pd = pytest.importorskip("pandas")
+    x = pd.DataFrame(np.random.default_rng(5).normal(size=(20, 2)), columns=["a", "b"])
+    y, w = x["a"] - x["b"], np.arange(20) % 3 / 2.0
+    many, one = MoleRegressor(**SMALL), MoleRegressor(**SMALL)
+    two = MoleMultiTargetRegressor(**SMALL)
+    many.learn_many(x, y, w)
+    for row, target, weight in zip(x.to_dict("records"), y, w, strict=True):
+        one.learn_one(row, target, w=weight)
+        two.learn_one(row, {"y": target}, w=weight)
+    assert many.predict_many(x).tolist() == [one.predict_one(row) for row in x.to_dict("records")]
+    assert many.model.n_seen_ == two.model.n_seen_ == 13
+    labels = MoleClassifier(**SMALL)
+    labels.learn_one({"a": 1.0}, "up", w=0.0)
+    assert labels.predict_proba_one({"a": 1.0}) == {}
+    labels.learn_one({"a": 1.0}, "up", w=0.5)
+    assert labels.predict_one({"a": 1.0}) == "up"

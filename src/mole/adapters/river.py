@@ -14,6 +14,7 @@ from typing import Any
 from mole.estimators import OnlineClassifier, OnlineRegressor
 from mole.estimators.classifier import Label
 from mole.estimators.state import Prior
+from mole.rows.frames import FrameRows, frame_of
 
 try:
     from river import base
@@ -52,7 +53,7 @@ class _Settings:
     _fresh: Any
 
 
-class MoleRegressor(_Settings, base.Regressor):
+class MoleRegressor(_Settings, base.MiniBatchRegressor):
     """`mole.OnlineRegressor` as a river regressor.
 
     Features may be numbers, truth values, words and times. They may be missing, appear late, and be in any order. Their
@@ -76,14 +77,22 @@ class MoleRegressor(_Settings, base.Regressor):
     model: OnlineRegressor
     _fresh = OnlineRegressor
 
-    def learn_one(self, x: Features, y: Any) -> None:
-        """Learn one pair of features and target."""
+    def learn_one(self, x: Features, y: Any, w: float = 1.0) -> None:
+        """Learn one pair of features and target, of weight ``w``."""
         # Returns nothing, as river wants it; our own `learn_one` returns the estimator.
-        self.model.learn_one(_row(x), y)
+        self.model.learn_one(_row(x), y, w)
 
     def predict_one(self, x: Features) -> float:
         """Expected target; 0 while nothing is known."""
         return self.model.predict_one(_row(x))
+
+    def learn_many(self, X: Any, y: Any, w: Any = None) -> None:
+        """Learn the rows of a frame of any library in order, as `learn_one` learns each; of weights ``w`` if given."""
+        self.model.learn_many(_rows(X), y, w)
+
+    def predict_many(self, X: Any) -> Any:
+        """Expected targets of the rows of a frame, as a Series of its library."""
+        return _column(X, self.model.predict(_rows(X)).tolist())
 
 
 class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
@@ -124,12 +133,13 @@ class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
         self,
         x: Features,
         y: Mapping[Hashable, Any],
+        w: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        """Learn one pair of features and targets."""
+        """Learn one pair of features and targets, of weight ``w``."""
         if kwargs:
             raise TypeError(
-                f"MoleMultiTargetRegressor.learn_one got {sorted(kwargs)}; expected x and y alone."
+                f"MoleMultiTargetRegressor.learn_one got {sorted(kwargs)}; expected x, y and w alone."
             )
         targets = self.targets or tuple(y)
         if not targets or set(targets) != set(y):
@@ -137,7 +147,7 @@ class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
                 f"MoleMultiTargetRegressor got the targets {list(y)}; expected {list(targets) or 'at least one'}, as "
                 "in the first pair. Nothing was learned."
             )
-        self.model.learn_one(_row(x), [y[name] for name in targets])
+        self.model.learn_one(_row(x), [y[name] for name in targets], w)
         self.targets = targets  # only now: a first pair that is refused fixes no names
 
     def predict_one(self, x: Features) -> dict[Hashable, float]:
@@ -149,7 +159,7 @@ class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
         return dict(zip(self.targets, values, strict=True))
 
 
-class MoleClassifier(_Settings, base.Classifier):
+class MoleClassifier(_Settings, base.MiniBatchClassifier):
     """`mole.OnlineClassifier` as a river classifier, for any number of classes.
 
     Features as for `MoleRegressor`. Arguments as of `mole.OnlineClassifier`.
@@ -169,15 +179,37 @@ class MoleClassifier(_Settings, base.Classifier):
     def _multiclass(self) -> bool:
         return True  # False, river's default, means two classes at most
 
-    def learn_one(self, x: Features, y: Any) -> None:
-        """Learn one pair of features and label."""
-        self.model.learn_one(_row(x), y)
+    def learn_one(self, x: Features, y: Any, w: float = 1.0) -> None:
+        """Learn one pair of features and label, of weight ``w``."""
+        self.model.learn_one(_row(x), y, w)
 
     def predict_proba_one(self, x: Features, **kwargs: Any) -> dict[Label, float]:
         """Label → probability; they sum to one. Empty before the first label."""
         if kwargs:
             raise TypeError(f"MoleClassifier.predict_proba_one got {sorted(kwargs)}; expected x alone.")
         return self.model.predict_proba_one(_row(x))
+
+    def learn_many(self, X: Any, y: Any, w: Any = None) -> None:
+        """Learn the rows of a frame of any library in order, as `learn_one` learns each; of weights ``w`` if given."""
+        self.model.learn_many(_rows(X), y, w)
+
+    def predict_many(self, X: Any) -> Any:
+        """The most probable labels of the rows of a frame, as a Series of its library."""
+        return _column(X, self.model.predict(_rows(X)).tolist())
+
+    def predict_proba_many(self, X: Any) -> Any:
+        """Probabilities of the rows of a frame, as a frame of its library; the columns are called by the labels.
+
+        Of a library whose columns have only text for names (all but pandas), the labels become text.
+        """
+        chances, labels = self.model.predict_proba(_rows(X)), self.model.classes_
+        columns = [_column(X, column) for column in chances.T.tolist()]
+        if hasattr(X, "iloc"):
+            return type(X)(dict(zip(labels, columns, strict=True)), index=X.index)
+        import narwhals.stable.v2 as nw
+
+        named = dict(zip(map(str, labels), columns, strict=True))
+        return nw.from_dict(named, backend=nw.from_native(X).implementation).to_native()
 
 
 def _row(x: Features) -> dict[str, Any]:
@@ -190,3 +222,21 @@ def _row(x: Features) -> dict[str, Any]:
     if len(row) != len(x):
         raise ValueError(f"got the features {list(x)}; expected names that differ as text. Rename some.")
     return row
+
+
+def _rows(X: Any) -> FrameRows:
+    """The rows of a frame as `_row` makes them: names become text, and features are in the order of their names."""
+    frame = frame_of(X)
+    if frame is None or not hasattr(frame, "columns"):
+        raise ValueError(f"got {type(X).__name__}; expected a frame, such as of pandas or polars.")
+    return FrameRows(frame, by_name=True)
+
+
+def _column(X: Any, values: list[Any]) -> Any:
+    """A Series of the library of a frame, with its index if it has one."""
+    import narwhals.stable.v2 as nw
+
+    made = nw.new_series("", values, backend=nw.from_native(X).implementation).to_native()
+    if hasattr(X, "index"):
+        made.index, made.name = X.index, None
+    return made

@@ -4,23 +4,25 @@
 
 Each row is learned once, in the given order, which is time. A split that shuffles rows (``KFold(shuffle=True)``), or
 learns later rows before earlier ones, says nothing about a stream; use ``TimeSeriesSplit``. All of scikit-learn's own
-checks hold (``check_estimator``); none is excepted. Sample weights are not supported.
+checks hold (``check_estimator``) but for one, that a weight is the same as repeated rows in any order: order is time.
+
+Rows are arrays, sparse matrices of at most 1,000 columns, or frames. The columns of a frame with names may hold words,
+categories, times and truth values as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mole.estimators import OnlineClassifier, OnlineRegressor
-from mole.estimators.state import Prior
 
 try:
-    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.base import ClassifierMixin, RegressorMixin
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, validate_data
+
+    from mole.adapters.sklearn_rows import StreamEstimator, checked_weights, filled, with_gaps
 except ImportError as error:
     raise ImportError(
         "mole.adapters.sklearn needs scikit-learn, which is not installed: pip install 'mole-online[streams]'."
@@ -29,71 +31,10 @@ except ImportError as error:
 __all__ = ["MoleClassifier", "MoleRegressor"]
 
 
-class _Stream(BaseEstimator):
-    """What both have: the settings, the checks of rows, and the online estimator."""
-
-    model_: Any
-
-    def __init__(
-        self,
-        prior: Prior | None = None,
-        *,
-        level: float = 0.9,
-        width: int = 32,
-        seed: int = 0,
-        memory: int = 4096,
-        history: int = 10_000,
-        mixture: Mapping[str, Any] | None = None,
-    ) -> None:
-        """See the classes."""
-        # Kept as they are, and checked in `fit`: scikit-learn's `clone` compares them by identity.
-        self.prior = prior
-        self.level = level
-        self.width = width
-        self.seed = seed
-        self.memory = memory
-        self.history = history
-        self.mixture = mixture
-
-    @property
-    def model(self) -> Any:
-        """The online estimator, with its tasks, history and files.
-
-        Raises:
-            sklearn.exceptions.NotFittedError: before ``fit`` or ``partial_fit``.
-        """
-        check_is_fitted(self, "model_")
-        return self.model_
-
-    def __sklearn_tags__(self) -> Any:
-        """Missing values may be among the inputs."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
-
-    def _fresh(self, kind: type[Any]) -> Any:
-        settings = self.get_params(deep=False)
-        return kind(settings.pop("prior"), **settings)
-
-    def _pairs(self, X: Any, y: Any, *, reset: bool, multi_output: bool) -> Any:
-        # Only the regressor has several outputs, and only its targets must be numbers: one argument says both.
-        return validate_data(
-            self, X, y, reset=reset, multi_output=multi_output, y_numeric=multi_output,
-            ensure_all_finite="allow-nan",
-        )  # fmt: skip
-
-    def _rows(self, X: Any) -> Any:
-        check_is_fitted(self, "model_")
-        return validate_data(self, X, reset=False, ensure_all_finite="allow-nan")
-
-
-class MoleRegressor(RegressorMixin, _Stream):
+class MoleRegressor(RegressorMixin, StreamEstimator):
     """`mole.OnlineRegressor` as a scikit-learn regressor, of one or more outputs.
 
-    Rows are numbers, NaN where one is missing. Arguments as of `mole.OnlineRegressor`.
+    Rows are numbers, NaN where one is missing; or those of a frame, by name. Arguments as of `mole.OnlineRegressor`.
 
     Attributes:
         model_: the `mole.OnlineRegressor`, also called ``model``: tasks (``model.task_``, ``model.history_``),
@@ -109,22 +50,23 @@ class MoleRegressor(RegressorMixin, _Stream):
         1.0
     """
 
-    def fit(self, X: Any, y: Any) -> MoleRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MoleRegressor:
         """Forget everything, then learn the rows in order.
 
         Args:
             X: rows ``[n, dx]``.
-            y: targets ``[n]`` or ``[n, dy]``.
+            y: targets ``[n]`` or ``[n, dy]``, NaN or None where one is missing; its row is left out.
+            sample_weight: what each row counts ``[n]``, as of `mole.OnlineRegressor.learn_one`; one if None.
 
         Raises:
             ValueError: for settings out of range, rows of a wrong shape, infinite inputs, or targets that are not
                 finite.
         """
-        return self._learn(X, y, fresh=True)
+        return self._learn(X, y, sample_weight, fresh=True)
 
-    def partial_fit(self, X: Any, y: Any) -> MoleRegressor:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MoleRegressor:
         """Learn the rows in order, after those learned before. Raises as `fit`."""
-        return self._learn(X, y, fresh=not hasattr(self, "model_"))
+        return self._learn(X, y, sample_weight, fresh=not hasattr(self, "model_"))
 
     def predict(self, X: Any) -> np.ndarray:
         """Expected targets of rows ``[n, dx]``, shaped as in `fit`; no row is learned.
@@ -133,8 +75,7 @@ class MoleRegressor(RegressorMixin, _Stream):
             sklearn.exceptions.NotFittedError: before ``fit`` or ``partial_fit``.
             ValueError: for rows of a wrong shape, or infinite inputs.
         """
-        rows = self._rows(X)
-        found = self.model.predict(rows)
+        found = self.model.predict(self._rows(X))
         return found[:, None] if self._column else found
 
     def __sklearn_tags__(self) -> Any:
@@ -143,20 +84,23 @@ class MoleRegressor(RegressorMixin, _Stream):
         tags.target_tags.multi_output = True
         return tags
 
-    def _learn(self, X: Any, y: Any, *, fresh: bool) -> MoleRegressor:
-        rows, targets = self._pairs(X, y, reset=fresh, multi_output=True)
+    def _learn(self, X: Any, y: Any, sample_weight: Any, *, fresh: bool) -> MoleRegressor:
+        missing, y = filled(y)
+        rows, targets, named = self._pairs(X, y, reset=fresh, multi_output=True)
+        weights = checked_weights(sample_weight, targets)
         model = self._fresh(OnlineRegressor) if fresh else self.model_
-        model.learn_many(rows, targets)
-        self.model_ = model  # not before: an estimator whose first rows were refused is not fitted
+        model.learn_many(rows, with_gaps(targets, missing), weights)
+        # Not before: an estimator whose first rows were refused is not fitted.
+        self.model_, self._named = model, named
         # Our own regressor gives [n] for one output; scikit-learn wants the shape of the targets back.
         self._column = targets.ndim == 2 and targets.shape[1] == 1
         return self
 
 
-class MoleClassifier(ClassifierMixin, _Stream):
+class MoleClassifier(ClassifierMixin, StreamEstimator):
     """`mole.OnlineClassifier` as a scikit-learn classifier, for any number of classes.
 
-    Rows are numbers, NaN where one is missing. Arguments as of `mole.OnlineClassifier`.
+    Rows are numbers, NaN where one is missing; or those of a frame, by name. Arguments as of `mole.OnlineClassifier`.
 
     Attributes:
         model_: the `mole.OnlineClassifier`, also called ``model``.
@@ -173,31 +117,34 @@ class MoleClassifier(ClassifierMixin, _Stream):
         ['down', 'up']
     """
 
-    def fit(self, X: Any, y: Any) -> MoleClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MoleClassifier:
         """Forget everything, then learn the rows in order.
 
         Args:
             X: rows ``[n, dx]``.
-            y: labels ``[n]``: whole numbers, text or truth values.
+            y: labels ``[n]``: whole numbers, text or truth values; NaN or None where one is missing, then its row is
+                left out.
+            sample_weight: what each row counts ``[n]``, as of `mole.OnlineClassifier.learn_one`; one if None.
 
         Raises:
             ValueError: for settings out of range, rows of a wrong shape, infinite inputs, or targets that are no
                 labels.
         """
-        return self._learn(X, y, None, fresh=True)
+        return self._learn(X, y, None, sample_weight, fresh=True)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> MoleClassifier:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> MoleClassifier:
         """Learn the rows in order, after those learned before.
 
         Args:
             X: rows ``[n, dx]``.
             y: labels ``[n]``.
             classes: all labels that will ever come; may be left out, here and in later calls.
+            sample_weight: as of `fit`.
 
         Raises:
             ValueError: as `fit`; also for a label that was not among ``classes``, or other ones than at first.
         """
-        return self._learn(X, y, classes, fresh=not hasattr(self, "model_"))
+        return self._learn(X, y, classes, sample_weight, fresh=not hasattr(self, "model_"))
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label of rows ``[n, dx]``, as ``[n]``; no row is learned. Raises as `predict_proba`."""
@@ -216,8 +163,10 @@ class MoleClassifier(ClassifierMixin, _Stream):
         chances = [self.model.predict_proba_one(row) for row in rows]
         return np.asarray([[found.get(label, 0.0) for label in labels] for found in chances])
 
-    def _learn(self, X: Any, y: Any, classes: Any, *, fresh: bool) -> MoleClassifier:
-        rows, targets = self._pairs(X, y, reset=fresh, multi_output=False)
+    def _learn(self, X: Any, y: Any, classes: Any, sample_weight: Any, *, fresh: bool) -> MoleClassifier:
+        missing, y = filled(y)
+        rows, targets, named = self._pairs(X, y, reset=fresh, multi_output=False)
+        weights = checked_weights(sample_weight, targets)
         check_classification_targets(targets)
         told = None if classes is None else np.unique(np.asarray(classes))
         if fresh:
@@ -237,9 +186,9 @@ class MoleClassifier(ClassifierMixin, _Stream):
                 f"{known.tolist()}. Nothing was learned. Leave out classes if any label may come."
             )
         model = self._fresh(OnlineClassifier) if fresh else self.model_
-        model.learn_many(rows, targets)
+        model.learn_many(rows, with_gaps(targets, missing), weights)
         # Not before: an estimator whose first rows were refused is not fitted.
-        self.model_, self._told = model, fixed
+        self.model_, self._named, self._told = model, named, fixed
         self.classes_ = np.union1d(known, targets) if len(strange) else known
         return self
 

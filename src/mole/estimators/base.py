@@ -11,14 +11,17 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import jax.numpy as jnp
 import numpy as np
 
 from mole.estimators.state import NOTHING, EstimatorState
 from mole.estimators.step import Learned, Step, shares_of
+from mole.online.base import expect_weight
 from mole.online.guard import REFUSED, Fault
 from mole.priors.stream import StreamPrior
+from mole.rows.batches import is_missing, weighted_pairs
 from mole.rows.changes import check_names, news_of
-from mole.rows.scaling import rows_of, targets_of
+from mole.rows.foreign import series_as_row
 from mole.rows.values import fits, has_holes, kept, read_row, shown
 
 __all__ = ["OnlineEstimator"]
@@ -61,21 +64,28 @@ class OnlineEstimator(EstimatorState):
 
     # Predict and learn.
 
-    def learn_one(self: T, x: Any, y: Any) -> T:
+    def learn_one(self: T, x: Any, y: Any, sample_weight: float = 1.0) -> T:
         """Learn from one pair.
 
         Args:
             x: a row: a dict from column to value, or a sequence of numbers.
             y: target: of a regressor a number, or a sequence of ``dy`` numbers, finite; of a classifier a label, an
                 int, a str or a bool.
+            sample_weight: what the pair counts in the models of the tasks, from 0 to a million: 2 as if it had come
+                twice. To tell tasks apart it counts once at most. A pair of weight 0 is not learned or counted.
 
         Returns:
             Itself.
 
         Raises:
-            ValueError: if the row or the target is of a wrong kind or size; nothing is learned then.
+            ValueError: if the row or the target is of a wrong kind or size, the weight is out of range, or the learner
+                that was given knows no weights; nothing is learned then.
+            TypeError: if the weight is no number.
         """
-        self._learn(x, y)
+        if sample_weight != 1.0:  # the usual one costs no time
+            expect_weight(f"{type(self).__name__}.learn_one", sample_weight)
+        if sample_weight:
+            self._learn(x, y, weight=float(sample_weight))
         return self
 
     def step_one(self, x: Any, y: Any = None) -> Step:
@@ -108,31 +118,31 @@ class OnlineEstimator(EstimatorState):
             Fault(fault) if fault else _HEALTHY, shares_of(*self._in_slots(), int(task)),
         )  # fmt: skip
 
-    def learn_many(self: T, x: Any, y: Any) -> T:
+    def learn_many(self: T, x: Any, y: Any, sample_weight: Any = None) -> T:
         """Learn several pairs, in order.
 
         Args:
-            x: rows: a sequence of rows, or an array ``[n, dx]``.
-            y: as many targets: ``[n]``, or ``[n, dy]`` of a regressor.
+            x: rows: a frame, an array or a sparse matrix ``[n, dx]``, a sequence of rows, or an iterator over them.
+            y: as many targets: ``[n]``, or ``[n, dy]`` of a regressor. A pair whose target is missing (None, NaN, NA)
+                is left out, and counted as ``faults_["no_target"]``.
+            sample_weight: of the pairs ``[n]``, as of `learn_one`; all one if None.
 
         Raises:
-            ValueError: if there are not as many of each; nothing is learned then. Or as `learn_one`, for one of the
-                pairs; those before it were learned.
+            ValueError: if there are not as many of each; nothing is learned then, unless one of them is an iterator.
+                Or as `learn_one`, for one of the pairs; those before it were learned.
         """
-        rows, targets = rows_of(x), targets_of(y)
-        if len(rows) != len(targets):
-            raise ValueError(
-                f"got {len(rows)} rows and {len(targets)} {self._targets_are}; expected as many of each."
-            )
-        for row, target in zip(rows, targets, strict=True):
-            self._learn(row, target)
+        for row, target, weight in weighted_pairs(x, y, sample_weight, self._targets_are):
+            if is_missing(target):
+                self._faults["no_target"] += 1
+            else:
+                self.learn_one(row, target, weight)
         return self
 
-    def partial_fit(self: T, x: Any, y: Any) -> T:
+    def partial_fit(self: T, x: Any, y: Any, sample_weight: Any = None) -> T:
         """`learn_many`, by scikit-learn's name."""
-        return self.learn_many(x, y)
+        return self.learn_many(x, y, sample_weight)
 
-    def _learn(self, x: Any, y: Any, *, told: bool = False) -> tuple[Any, int]:
+    def _learn(self, x: Any, y: Any, *, told: bool = False, weight: float = 1.0) -> tuple[Any, int]:
         """Learn one pair, or raise ValueError and keep nothing of it.
 
         Returns:
@@ -141,10 +151,13 @@ class OnlineEstimator(EstimatorState):
         predicted: Any = None
         forecast: Any = None
         try:
+            x = series_as_row(x)  # from here on its names count as those of a dict
             row = self._read(x)
             if told and self._engine is None:
                 predicted = self._predicted(None)
             checked, pair = self._target(y), self._pair_of(row)
+            if weight != 1.0 and self._learner is not None and not self._learner.weighs:
+                self._learner.weighted(jnp.float32(weight))  # raises: it knows no weights
         except ValueError:
             self._faults["refused"] += 1
             raise
@@ -175,7 +188,7 @@ class OnlineEstimator(EstimatorState):
         else:
             engine, vector = self._engine_, self._vector(target)
             pair[engine.dx :] = vector
-            done = engine.step(pair)
+            done = engine.step(pair, weight)
             # The engine knows a new label by now: with it, this forecast is not one made before the label was seen.
             forecast, fault = None if new else (done.mean, done.scale), done.fault
             if told and predicted is None:
@@ -186,6 +199,7 @@ class OnlineEstimator(EstimatorState):
             self._rows.append(kept(row, x))
             self._targets.append(target)
             self._tasks.append(self.task_)
+            self._weights.append(weight)
             self._grow()
         return predicted, fault
 

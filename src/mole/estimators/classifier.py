@@ -16,7 +16,8 @@ from mole.estimators.state import Prior
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
-from mole.rows.scaling import class_normalizer, rows_of, targets_of
+from mole.rows.batches import is_missing, pairs_of, rows_of
+from mole.rows.scaling import class_normalizer
 
 __all__ = ["OnlineClassifier"]
 
@@ -106,17 +107,14 @@ class OnlineClassifier(OnlineEstimator):
         return np.asarray([list(self.predict_proba_one(row).values()) for row in rows_of(x)], float)
 
     def score(self, x: Any, y: Any) -> float:
-        """Share of rows whose label `predict` finds, from 0 to 1.
+        """Share of rows whose label `predict` finds, from 0 to 1; rows without a label do not count.
 
         Raises:
             ValueError: if there are not as many labels as rows.
         """
-        rows, labels = rows_of(x), targets_of(y)
-        if len(rows) != len(labels):
-            raise ValueError(f"got {len(rows)} rows and {len(labels)} labels; expected as many of each.")
-        return float(
-            np.mean([self.predict_one(row) == _label(label) for row, label in zip(rows, labels, strict=True)])
-        )
+        pairs = pairs_of(x, y, self._targets_are)
+        right = [self.predict_one(row) == _label(label) for row, label in pairs if not is_missing(label)]
+        return float(np.mean(right))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that is needed to go on exactly here to one file, atomically."""

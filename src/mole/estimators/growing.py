@@ -71,6 +71,7 @@ def grow(
     width: int,
     seed: int,
     settings: Mapping[str, Any],
+    weights: np.ndarray | None = None,
 ) -> Grown:
     """Make a prior from the history, and a learner over it that has learned the history.
 
@@ -85,6 +86,7 @@ def grow(
         width: hidden units.
         seed: of random hidden units and training.
         settings: of `ReadoutMixture`.
+        weights: of the pairs, as they are learned again ``[n]``; all one if None.
 
     Returns:
         The learner, its state, and the tasks of the history under their old numbers.
@@ -114,7 +116,7 @@ def grow(
         prior = eqx.tree_at(lambda p: p.beliefs, untrained, both)
     learner = ReadoutMixture(prior, **settings)
     # The history made the learned belief: tasks of the history must not be drawn from it, or they count twice.
-    state, found = replay(learner, learner.init(kinds=(1.0, 0.0)), x, y)
+    state, found = replay(learner, learner.init(kinds=(1.0, 0.0)), x, y, weights)
     # The replay numbers tasks from 0 on. To the user they are the tasks that are known already.
     numbers, following = _renumbered(found, tasks, int(state.next_task), free)
     state = eqx.tree_at(

@@ -16,7 +16,8 @@ from mole.estimators.state import Prior
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
-from mole.rows.scaling import Units, robust_normalizer, rows_of, targets_of
+from mole.rows.batches import is_missing, pairs_of, rows_of
+from mole.rows.scaling import Units, robust_normalizer
 from mole.rows.values import FLOAT32, fits
 
 __all__ = ["OnlineRegressor"]
@@ -117,13 +118,14 @@ class OnlineRegressor(OnlineEstimator):
     def score(self, x: Any, y: Any) -> float:
         """R², the share of the targets' variance that `predict` explains; 1 is perfect, 0 is as good as their mean.
 
-        Several outputs count together, each by its variance.
+        Several outputs count together, each by its variance. Rows without a target do not count.
 
         Raises:
             ValueError: if there are not as many targets as predictions.
         """
-        truth = np.asarray(targets_of(y), float)
-        found = self.predict(x)
+        pairs = [(row, target) for row, target in pairs_of(x, y) if not is_missing(target)]
+        truth = np.asarray([target for _, target in pairs], float)
+        found = self.predict([row for row, _ in pairs])
         if found.size != truth.size:
             raise ValueError(
                 f"got predictions {found.shape} and targets {truth.shape}; expected as many of each."

@@ -189,6 +189,8 @@ def save_estimator(
     }
     if plain:
         arrays["rows"] = np.asarray(rows, float)
+    if any(weight != 1.0 for weight in model._weights):  # a file without them has pairs of weight one alone
+        arrays["weights"] = np.asarray(model._weights, float)
     save_parts(path, kind, Parts(config, model._learner, model._state, arrays), model._given)
 
 
@@ -219,6 +221,8 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model._rows = collections.deque(rows, maxlen=memory)
         model._targets = collections.deque(list(arrays["targets"]), maxlen=memory)
         model._tasks = collections.deque(arrays["tasks"].tolist(), maxlen=memory)
+        weights = arrays["weights"].tolist() if "weights" in arrays else [1.0] * len(rows)
+        model._weights = collections.deque(weights, maxlen=memory)
         model._recent = collections.deque(list(arrays["recent"]), maxlen=model._recent.maxlen)
         columns = [arrays[f"history_{name}"].tolist() for name in HISTORY]
         model._history = collections.deque(zip(*columns, strict=True), maxlen=history)
@@ -235,7 +239,7 @@ def _check(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     if not (1 <= width <= _WIDEST and seen >= 0 and (length is None or length >= 1)):
         raise ValueError(f"width={width!r}, seen={seen!r}, length={length!r}")
     rows = arrays["rows"] if config["rows"] is None else config["rows"]
-    pairs = [len(kept) for kept in (rows, arrays["targets"], arrays["tasks"])]
+    pairs = [len(kept) for kept in (rows, arrays["targets"], arrays["tasks"], arrays.get("weights", rows))]
     history = [arrays[f"history_{name}"].shape for name in HISTORY]
     if len(set(pairs)) > 1 or len(set(history)) > 1 or len(history[0]) != 1:
         raise ValueError(f"histories of different lengths: {pairs} and {history}")

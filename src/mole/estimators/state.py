@@ -102,6 +102,7 @@ class EstimatorState(abc.ABC):
         self._rows: collections.deque[Any] = collections.deque(maxlen=memory)
         self._targets: collections.deque[Any] = collections.deque(maxlen=memory)
         self._tasks: collections.deque[int] = collections.deque(maxlen=memory)
+        self._weights: collections.deque[float] = collections.deque(maxlen=memory)
         self._recent: collections.deque[np.ndarray] = collections.deque(maxlen=RECENT)
         self._history: collections.deque[tuple[float, ...]] = collections.deque(maxlen=history)
         self._faults: collections.Counter[str] = collections.Counter()
@@ -194,8 +195,8 @@ class EstimatorState(abc.ABC):
     @property
     def faults_(self) -> dict[str, int]:
         """What was wrong, in how many pairs: names of `mole.online.Fault` in lower case, ``missing`` (values filled
-        in), ``unknown`` (a column, a word or a kind of value that the inputs did not have yet) and ``refused``
-        (`learn_one` raised an error); what did not happen is left out.
+        in), ``unknown`` (a column, a word or a kind of value that the inputs did not have yet), ``no_target`` (left out
+        of a batch) and ``refused`` (`learn_one` raised an error); what did not happen is left out.
         """
         return dict(self._faults)
 
@@ -261,6 +262,7 @@ class EstimatorState(abc.ABC):
             width=self._settings["width"],
             seed=self._settings["seed"],
             settings=self._mixture_settings(),
+            weights=np.asarray(self._weights),
         )
         self._start(grown.learner, grown.state)
         self._tasks = collections.deque(grown.tasks.tolist(), maxlen=self._settings["memory"])

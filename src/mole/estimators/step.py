@@ -138,9 +138,11 @@ class Engine:
         """The state after the last pair."""
         return _unpack(self._layout, self._moving)
 
-    def step(self, pair: np.ndarray) -> Learned:
-        """Predict, then learn one pair, ``[dx + dy]`` float32: the input, then the target."""
-        self._moving, packed = self._programs.step(self._fixed, self._moving, pair)
+    def step(self, pair: np.ndarray, weight: float = 1.0) -> Learned:
+        """Predict, then learn one pair, ``[dx + dy]`` float32: the input, then the target; as often as ``weight``."""
+        # A weight makes a program of its own, which is compiled when the first one arrives.
+        weights = () if weight == 1.0 else (np.float32(weight),)
+        self._moving, packed = self._programs.step(self._fixed, self._moving, pair, *weights)
         values, dy = np.asarray(packed).tolist(), self.dy
         first = 2 * dy + _FIGURES
         loss, probability, task, n_tasks, spawned, fault = values[2 * dy : first]
@@ -179,11 +181,13 @@ def _programs(structure: Structure, fixed: Layout, moving: Layout) -> _Programs:
         return jax.lax.optimization_barrier(jnp.concatenate(expected))
 
     @functools.partial(jax.jit, donate_argnums=1)
-    def step(learner: list[Array], state: list[Array], pair: Array) -> tuple[list[Array], Array]:
+    def step(
+        learner: list[Array], state: list[Array], pair: Array, weight: Array | None = None
+    ) -> tuple[list[Array], Array]:
         whole, before = structure.join(unpack(fixed, learner)), unpack(moving, state)
         x, y = pair[: whole.prior.input_size], pair[whole.prior.input_size :]
         expected = forecast(learner, state, x)
-        after, info = whole.update(before, x, y)
+        after, info = whole.update(before, x, y, weight)
         slots = (whole.responsibilities(after), whole.task_numbers(after).astype(jnp.float32))
         return pack(moving, after), jnp.concatenate([expected, _figures(info), *slots])
 
@@ -199,18 +203,21 @@ def _figures(info: Any) -> Array:
 
 
 @eqx.filter_jit
-def _chunk(learner: Any, state: Any, x: Any, y: Any) -> tuple[Any, Array]:
-    def step(state: Any, pair: tuple[Array, Array]) -> tuple[Any, Array]:
+def _chunk(learner: Any, state: Any, x: Any, y: Any, weights: Any = None) -> tuple[Any, Array]:
+    def step(state: Any, pair: tuple[Array, ...]) -> tuple[Any, Array]:
         # The forecast is not needed. It stays since what XLA fuses, and so the last bit of a prior that a stream makes
         # for itself, depends on it: saved estimators go on as they did in 0.1.
         expected = learner.predict(state, pair[0])
         state, info = learner.update(state, *pair)
         return state, jnp.concatenate([expected.mean, expected.scale, _figures(info)])
 
-    return jax.lax.scan(step, state, (jnp.asarray(x), jnp.asarray(y)))
+    pairs = (jnp.asarray(x), jnp.asarray(y))
+    return jax.lax.scan(step, state, pairs if weights is None else (*pairs, jnp.asarray(weights)))
 
 
-def replay(learner: Any, state: Any, x: np.ndarray, y: np.ndarray) -> tuple[Any, np.ndarray]:
+def replay(
+    learner: Any, state: Any, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[Any, np.ndarray]:
     """Learn pairs in order, in compiled chunks of one size, so that no length compiles anew.
 
     Args:
@@ -218,19 +225,23 @@ def replay(learner: Any, state: Any, x: np.ndarray, y: np.ndarray) -> tuple[Any,
         state: to go on from.
         x: inputs ``[n, dx]``.
         y: targets ``[n, dy]``.
+        weights: of the pairs ``[n]``; all one if None.
 
     Returns:
         The state after them, and the number of the task of each pair ``[n]``.
     """
     tasks, whole = [], len(x) - len(x) % _CHUNK
+    if weights is not None:
+        weights = None if np.all(weights == 1.0) else np.asarray(weights, np.float32)
     for begin in range(0, whole, _CHUNK):
         part = slice(begin, begin + _CHUNK)
-        state, found = _chunk(learner, state, x[part], y[part])
+        state, found = _chunk(learner, state, x[part], y[part], None if weights is None else weights[part])
         tasks += np.asarray(found)[:, 2 * y.shape[1] + 2].tolist()
     # What is left over goes one by one through the program that the stream uses anyway.
     engine = Engine(learner, state)
     for place in range(whole, len(x)):
-        tasks.append(engine.step(np.concatenate((x[place], y[place]), dtype=np.float32)).task)
+        pair = np.concatenate((x[place], y[place]), dtype=np.float32)
+        tasks.append(engine.step(pair, 1.0 if weights is None else float(weights[place])).task)
     return engine.state, np.asarray(tasks, int)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Prior",
     "as_float32",
     "expect_reach",
+    "expect_weight",
     "fresh",
     "parameters",
     "single_task_report",
@@ -193,7 +194,23 @@ class OnlineLearner(eqx.Module):
         recent = getattr(before, "recent", None)
         return jnp.int32(0) if recent is None else sequence_fault(recent, x, y)
 
+    def weighted(self, weight: Float[Array, ""]) -> OnlineLearner:
+        """This learner as it learns one pair of a weight; a pair of weight one leaves it as it is.
+
+        Raises:
+            ValueError: by learners that know no weights of pairs.
+        """
+        raise ValueError(
+            f"{type(self).__name__}.update got a weight; expected none: its step on a pair knows no weights. "
+            "Mixture and ReadoutMixture take them."
+        )
+
     # What all learners share.
+
+    @property
+    def weighs(self) -> bool:
+        """Whether `update` takes weights of pairs."""
+        return type(self).weighted is not OnlineLearner.weighted
 
     def predict(self, state: State, x: Float[Array, " dx"]) -> Prediction:
         """Prediction for one input ``[dx]``, in the target's unit.
@@ -205,13 +222,20 @@ class OnlineLearner(eqx.Module):
         expect_vector(owner, "x", x, self.prior.input_size, "Pass one input at a time.")
         return self.forecast(state, jnp.asarray(x))
 
-    def update(self, state: State, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> tuple[State, Info]:
+    def update(
+        self,
+        state: State,
+        x: Float[Array, " dx"],
+        y: Float[Array, " dy"],
+        weight: Array | float | None = None,
+    ) -> tuple[State, Info]:
         """One step of online learning from the pair (x, y), both in their natural units.
 
         Args:
             state: from `init` or an earlier `update`.
             x: input ``[dx]``.
             y: target ``[dy]``.
+            weight: of the pair in the M-step, from 0 to a million; None is one.
 
         Returns:
             The next state and an `Info`. A pair with a number that is not finite or out of reach changes nothing and is
@@ -219,7 +243,8 @@ class OnlineLearner(eqx.Module):
 
         Raises:
             TypeError: (when traced) if the pair does not hold numbers.
-            ValueError: (when traced) if a shape is not the prior's.
+            ValueError: (when traced) if a shape is not the prior's. For a weight out of range, or any if the learner
+                knows none (`weighs`).
         """
         owner = f"{type(self).__name__}.update"
         remedy = "Pass one pair at a time, in the features that the prior was made for."
@@ -229,12 +254,20 @@ class OnlineLearner(eqx.Module):
         x, y = self.prior.x_norm(jnp.asarray(x)), self.prior.y_norm(jnp.asarray(y))
         refused = self.refusal(x, y)
         valid = refused == 0
-        loss, after = self.advance(valid, state, x, y)
+        # None and not one: without weights the program is the one that it was, to the bit.
+        learner = self if weight is None else self.weighted(jnp.float32(expect_weight(owner, weight)))
+        loss, after = learner.advance(valid, state, x, y)
         report = self.report(after)
         # After a refused pair the state is that of the step before, and so are the events that it reports.
         happened = {name: report[name] & valid for name in ("spawned", "at_capacity")}
         happened["fault"] = jnp.where(valid, self.suspicion(state, after, x, y) | report["fault"], refused)
         return after, Info(loss=jnp.where(valid, loss, jnp.nan), rejected=~valid, **{**report, **happened})
+
+
+def expect_weight(owner: str, weight: Any) -> Any:
+    """The weight of a pair; raise unless it is a number from 0 to a million."""
+    remedy = "Only their ratios to one matter: divide weights by their mean."
+    return expect_number(owner, "weight", weight, low=0.0, high=1e6, remedy=remedy)
 
 
 def single_task_report(fault: Int[Array, ""] | int = 0) -> dict[str, Array]:

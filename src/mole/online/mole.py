@@ -159,6 +159,11 @@ class Mixture(OnlineLearner):
         names = ("responsibilities", "task", "n_tasks", "spawned", "at_capacity", "fault")
         return {name: getattr(after, name) for name in names}
 
+    def weighted(self, weight: Float[Array, ""]) -> Mixture:
+        """With steps of the length for that weight, but of no more than the prior's own (``step_scale`` of one)."""
+        scale = jnp.minimum(self.step_scale * weight, jnp.maximum(self.step_scale, 1.0))
+        return eqx.tree_at(lambda learner: learner.step_scale, self, scale)
+
     def learn(self, state: MixtureState, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> MixtureState:
         """One EM iteration; the paper's rule waits until 2k pairs have been seen."""
         return self.advance(jnp.ones((), bool), state, x, y)[1]
@@ -244,12 +249,7 @@ class Mixture(OnlineLearner):
         return state, Assigned(slot, responsibilities, log_counts, most_probable)
 
     def _learned(
-        self,
-        state: MixtureState,
-        scored: Scored,
-        proposed: Proposed,
-        assigned: Assigned,
-        learns: Bool[Array, ""],
+        self, state: MixtureState, scored: Scored, proposed: Proposed, assigned: Assigned, learns: Array
     ) -> MixtureState:
         """The M-step: every task by its responsibility; a new task takes its first step with the others."""
         prior, spawned, used = self.prior, proposed.spawned, jnp.arange(self.max_tasks) < state.n_tasks

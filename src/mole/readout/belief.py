@@ -149,7 +149,8 @@ def absorb(
         belief: before the pair.
         expected: `forecast` of that belief.
         y: the target ``[dy]``.
-        weight: responsibility in [0, 1] ``[...]``; zero changes nothing.
+        weight: responsibility times the weight of the pair ``[...]``; zero changes nothing. A whole number is as many
+            times the pair, exactly, as long as no target is that far off.
 
     Returns:
         The posterior (docs/readout.md has the four equations).

@@ -102,12 +102,14 @@ class ReadoutMixture(OnlineLearner):
     classes: bool = eqx.field(static=True, default=False)
     at_capacity: Literal["refuse", "evict", "merge"] = eqx.field(static=True, default="evict")
     reach: float = eqx.field(static=True, default=1e5)
+    pair_weight: Array | None = eqx.field(init=False)  # of the pair that is learned now
 
     def __post_init__(self) -> None:
         """Check the settings, and put what was left out in its place."""
         remedy = "mole.fit_prior and mole.ReadoutPrior.untrained make one."
         expect_type("ReadoutMixture", "prior", self.prior, ReadoutPrior, remedy)
         check_readout_mixture(self)
+        self.pair_weight = None
         if self.outputs is None:
             self.outputs = (1.0,) * self.prior.target_size  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -125,17 +127,13 @@ class ReadoutMixture(OnlineLearner):
         Raises:
             ValueError: unless there are K counts, none below zero and one above.
         """
-        given, remedy = (
-            (1.0,) * self.prior.kinds if kinds is None else kinds,
-            "There is one count per belief.",
-        )
+        given = (1.0,) * self.prior.kinds if kinds is None else kinds
+        remedy = "There is one count per belief."
         counts = expect_numbers(
             "ReadoutMixture.init", "kinds", given, size=self.prior.kinds, nonzero=True, low=0.0, remedy=remedy
         )
-        rates = self.drift.shape[0]
-        return fresh(
-            first_state(self.prior, self.slots, rates, self.switch_every, jnp.asarray(counts, jnp.float32))
-        )
+        rates, counts = self.drift.shape[0], jnp.asarray(counts, jnp.float32)
+        return fresh(first_state(self.prior, self.slots, rates, self.switch_every, counts))
 
     def model(self, state: ReadoutState) -> Readout:
         """The model of the most probable task, averaged over its rates of drift; on normalised inputs."""
@@ -168,9 +166,7 @@ class ReadoutMixture(OnlineLearner):
         far = code(jnp.max(jnp.abs(y)) > self.reach, Fault.OUT_OF_REACH)
         return jnp.where(finite, far, jnp.int32(Fault.NOT_FINITE.value))
 
-    def suspicion(
-        self, before: ReadoutState, after: ReadoutState, x: Float[Array, " dx"], y: Float[Array, " dy"]
-    ) -> Int[Array, ""]:
+    def suspicion(self, before: ReadoutState, after: ReadoutState, x: Array, y: Array) -> Int[Array, ""]:
         """Repeated or unmoved numbers, and inputs that were drawn in."""
         return pair_fault(x, y, after.still, self.reach)
 
@@ -184,6 +180,10 @@ class ReadoutMixture(OnlineLearner):
             "at_capacity": after.evicted,
             "fault": jnp.int32(0),
         }
+
+    def weighted(self, weight: Float[Array, ""]) -> ReadoutMixture:
+        """Tasks and candidates absorb the pair as often; it tells them apart by the weight too, up to one pair."""
+        return eqx.tree_at(lambda one: one.pair_weight, self, weight, is_leaf=lambda leaf: leaf is None)
 
     def learn(self, state: ReadoutState, x: Float[Array, " dx"], y: Float[Array, " dy"]) -> ReadoutState:
         """The state after one normalised pair."""
@@ -226,6 +226,8 @@ class ReadoutMixture(OnlineLearner):
         expected, expected_new = forecast(state.beliefs, z), forecast(origin, z)
         rate_scores = state.rate_scores
         fit, fit_new = self._fit(expected, y), self._fit(expected_new, y)
+        if self.pair_weight is not None:  # a doubtful pair says as little of the task as about it
+            fit, fit_new = (one * jnp.minimum(self.pair_weight, 1.0) for one in (fit, fit_new))
         even = jnp.full((rates,), -jnp.log(float(rates)))
         log_joint = jnp.log(jnp.maximum(probability, _TINY)) + logsumexp(rate_scores + fit, axis=-1)
         log_new = jnp.log(jnp.maximum(new, _TINY)) + logsumexp(even[None] + fit_new, axis=-1)
@@ -240,11 +242,10 @@ class ReadoutMixture(OnlineLearner):
         weight = jnp.where(state.task >= 0, mine, 1.0) * state.used
         back = jax.tree.map(lambda a: a[state.kind][:, None], self.prior.beliefs)
         beliefs = _chosen(valid, self._absorbed(state.beliefs, expected, y, weight, back), state.beliefs)
-        newborn = self._absorbed(origin, expected_new, y, jnp.ones((self.prior.kinds,)), origin)
+        ones = jnp.ones((self.prior.kinds,))
+        newborn = self._absorbed(origin, expected_new, y, ones, origin)
         rate_scores = self._compared(rate_scores, fit, weight)
-        scores_new = self._compared(
-            jnp.broadcast_to(even, fit_new.shape), fit_new, jnp.ones(fit_new.shape[:1])
-        )
+        scores_new = self._compared(jnp.broadcast_to(even, fit_new.shape), fit_new, ones)
 
         # Expected number of switches at this step: moves to another task than the leading one.
         moved = jnp.where(
@@ -284,8 +285,10 @@ class ReadoutMixture(OnlineLearner):
 
     def _absorbed(self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, back: Belief) -> Belief:
         """Beliefs after the pair and one step of drift; both by weight: a task drifts only while it is in use."""
-        both = jnp.broadcast_to(weight[:, None], expected.doubt.shape)
-        return bounded(drifted(absorb(beliefs, expected, y, both), back, self.drift[None] * both))
+        both = told = jnp.broadcast_to(weight[:, None], expected.doubt.shape)
+        if self.pair_weight is not None:  # a pair says more by its weight, but takes no more time to drift in
+            both, told = both * jnp.minimum(self.pair_weight, 1.0), both * self.pair_weight
+        return bounded(drifted(absorb(beliefs, expected, y, told), back, self.drift[None] * both))
 
     def _compared(self, scores: Array, fit: Array, weight: Array) -> Array:
         """Discounted log-likelihoods of the rates of drift, normalised."""

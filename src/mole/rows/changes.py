@@ -79,12 +79,13 @@ def check_names(owner: str, row: np.ndarray | ReadRow, schema: Schema) -> None:
     lacking = schema.required - names
     alike = {_plain(name) for name in unknown} & {_plain(name) for name in schema.known - names}
     if unknown and (2 * len(lacking) > len(schema.required) or alike):
+        before = [column.name for column in schema.columns]
         what = (
             "columns" if isinstance(row, ReadRow) and "x0" not in names else "values without names, that is"
         )
         raise ValueError(
-            f"{owner} got a row with the {what} {_listed(names)}; expected {_listed([column.name for column in schema.columns])}, as in the rows "
-            "before. Nothing was learned; rename the columns, or begin a new estimator for other rows."
+            f"{owner} got a row with the {what} {_listed(names)}; expected {_listed(before)}, as in the rows before. "
+            "Nothing was learned; rename the columns, or begin a new estimator for other rows."
         )
 
 

@@ -1,11 +1,7 @@
-"""Scales of inputs and targets from the first pairs of a stream, robust to wild values among them.
-
-And several rows or targets at once as sequences of single ones (`rows_of`, `targets_of`).
-"""
+"""Scales of inputs and targets from the first pairs of a stream, robust to wild values among them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -14,7 +10,7 @@ import numpy as np
 from mole.learning.models import Normalizer
 from mole.rows.columns import float32_scale
 
-__all__ = ["Units", "class_normalizer", "padded_size", "robust_normalizer", "rows_of", "targets_of"]
+__all__ = ["Units", "class_normalizer", "padded_size", "robust_normalizer"]
 
 _WILD = 6.0  # robust deviations beyond which a value is drawn in
 _TO_STD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
@@ -137,43 +133,3 @@ def padded_size(size: int) -> int:
     """The next size for which programs are compiled, so that one more column seldom compiles them anew."""
     step = 4 if size <= 16 else 16
     return -(-size // step) * step
-
-
-def rows_of(x: Any) -> Sequence[Any]:
-    """Rows one by one: those of an array ``[n, dx]``, a data frame, or a sequence of dicts or sequences.
-
-    Raises:
-        ValueError: if it is none of these.
-    """
-    # Known by its methods, so that no library of data frames has to be imported.
-    if hasattr(x, "to_dict") and hasattr(x, "columns"):
-        return x.to_dict("records")
-    if isinstance(x, str | bytes | Mapping) or not (isinstance(x, Sequence) or hasattr(x, "__array__")):
-        raise ValueError(
-            f"got {type(x).__name__}; expected several rows: an array [n, dx] or a list of rows."
-        )
-    if isinstance(x, Sequence):
-        return x
-    values = np.asarray(x)
-    if values.ndim != 2:
-        raise ValueError(
-            f"got an array of shape {values.shape}; expected rows [n, dx]: x.reshape(1, -1) is one row."
-        )
-    return list(values)
-
-
-def targets_of(y: Any) -> Sequence[Any]:
-    """Targets one by one, of a list, an array ``[n]`` or ``[n, dy]``, or a column of a data frame.
-
-    Raises:
-        ValueError: if ``y`` has no length.
-    """
-    # Lists stay as they are: an array of mixed labels would turn numbers into text.
-    if isinstance(y, str | bytes | Mapping) or not (hasattr(y, "__len__") or hasattr(y, "__array__")):
-        raise ValueError(f"got y of type {type(y).__name__}; expected one target per row.")
-    if isinstance(y, list | tuple):
-        return y
-    values = np.asarray(y)
-    if values.ndim == 0:
-        raise ValueError("got a single number as y; expected one target per row.")
-    return list(values)

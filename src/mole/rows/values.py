@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from mole.rows.foreign import plain_time, series_as_row
+
 __all__ = [
     "BOOLEAN",
     "FLOAT32",
@@ -49,9 +51,9 @@ def read_value(value: Any) -> tuple[str, Any]:
     """Kind and content of one value.
 
     Args:
-        value: None, a number (also of NumPy, Decimal, Fraction), a bool, a date or datetime, or text. Text that is a
-            number, ``true``/``false`` or an ISO date is read as such; ``""``, ``NA``, ``N/A``, ``NaN``, ``null`` and
-            ``None`` are missing, and so is a number that is NaN.
+        value: None, a number (also of NumPy, Decimal, Fraction), a bool, a date or datetime, a duration (seconds), or
+            text. Text that is a number, ``true``/``false`` or an ISO date is read as such; ``""``, ``NA``, ``N/A``,
+            ``NaN``, ``null`` and ``None`` are missing, and so is a number that is NaN.
 
     Returns:
         ``(MISSING, None)``, ``(NUMBER, float)`` (which may be infinite), ``(BOOLEAN, bool)``, ``(TIME, datetime)``
@@ -65,6 +67,7 @@ def read_value(value: Any) -> tuple[str, Any]:
         return _number(value)
     if isinstance(value, str):
         return _text(value.strip())
+    value = plain_time(value)
     if isinstance(value, np.datetime64):
         # microseconds are all that a datetime holds; nanoseconds would come back as an int
         value = value.astype("datetime64[us]").item()
@@ -162,7 +165,7 @@ def as_row(row: Any) -> Mapping[str, Any]:
     Raises:
         TypeError: for text, or an array of more than one dimension.
     """
-    if isinstance(row, Mapping):
+    if isinstance(row := series_as_row(row), Mapping):
         return row
     if isinstance(row, str | bytes):
         raise TypeError(f"got the text {row[:40]!r} as a row, expected a dict or a sequence of values")
@@ -199,7 +202,7 @@ def read_row(x: Any, length: int | None, name: str) -> np.ndarray | ReadRow:
     """
     if isinstance(x, ReadRow):
         return x
-    if isinstance(x, Mapping):
+    if isinstance(x := series_as_row(x), Mapping):
         return _read(x, name)
     try:
         values = np.asarray(x)
@@ -278,14 +281,13 @@ def _plain(value: Any) -> Any:
     """A value that was read without an error, as JSON can hold it."""
     if type(value) is float and math.isfinite(value):
         return value
+    value = plain_time(value)
     if isinstance(value, np.datetime64):
         value = value.astype("datetime64[us]").item()  # nanoseconds would become an int
     elif isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, str | bool):
         return value
-    if type(value).__name__ == "NaTType":  # pandas' missing time, which is a datetime to Python
-        return None
     if isinstance(value, dt.date):  # a datetime is one too
         return value.isoformat()
     kind, number = read_value(value)
