@@ -94,8 +94,10 @@ CODES = {
 """Name of a form of times → what it matches; the order of year, month and day, or what else is in it."""
 _PATTERNS = {code: re.compile(pattern) for code, pattern in CODES.items()}
 _YEARS = range(1600, 2401)  # 1234-05 and 9001Q3 are the names of something else
-_NAMES = "jan feb mar apr may jun jul aug sep oct nov dec".split()
-_GERMAN = {"mär": 3, "mrz": 3, "mai": 5, "okt": 10, "dez": 12}
+_NAMES = {
+    "jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6, "jul": 7, "aug": 8, "sep": 9, "oct": 10, "nov": 11,
+    "dec": 12, "mär": 3, "mrz": 3, "mai": 5, "okt": 10, "dez": 12,
+}  # fmt: skip
 _WORDS = {
     "ymd": "year, month, day", "dmy": "day, month, year", "mdy": "month, day, year", "named": "the month by its name",
     "ym": "months", "my": "months", "quarter": "quarters", "week": "weeks", "clock": "times of a day",
@@ -115,7 +117,7 @@ class TimeForm(NamedTuple):
         """The time (of a month, quarter or week its beginning); None for any other text."""
         if "%" in self.code:
             try:
-                return dt.datetime.strptime(text.strip(), self.code)  # noqa: DTZ007  local as written, as without it
+                return dt.datetime.strptime(text.strip(), self.code)
             except ValueError:
                 return None
         found = _PATTERNS[self.code].fullmatch(text.strip())
@@ -141,7 +143,7 @@ def _date(got: _Groups) -> dt.datetime:
     if len(year) == 2 and got.get("s") != "/" and len(month_text) == 1 == len(day_text):
         raise ValueError
     name = (got.get("name") or got.get("N") or "").lower()[:3]
-    month = _named(name) if name else int(month_text or got.get("M") or 0)
+    month = _NAMES.get(name, 0) if name else int(month_text or got.get("M") or 0)
     day = int(day_text or got.get("D") or 1)
     # As strptime has it: 69 to 99 are of the last century.
     number = int(year) if len(year) > 2 else int(year) + (1900 if int(year) > 68 else 2000)
@@ -149,12 +151,6 @@ def _date(got: _Groups) -> dt.datetime:
         raise ValueError
     when = dt.datetime(number, month, day)
     return when if got.get("hour") is None else _at(when, got)
-
-
-def _named(name: str) -> int:
-    if name in _GERMAN:
-        return _GERMAN[name]
-    return _NAMES.index(name) + 1  # a ValueError for any other word
 
 
 def _at(day: dt.datetime, got: _Groups) -> dt.datetime:

@@ -60,9 +60,7 @@ class Lines(Iterator[Line]):
         last: the last line taken from the file, which stands at its end.
     """
 
-    def __init__(
-        self, file: Any, longest: int, *, number: int = 0, end: int = 0, checksum: int = 0
-    ) -> None:
+    def __init__(self, file: Any, longest: int, *, number: int = 0, end: int = 0, checksum: int = 0) -> None:
         """See the class."""
         self._file, self._longest = file, longest
         self.last = Line(b"", number, end, checksum)

@@ -66,7 +66,7 @@ def open_bytes(path: str, encoding: str) -> tuple[Any, str]:
         if Path(path).is_dir():
             raise IsADirectoryError(f"{path} is a folder; expected a file: give the files in it one by one")
         try:
-            file = Path(path).open("rb")
+            file = Path(path).open("rb")  # noqa: SIM115  the caller closes it
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"no file at {path}: check the path, or give - for standard input"
