@@ -72,11 +72,14 @@ class NumberForm(NamedTuple):
         return " and ".join(filter(None, (mark, f"in {self.unit}" if self.unit else "")))
 
 
-_CLOCK = (
-    r"(?P<hour>\d{1,2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,](?P<part>\d{1,9}))?)?"
-    r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?(?: ?(?P<zone>Z|UTC|GMT|[+\-]\d{2}(?::?\d{2})?))?"
-)
-_AFTER = rf"(?:(?:,? |[T\-])(?:{_CLOCK}))?"
+def _clock(colon: str) -> str:
+    return (
+        rf"(?P<hour>\d{{1,2}}){colon}(?P<minute>\d{{2}})(?:{colon}(?P<second>\d{{2}})(?:[.,](?P<part>\d{{1,9}}))?)?"
+        r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?(?: ?(?P<zone>Z|UTC|GMT|[+\-]\d{2}(?::?\d{2})?))?"
+    )
+
+
+_AFTER = rf"(?:(?:,? |[T\-])(?:{_clock(':?')}))?"
 _YEAR, _SHORT = r"(?P<year>\d{4})", r"(?P<year>\d{4}|\d{2})"
 _MONTH, _DAY = r"(?P<month>\d{1,2})", r"(?P<day>\d{1,2})"
 _NAME = r"(?P<name>[A-Za-zä]{3,9})\.?"
@@ -89,7 +92,7 @@ CODES = {
     "my": rf"{_MONTH}[/\-]{_YEAR}",
     "quarter": rf"{_YEAR}[ \-]?Q(?P<quarter>[1-4])|Q(?P<q>[1-4])[ /\-](?P<Y>\d{{4}})",
     "week": rf"{_YEAR}-?W(?P<week>\d\d)(?:-?(?P<weekday>[1-7]))?",
-    "clock": _CLOCK.replace(":?", ":"),
+    "clock": _clock(":"),
 }
 """Name of a form of times → what it matches; the order of year, month and day, or what else is in it."""
 _PATTERNS = {code: re.compile(pattern) for code, pattern in CODES.items()}

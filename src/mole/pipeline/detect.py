@@ -97,13 +97,16 @@ def decide(
 def _unreadable(rows: Sequence[Row], layout: Layout) -> list[str]:
     bad = [row for row in rows if row.values is None]
     if len(bad) == len(rows) > 2:
-        sign = (
-            ""
-            if not layout.separator
-            else f"; the separator taken is {layout.separator!r}: give --sep if it is another"
-        )
+        problem = bad[0].problem
+        if "columns" in problem:
+            remedy = (
+                f"; cells are divided at {layout.separator!r}: give --sep if it is another character, quote cells that "
+                "hold it, and name every column in the header"
+            )
+        else:
+            remedy = "; give --encoding, such as latin-1 or cp1252" if "UTF-8" in problem else ""
         raise ValueError(
-            f"none of the first {len(rows):,} rows can be read: line {bad[0].line} {bad[0].problem}{sign}"
+            f"none of the first {len(rows):,} rows can be read: line {bad[0].line} {problem}{remedy}"
         )
     coded = sum("is not UTF-8" in row.problem for row in bad)
     if coded > STRAY * len(rows):
@@ -156,38 +159,43 @@ def _numbers(
 
 def _read(column: Cells, is_target: bool, decimal: str | None, warnings: list[str]) -> _Read:
     plain = column.mostly(NUMBER)
+    if plain and column.numbers == column.texts.keys():
+        return _plain(column, decimal)
     forms: dict[str, NumberForm] = {}
     counts: dict[str, int] = {}
     values: dict[str, list[float]] = {}
     mixed: list[str] = []
     for mark in ".,":
-        parts = {text: number_parts(text, mark) for text in column.texts}
-        if plain and mark == ".":  # with all that Python takes for one, such as inf
-            parts = {text: (0.0, "") if part is None else part for text, part in parts.items()}
+        parts = {text: part for text in column.texts if (part := number_parts(text, mark))}
         units: Counter[str] = Counter()
-        for text, part in parts.items():
-            if part is not None:
-                units[part[1]] += column.texts[text]
+        for text, (_, unit) in parts.items():
+            units[unit] += column.texts[text]
         if sum(units.values()) < max(column.size - column.allowed, 1):
             continue
         unit = max((one for one in units if one), key=lambda one: units[one], default="")
         counts[mark] = units[unit] + (units[""] if unit else 0)
         if counts[mark] < column.size - column.allowed:
             mixed = [one for one, _ in units.most_common() if one]
-            continue
-        if unit and _may_be_name(column, unit, is_target):
-            continue
-        forms[mark] = NumberForm(mark, unit)
-        values[mark] = [part[0] for part in parts.values() if part is not None]
+        elif not (unit and _may_be_name(column, unit, is_target)):
+            forms[mark] = NumberForm(mark, unit)
+            values[mark] = [number for number, _ in parts.values()]
     if not forms and mixed:
         _several_units(column, mixed, is_target, warnings)
     if decimal in forms:
         forms = {decimal: forms[decimal]}
     elif len(forms) == 2 and counts["."] != counts[","]:
-        better = max(counts, key=lambda one: counts[one])
+        better = max(forms, key=lambda one: counts[one])
         forms = {better: forms[better]}
-    same = len(forms) == 2 and values["."] == values[","]
-    return _Read(forms, same, plain)
+    return _Read(forms, len(forms) == 2 and values["."] == values[","], plain)
+
+
+def _plain(column: Cells, decimal: str | None) -> _Read:
+    """A column without commas and units: 1.234 might be a thousand and some, if the file has decimal commas."""
+    points = any("." in text for text in column.texts)
+    both = not points or column.fits(lambda text: number_parts(text, ",")) == column.size
+    marks = (".", ",") if both else (".",)
+    forms = {mark: NumberForm(mark) for mark in marks if decimal in (mark, None) or not both}
+    return _Read(forms, both and not points, plain=True)
 
 
 def _may_be_name(column: Cells, unit: str, is_target: bool) -> bool:
@@ -206,7 +214,7 @@ def _several_units(column: Cells, units: list[str], is_target: bool, warnings: l
 
 def _kind(target: Cells, form: Form | None) -> str | None:
     """What is predicted; None if the first value may decide. Never labels made of what is meant as numbers."""
-    if isinstance(form, NumberForm):
+    if isinstance(form, NumberForm) or target.mostly(NUMBER):
         return "regression"
     remedy = "give --task classification if these are labels"
     if isinstance(form, TimeForm) or target.mostly(TIME):

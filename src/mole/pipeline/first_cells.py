@@ -15,7 +15,7 @@ __all__ = ["STRAY", "Cells", "times_of"]
 
 STRAY = 0.05
 """Share of cells that may lack the form of their column: slips, and words for "missing"."""
-_EIGHT, _POINTS = re.compile(r"\d{8}"), re.compile(r"\d{1,2}\.\d")
+_EIGHT, _POINTS, _DIGITS = re.compile(r"\d{8}"), re.compile(r"\d{1,2}\.\d"), re.compile(r"\d+")
 _EXAMPLES = 3
 
 
@@ -25,6 +25,7 @@ class Cells:
     Attributes:
         name: of the column.
         texts: text → rows that have it, without those that mean "missing".
+        numbers: those that are plain numbers.
         kinds: kind of plain value → rows, as `mole.rows.values.read_value` has it.
         size: rows with a text.
         allowed: how many of them may lack a form.
@@ -41,11 +42,14 @@ class Cells:
             elif cell is not None:
                 others += 1
         self.texts: Counter[str] = Counter()
+        self.numbers: set[str] = set()
         for text, count in texts.items():
             kind, _ = read_value(text)
             if kind != MISSING:
                 self.texts[text] = count
                 self.kinds[kind] += count
+                if kind == NUMBER:
+                    self.numbers.add(text)
         self.size = sum(self.texts.values())
         self.allowed = int(STRAY * (self.size + others))
 
@@ -122,6 +126,12 @@ def _code(column: Cells) -> str:
         return "ymd" if whole and column.fits(TimeForm("ymd").read) == column.size else ""
     counts = {code: column.fits(TimeForm(code).read) for code in CODES}
     best = [code for code, count in counts.items() if count and count == max(counts.values())]
+    if "ymd" in best and len(best) > 1:
+        # Of years with two digits: in most files the year is the part that stays the same.
+        parts = [_DIGITS.findall(text)[:3] for text in column.texts if TimeForm("ymd").read(text)]
+        first, last = (len({part[place] for part in parts}) for place in (0, 2))
+        if min(first, last) == 1 < max(first, last):
+            best = ["ymd"] if first == 1 else [code for code in best if code != "ymd"]
     if len(best) < 2:
         return "".join(best)
     # With points between, the day comes first wherever people write so.

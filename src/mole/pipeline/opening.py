@@ -20,7 +20,7 @@ PACKED = (".gz", ".zst")
 """Suffixes of packed files, after the one that tells the format."""
 _BY_BYTES = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_PIECE = 1 << 16
+_PIECE, _PACKED_PIECE = 1 << 16, 1 << 10
 # What no decoder knows becomes this byte, which is nowhere valid in UTF-8: then its row is a bad one, and no other.
 _WRONG = "\udcff"
 
@@ -99,9 +99,7 @@ def _unpacked(file: Any, by: str, name: str) -> Any:
                 f"{name} is packed with Zstandard, which needs zstandard. Install it with: pip install "
                 "'mole-online[zstd]', or unpack the file: zstd -d"
             ) from error
-        # Several frames one after another are one file, as gzip has it.
-        inner = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        return io.BufferedReader(_Unpacked(inner, file, name))
+        return io.BufferedReader(_Unpacked(_Frames(file, zstandard.ZstdDecompressor()), file, name))
     return file
 
 
@@ -153,6 +151,31 @@ class _Unpacked(_Piecewise):
         return OpeningError(
             f"{self._name} is damaged or cut off after {self._size:,} unpacked bytes ({error}): restore it from a copy"
         )
+
+
+class _Frames:
+    """Zstandard frames one after another. Its own reader would not tell a frame that is cut off from one that ended."""
+
+    def __init__(self, file: Any, decompressor: Any) -> None:
+        self._file, self._new = file, decompressor.decompressobj
+        self._frame, self._left = self._new(), b""
+        self._begun = False
+
+    def read(self, _: int) -> bytes:
+        while True:
+            # Small pieces: a kilobyte may unpack to 32 megabytes, which must fit the memory.
+            packed = self._left or self._file.read(_PACKED_PIECE)
+            if not packed:
+                if self._begun:
+                    raise EOFError("the last frame does not end")
+                return b""
+            self._begun = True
+            piece = self._frame.decompress(packed)
+            self._left = b""
+            if self._frame.eof:
+                self._left, self._frame, self._begun = self._frame.unused_data, self._new(), False
+            if piece:
+                return piece
 
 
 class _Decoded(_Piecewise):
