@@ -52,6 +52,7 @@ EXTRAS = {
     "PIL": "report",
     "tyro": "cli commands",
     "pyarrow": "control.parquet pipeline.parquet",
+    "zstandard": "pipeline.opening",
     "minari": "datasets.minari",
     "h5py": "datasets.minari",
     "narwhals": "rows.frames adapters.river",

@@ -94,6 +94,7 @@ _EXTRAS = {
     "pyarrow": "parquet",
     "river": "streams",
     "sklearn": "streams",
+    "zstandard": "zstd",
 }
 """Package → the extra that installs it."""
 

@@ -19,13 +19,16 @@ from mole._expect import did_you_mean
 from mole.commands.common import invocation
 from mole.commands.stream_loop import Loop, begin, check_options, locked_newest, make_writer
 from mole.commands.stream_prior import GivenPrior, columns_of, given_prior
+from mole.commands.stream_text import expect_same, read_as, say_how, text_options
 from mole.commands.stream_view import StreamView
 from mole.files import checkpoint as checkpoints
 from mole.files.generations import KEPT, SECONDS, Periodic
 from mole.files.processes import Interrupts
+from mole.pipeline.run_file import dialect_in
 from mole.pipeline.runner import StreamRun, StreamSettings, guess_kind, task_importances
 from mole.pipeline.sources import Row, Source, open_source
 from mole.report.stream import write_stream_report
+from mole.rows.columns import CATEGORY
 
 __all__ = ["check_columns", "kind_of", "stream"]
 
@@ -50,11 +53,16 @@ def stream(
     level: float = 0.9,
     seed: int = 0,
     format: Literal["csv", "jsonl", "parquet"] | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    date_format: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    encoding: str | None = None,
+    comment: str | None = None,
 ) -> None:
     """Learn a stream of rows online: predict each row, then learn it; find regimes and recall them.
 
     Args:
-        source: a CSV, JSON Lines or Parquet file, or - for standard input.
+        source: a CSV, JSON Lines or Parquet file, also packed as .gz or .zst, or - for standard input.
         target: the column to predict.
         features: the columns to predict it from, with commas between them; all others if not given.
         task: whether the target is a number or a label; if not given, the first target decides.
@@ -72,7 +80,15 @@ def stream(
         level: share of the targets that the intervals are to hold.
         seed: of the first weights and of all training.
         format: of the source, if its name does not tell.
+        sep: what separates the cells of a CSV: a character, or tab; if not given, the header and the first rows decide.
+        decimal: the decimal mark of numbers, a point or a comma; if not given, the first rows decide for each column.
+            With none only plain numbers are numbers: no units, no thousands.
+        date_format: how times are written: ymd, dmy, mdy, or a format such as %d.%m.%Y; for one column alone
+            COLUMN=FORMAT. If not given, the first rows decide. With none only ISO times are times.
+        encoding: of the text, such as latin-1; if not given, UTF-8, or UTF-16 with its mark.
+        comment: leave out lines that begin so; if not given, only those with a # before the header.
     """
+    options = text_options(sep, decimal, date_format, encoding, comment)
     periodic = Periodic(every, every_seconds)
     check_options(checkpoint, keep, resume, new_input)
     with ExitStack() as stack:
@@ -83,19 +99,41 @@ def stream(
         config = checkpoints.read_header(last).config if last else {}
         # The header alone, without the arrays: the input is opened first, since its kind decides how to load the run.
         position = None if new_input else config.get("position")
-        rows = stack.enter_context(open_source(source, form=format, position=position))
+        stored = dialect_in(config, last) if last else None
+        again = stored if stored is not None and not new_input else None
+        if again is not None and checkpoint is not None:
+            expect_same(again, options, checkpoint)
+        layout = options.layout if again is None else again.layout
+        rows = stack.enter_context(open_source(source, form=format, position=position, layout=layout))
         chosen = None if features is None else tuple(name.strip() for name in features.split(","))
         check_columns(rows, target, chosen)
         given: Iterable[Row] = rows
         kind: str | None = task or config.get("settings", {}).get("task")
-        ready = None if prior is None else given_prior(prior)
+        ready, notes = None if prior is None else given_prior(prior), list[str]()
         if ready is not None:
             columns, given = (chosen, rows) if chosen else columns_of(rows, rows, target)
             for note in ready.check(task, target, columns):
                 console.print(escape(note), style="yellow", highlight=False, soft_wrap=True)
             kind = ready.prior.kind
+        if again is not None:
+            dialect, given = again, again.rows(iter(given))
+        else:
+            # What a prior knows as words stays words.
+            known = None if ready is None else [c.name for c in ready.schema.columns if c.kind != CATEGORY]
+            decision, given = read_as(
+                rows,
+                given,
+                target,
+                chosen if known is None else known,
+                options=options,
+                classify=None if kind is None else kind == "classification",
+                live=source == "-",
+                before=stored and stored.columns,
+            )
+            dialect, kind, notes = decision.dialect, kind or decision.kind, decision.warnings
+        say_how(console, rows.name, dialect, notes)
         if kind is None:
-            kind, given = kind_of(rows, target)
+            kind, given = kind_of(given, target)
         settings = _settings(target, kind, chosen, level, seed, ready)
         # Now, and not when the report is written: that is after the last row.
         if report is not None and not report.resolve().parent.is_dir():
@@ -107,7 +145,7 @@ def stream(
         writer = make_writer(
             stack, settings.kind, name, to_stdout, saved, last is not None, live=source == "-"
         )
-        loop = Loop(saved.run, writer, name, checkpoint, keep, periodic, strict, saved.position)
+        loop = Loop(saved.run, writer, name, checkpoint, keep, periodic, strict, saved.position, dialect)
         interrupts = Interrupts()
         try:
             with _shown(console, loop.view), interrupts:
@@ -127,18 +165,20 @@ def check_columns(source: Source, target: str, features: tuple[str, ...] | None)
             raise ValueError(f"{source.name} has no column {name!r}: {did_you_mean(name, source.columns)}")
 
 
-def kind_of(rows: Iterator[Row], target: str) -> tuple[str, Iterator[Row]]:
+def kind_of(rows: Iterable[Row], target: str) -> tuple[str, Iterator[Row]]:
     """Regression if the first target is a number, else classification; the rows looked at come again.
 
     Raises:
         ValueError: if the first rows have no target.
     """
-    looked_at: list[Row] = []
+    rows, looked_at = iter(rows), []
     for row in itertools.islice(rows, _LOOKED_AT):
         looked_at.append(row)
         found = guess_kind((row.values or {}).get(target))
         if found is not None:
             return found, itertools.chain(looked_at, rows)
+    if not looked_at:
+        raise ValueError("got no row after the header; expected rows to learn from")
     raise ValueError(
         f"got {len(looked_at):,} rows and no value of the target {target!r} in them; check its name, or say what it is "
         "with --task"

@@ -13,6 +13,7 @@ from mole.commands.stream_prior import GivenPrior
 from mole.commands.stream_view import StreamView
 from mole.files.atomic import remove_leftovers
 from mole.files.generations import Periodic, file_lock, newest
+from mole.pipeline.dialect import Dialect
 from mole.pipeline.predictions import CLASSIFICATION, REGRESSION, PredictionWriter, open_predictions
 from mole.pipeline.run_file import SavedRun, load_run, save_run
 from mole.pipeline.runner import StreamRun, StreamSettings
@@ -34,11 +35,13 @@ class Loop:
         periodic: Periodic,
         strict: bool,
         position: dict[str, Any] | None,
+        dialect: Dialect,
     ) -> None:
         """See `mole.commands.stream.stream` for the options; ``position`` is that of the last row, None before it."""
         self.run_, self.view = run, StreamView(run)
         self._writer, self._name, self._checkpoint = writer, name, checkpoint
         self._keep, self._periodic, self._strict, self._position = keep, periodic, strict, position
+        self._dialect = dialect
 
     def run(self, rows: Iterable[Row]) -> None:
         """Until the rows end."""
@@ -56,7 +59,7 @@ class Loop:
         # In the other order a crash could leave a checkpoint that counts more bytes of output than there are.
         length = 0 if self._writer is None else self._writer.sync()
         if self._checkpoint is not None:
-            saved = SavedRun(self.run_, self._position, self._name, length)
+            saved = SavedRun(self.run_, self._position, self._name, length, self._dialect)
             save_run(self._checkpoint, saved, keep=self._keep)
 
 

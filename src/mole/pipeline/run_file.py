@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,10 @@ import numpy as np
 
 from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
+from mole.pipeline.dialect import OLD, Dialect
 from mole.pipeline.runner import StreamRun, StreamSettings
 
-__all__ = ["SavedRun", "load_run", "save_run"]
+__all__ = ["SavedRun", "dialect_in", "load_run", "save_run"]
 
 _KIND = "stream-run"
 
@@ -30,12 +31,14 @@ class SavedRun(NamedTuple):
         run: goes on bit for bit.
         position: of the input, as `mole.pipeline.sources.Row.position`; None before the first row.
         output: name of the file of predictions, None if there is none; ``length``: its bytes then.
+        dialect: how the text of the input was read.
     """
 
     run: StreamRun
     position: dict[str, Any] | None
     output: str | None
     length: int
+    dialect: Dialect = OLD
 
 
 def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) -> None:
@@ -57,6 +60,7 @@ def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) ->
     config = {
         "settings": saved.run.settings.to_json(),
         "position": saved.position,
+        "dialect": saved.dialect.to_json(),
         "output": saved.output,
         "length": saved.length,
         "run": saved.run.to_json(),
@@ -129,4 +133,21 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
         raise CheckpointError(
             f"{path} is damaged ({text}); it was not written by mole: use another copy"
         ) from error
-    return SavedRun(run, position, output, length)
+    return SavedRun(run, position, output, length, dialect_in(config, path))
+
+
+def dialect_in(config: Mapping[str, Any], path: str | os.PathLike[str]) -> Dialect:
+    """How the text was read, by the header of a file; version 0.1 wrote nothing about it, and read plain values alone.
+
+    Raises:
+        CheckpointError: if that is damaged.
+    """
+    if "dialect" not in config:
+        return OLD
+    try:
+        return Dialect.from_json(config["dialect"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        text = f"{type(error).__name__}: {error}"[:300]
+        raise CheckpointError(
+            f"{path} is damaged ({text}); it was not written by mole: use another copy"
+        ) from error

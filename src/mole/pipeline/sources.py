@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-from mole.pipeline.delimited import BadRecord, Line, Lines, delimiter_of, read_record
+from mole.pipeline.delimited import BadRecord, Layout, Line, Lines, read_header, read_record
+from mole.pipeline.opening import PACKED, OpeningError, open_bytes
 
 __all__ = ["FORMATS", "Row", "Source", "SourceError", "open_source"]
 
@@ -58,15 +58,26 @@ class Source(Iterator[Row]):
     Attributes:
         name: the file, or "standard input".
         columns: names of the columns, where the source knows them before its rows; else empty.
+        layout: how it is divided, with the separator and the encoding that were found.
     """
 
-    def __init__(self, name: str, columns: tuple[str, ...], rows: Iterator[Row], file: Any) -> None:
+    def __init__(
+        self, name: str, columns: tuple[str, ...], rows: Iterator[Row], file: Any, layout: Layout
+    ) -> None:
         """Use `open_source`."""
-        self.name, self.columns, self._rows, self._file = name, columns, rows, file
+        self.name, self.columns, self.layout = name, columns, layout
+        self._rows, self._file = rows, file
 
     def __next__(self) -> Row:
-        """The next row; waits for it where the source is a pipe."""
-        return next(self._rows)
+        """The next row; waits for it where the source is a pipe.
+
+        Raises:
+            SourceError: if the file is packed and damaged.
+        """
+        try:
+            return next(self._rows)
+        except OpeningError as error:
+            raise SourceError(str(error)) from error
 
     def __enter__(self) -> Source:
         """Itself."""
@@ -83,28 +94,32 @@ def open_source(
     form: str | None = None,
     position: Mapping[str, Any] | None = None,
     longest: int = _LONGEST,
+    layout: Layout | None = None,
 ) -> Source:
     """Open a file, or standard input for ``-``.
 
     Args:
-        path: a file whose suffix tells its format, or ``-``.
+        path: a file whose suffix tells its format, also with .gz or .zst behind it, or ``-``.
         form: ``csv`` (also with semicolons, tabs or bars), ``jsonl`` or ``parquet``, if the suffix does not tell.
             Standard input is JSON Lines if its first byte is ``{``, else CSV.
         position: of the last row that was used, to go on after it. Standard input must then begin with the same bytes:
             those that were used are read and skipped.
         longest: bytes of a row in CSV or JSON Lines; longer rows are reported and skipped.
+        layout: how lines and cells are divided; found out if not given.
 
     Returns:
         The rows, one by one; a context manager that closes the file.
 
     Raises:
-        SourceError: if the file has no header, is not UTF-8, changed before ``position``, its format is unknown, or
-            needs an extra that is not installed.
+        SourceError: if the file has no header, is not in its encoding, is damaged, changed before ``position``, its
+            format is unknown, or needs an extra that is not installed.
         FileNotFoundError: if there is no such file.
     """
     name = str(path)
     stdin = name == "-"
-    form = form or (None if stdin else _SUFFIXES.get(Path(name).suffix.lower()))
+    plain = Path(name).with_suffix("") if Path(name).suffix.lower() in PACKED else Path(name)
+    form = form or (None if stdin else _SUFFIXES.get(plain.suffix.lower()))
+    layout = layout or Layout()
     if form not in (*FORMATS, *([None] if stdin else [])):
         raise SourceError(
             f"got {name} of format {form!r}, expected one of {', '.join(FORMATS)}: give it with --format"
@@ -119,75 +134,80 @@ def open_source(
         except ImportError as error:  # it needs an extra, and says so
             raise SourceError(f"{name}: {error}") from error
         columns, rows, file = parquet_rows(name, position)
-        return Source(name, columns, (Row(*row) for row in rows), file)
-    file = _standard_input() if stdin else _open(name)
+        return Source(name, columns, (Row(*row) for row in rows), file, layout)
+    if position is not None and not stdin and not layout.separator:
+        # What chooses the separator reads on after the header, and a position may be anywhere in it.
+        with open_source(path, form=form, longest=longest, layout=layout) as first:
+            layout = first.layout
     try:
-        return _text_source("standard input" if stdin else name, form, file, position, longest)
+        file, encoding = open_bytes(name, layout.encoding)
+    except OpeningError as error:
+        raise SourceError(str(error)) from error
+    layout = layout._replace(encoding=encoding, look=0 if stdin else layout.look)
+    try:
+        return _text_source("standard input" if stdin else name, form, file, position, longest, layout)
+    except OpeningError as error:
+        file.close()
+        raise SourceError(str(error)) from error
     except BaseException:
         file.close()
         raise
 
 
 def _text_source(
-    name: str, form: str | None, file: Any, position: Mapping[str, Any] | None, longest: int
+    name: str,
+    form: str | None,
+    file: Any,
+    position: Mapping[str, Any] | None,
+    longest: int,
+    layout: Layout,
 ) -> Source:
     if form is None:  # standard input, which has no suffix; `peek` takes nothing away from it
         form = "jsonl" if file.peek(1)[:1] == b"{" else "csv"
     lines = Lines(file, longest)
     header: list[str] = []
-    delimiter = ","
     if form == "csv":
-        header, delimiter = _header(lines, name, longest)
+        header, separator = _header(lines, name, layout, longest)
+        layout = layout._replace(separator=separator)
     if position is not None:
         lines = _skip(lines, file, position, longest, name)
-    records = _csv_rows(lines, header, delimiter, longest) if form == "csv" else _json_rows(lines, longest)
+    comment = layout.comment or ""
+    records = (
+        _csv_rows(lines, header, layout.separator, longest, comment)
+        if form == "csv"
+        else _json_rows(lines, longest, comment.encode())
+    )
     rows = (Row(line, values, problem, _position(last)) for line, values, problem, last in records)
-    return Source(name, tuple(header), rows, file)
+    return Source(name, tuple(header), rows, file, layout)
 
 
-def _open(name: str) -> BinaryIO:
+def _header(lines: Lines, name: str, layout: Layout, longest: int) -> tuple[list[str], str]:
     try:
-        return Path(name).open("rb")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no file at {name}: check the path, or give - for standard input") from None
-
-
-def _standard_input() -> Any:
-    # A file of its own on the same descriptor: to close it leaves sys.stdin alone.
-    return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-
-
-def _header(lines: Lines, name: str, longest: int) -> tuple[list[str], str]:
-    try:
-        first = next(lines)
-        if (first.data or b"")[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise SourceError(f"{name} is UTF-16; expected UTF-8: convert it, for example with iconv")
-        # Spreadsheets write a byte order mark, which would become part of the first column's name.
-        text = (first.data or b"").decode("utf-8-sig")
-        lines.give_back([first._replace(data=first.data and text.encode())])
-        delimiter = delimiter_of(text)
-        fields, _, _ = read_record(lines, delimiter, longest)
+        fields, separator = read_header(lines, layout, longest)
     except StopIteration:
         raise SourceError(f"{name} is empty; expected a header with the names of the columns") from None
     except (BadRecord, UnicodeDecodeError) as error:
         reason = error.args[0] if isinstance(error, BadRecord) else "is not UTF-8"
+        remedy = "" if isinstance(error, BadRecord) else ": give --encoding, such as latin-1 or cp1252"
         raise SourceError(
-            f"{name}: its header {reason}; expected the names of the columns in UTF-8"
+            f"{name}: its header {reason}; expected the names of the columns in UTF-8{remedy}"
         ) from error
     names = [field.strip() or f"column{place + 1}" for place, field in enumerate(fields)]
     twice = sorted({field for field in names if names.count(field) > 1})
     if twice:
         raise SourceError(f"{name} has columns of the same name: {', '.join(twice)}; rename them")
-    return names, delimiter
+    return names, separator
 
 
 _Record = tuple[int, Mapping[str, Any] | None, str, Line]
 
 
-def _csv_rows(lines: Lines, header: list[str], delimiter: str, longest: int) -> Iterator[_Record]:
+def _csv_rows(
+    lines: Lines, header: list[str], delimiter: str, longest: int, comment: str
+) -> Iterator[_Record]:
     while True:
         try:
-            fields, first, last = read_record(lines, delimiter, longest)
+            fields, first, last = read_record(lines, delimiter, longest, comment)
         except StopIteration:
             return
         except BadRecord as error:
@@ -200,11 +220,11 @@ def _csv_rows(lines: Lines, header: list[str], delimiter: str, longest: int) -> 
             yield first.number, dict(zip(header, fields, strict=True)), "", last
 
 
-def _json_rows(lines: Lines, longest: int) -> Iterator[_Record]:
+def _json_rows(lines: Lines, longest: int, comment: bytes) -> Iterator[_Record]:
     for line in lines:
         if line.data is None:
             yield line.number, None, f"is longer than {longest:,} bytes", line
-        elif line.data.strip():
+        elif line.data.strip() and not (comment and line.data.startswith(comment)):
             yield (*_parse(line), line)
 
 
@@ -224,7 +244,7 @@ def _position(last: Line) -> dict[str, Any]:
     return {"line": last.number, "bytes": last.end, "checksum": last.checksum}
 
 
-def _skip(lines: Lines, file: BinaryIO, position: Mapping[str, Any], longest: int, name: str) -> Lines:
+def _skip(lines: Lines, file: Any, position: Mapping[str, Any], longest: int, name: str) -> Lines:
     """Go to a position, after a check that all bytes before it are as they were.
 
     They are read, not skipped by a seek: a pipe cannot seek, and other bytes would have been other rows.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mole.rows.encoding import RowEncoder
-from mole.rows.values import BOOLEAN, MISSING, NUMBER, ReadRow, label, read_value
+from mole.rows.values import BOOLEAN, MISSING, NUMBER, TIME, ReadRow, label, read_value
 
 __all__ = ["Checked", "RowChecks"]
 
@@ -95,13 +95,25 @@ class RowChecks:
         return self._label(x, kind, content) if self.classify else self._number(x, kind, content)
 
     def _wrong_input(self, name: str, kind: str, content: Any) -> Checked | None:
+        column = self.seen.columns.get(name)
+        # Among very many times anything else is a slip too, and a 0 in the place of a time the more.
+        if (
+            kind != TIME
+            and column is not None
+            and column.times >= _SETTLED
+            and column.kind == TIME
+            and column.many
+        ):
+            shown = label(kind, content)[:_SHOWN]
+            return Checked(
+                None, None, "no time in a time column", f"column {name!r} is {shown!r}, expected a time"
+            )
         if kind in (NUMBER, BOOLEAN):
             if -_HUGE <= content <= _HUGE:
                 return None
             if math.isinf(content):
                 return Checked(None, None, "infinite input", f"column {name!r} is infinite")
             return Checked(None, None, "huge input", f"column {name!r} is {content:g}, beyond {_HUGE:g}")
-        column = self.seen.columns.get(name)
         # A word among very many different numbers is a slip; among few it may be one more code.
         if column is None or column.numbers < _SETTLED or column.kind != NUMBER or not column.many:
             return None

@@ -19,30 +19,16 @@ import numpy as np
 from mole.rows.foreign import plain_time, series_as_row
 
 __all__ = [
-    "BOOLEAN",
-    "FLOAT32",
-    "MISSING",
-    "NUMBER",
-    "TEXT",
-    "TIME",
-    "ReadRow",
-    "as_row",
-    "fits",
-    "has_holes",
-    "kept",
-    "label",
-    "read_row",
-    "read_value",
-    "seconds_of",
-    "shown",
-]
+    "BOOLEAN", "FLOAT32", "MISSING", "NUMBER", "TEXT", "TIME", "ReadRow",
+    "as_row", "fits", "has_holes", "kept", "label", "read_row", "read_value", "seconds_of", "shown",
+]  # fmt: skip
 
 MISSING, NUMBER, BOOLEAN, TIME, TEXT = "missing", "number", "boolean", "time", "text"
 
 _ABSENT = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"})
 _TRUTH = {"true": True, "false": False}
-# Only dates with dashes: 20240131 may as well be a plain number.
-_ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
+# What can only be a time: 20240131 may as well be a plain number, and 2024-01 or 2024Q1 the name of a product.
+_TIME = re.compile(r"\d{4}([-/])\d{2}\1\d{2}([T ]\d{2}:\d{2}.*)?$|\d{8}T\d{4}")
 _LONGEST = 80  # characters of a word as a category: words are kept in every checkpoint
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -52,8 +38,9 @@ def read_value(value: Any) -> tuple[str, Any]:
 
     Args:
         value: None, a number (also of NumPy, Decimal, Fraction), a bool, a date or datetime, a duration (seconds), or
-            text. Text that is a number, ``true``/``false`` or an ISO date is read as such; ``""``, ``NA``, ``N/A``,
-            ``NaN``, ``null`` and ``None`` are missing, and so is a number that is NaN.
+            text. Text that is a number, ``true``/``false`` or an ISO time (also with slashes, compact, or with UTC
+            behind it) is read as such; ``""``, ``NA``, ``N/A``, ``NaN``, ``null`` and ``None`` are missing, and so is a
+            number that is NaN.
 
     Returns:
         ``(MISSING, None)``, ``(NUMBER, float)`` (which may be infinite), ``(BOOLEAN, bool)``, ``(TIME, datetime)``
@@ -122,17 +109,23 @@ def _text(text: str) -> tuple[str, Any]:
     # A number begins with one of these: for other words `float` need not fail first. 1_000, a number to Python, is a
     # code in data.
     if text[0] in "0123456789+-.iIN" and "_" not in text:
-        if len(text) >= 10 and _ISO.match(text):
-            try:
-                return TIME, dt.datetime.fromisoformat(text)
-            except ValueError:  # such as 2024-02-31: a word like any other
-                return TEXT, text
+        # Numbers first: they are the most frequent, and no time is one.
         try:
             return _number(float(text))
         except ValueError:
-            return TEXT, text
+            return _time(text)
     truth = _TRUTH.get(text.lower())
     return (TEXT, text) if truth is None else (BOOLEAN, truth)
+
+
+def _time(text: str) -> tuple[str, Any]:
+    if len(text) >= 10 and _TIME.match(text):
+        zone = "+00:00" if text.endswith((" UTC", " GMT")) else ""
+        try:
+            return TIME, dt.datetime.fromisoformat(text[: -4 if zone else None].replace("/", "-") + zone)
+        except ValueError:  # such as 2024-02-31: a word like any other
+            pass
+    return TEXT, text
 
 
 class ReadRow(dict[str, Any]):
