@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import jax.numpy as jnp
 import numpy as np
 
+from mole.estimators.late import PendingRow
 from mole.estimators.state import NOTHING, EstimatorState
 from mole.estimators.step import Learned, Step, shares_of
 from mole.online.base import expect_weight
@@ -55,7 +56,7 @@ class OnlineEstimator(EstimatorState):
         return self._vectors([target])[0]
 
     @abc.abstractmethod
-    def _predicted(self, forecast: Any) -> tuple[Any, ...]:
+    def _predicted(self, forecast: Any, level: float | None = None) -> tuple[Any, ...]:
         """The first four fields of `Step`, from mean and scale, each ``[dy]``; or from None while nothing is known."""
 
     def _learned(self, forecast: Any, target: Any) -> None:
@@ -64,31 +65,56 @@ class OnlineEstimator(EstimatorState):
 
     # Predict and learn.
 
-    def learn_one(self: T, x: Any, y: Any, sample_weight: float = 1.0) -> T:
-        """Learn from one pair.
+    def learn_one(self: T, x: Any = None, y: Any = None, sample_weight: float = 1.0, *, id: Any = None) -> T:
+        """Learn from one pair, or the label of a row that was predicted before.
 
         Args:
-            x: a row: a dict from column to value, or a sequence of numbers.
+            x: a row: a dict from column to value, or a sequence of numbers; None with an ``id``.
             y: target: of a regressor a number, or a sequence of ``dy`` numbers, finite; of a classifier a label, an
                 int, a str or a bool.
             sample_weight: what the pair counts in the models of the tasks, from 0 to a million: 2 as if it had come
                 twice. To tell tasks apart it counts once at most. A pair of weight 0 is not learned or counted.
+            id: what `predict_one` (or `step_one`) got as ``id`` with the row whose label this is. Labels may come in
+                any order, at any time. Intervals learn from the forecast that was made then.
 
         Returns:
             Itself.
 
         Raises:
+            KeyError: if no row of this id waits for its label.
             ValueError: if the row or the target is of a wrong kind or size, the weight is out of range, or the learner
                 that was given knows no weights; nothing is learned then.
             TypeError: if the weight is no number.
         """
         if sample_weight != 1.0:  # the usual one costs no time
             expect_weight(f"{type(self).__name__}.learn_one", sample_weight)
-        if sample_weight:
-            self._learn(x, y, weight=float(sample_weight))
+        with self._lock:
+            if id is None:
+                if sample_weight:
+                    self._learn(x, y, weight=float(sample_weight))
+                return self
+            if x is not None:
+                raise ValueError(
+                    f"{type(self).__name__}.learn_one got a row and the id {id!r}; expected one of them: the row of an "
+                    "id is known. Nothing was learned."
+                )
+            waiting = self._pending.get(id)
+            if sample_weight:
+                self._learn(waiting.x, y, weight=float(sample_weight), made=waiting)
+            self._pending.drop(id)
         return self
 
-    def step_one(self, x: Any, y: Any = None) -> Step:
+    def forget(self, id: Any) -> None:
+        """Forget a row that waits for its label, which will not come.
+
+        Raises:
+            KeyError: if no row of this id waits.
+        """
+        with self._lock:
+            self._pending.get(id)
+            self._pending.drop(id)
+
+    def step_one(self, x: Any, y: Any = None, *, id: Any = None) -> Step:
         """Predict one row and learn it, in one compiled call.
 
         The numbers are to the bit those of `predict_one` (with the interval or the probabilities) and then `learn_one`,
@@ -98,6 +124,7 @@ class OnlineEstimator(EstimatorState):
             x: a row, as in `learn_one`.
             y: target, as in `learn_one`. None if it is not known: then nothing is learned, ``loss`` is NaN, and the
                 fields about tasks are those after the last pair.
+            id: with ``y=None``, by what `learn_one` will be given the target; None if it never comes.
 
         Returns:
             The prediction made before the row was learned, and what learning did.
@@ -105,8 +132,12 @@ class OnlineEstimator(EstimatorState):
         Raises:
             ValueError: as `learn_one`.
         """
+        with self._lock:
+            return self._step(x, y, id)
+
+    def _step(self, x: Any, y: Any, id: Any) -> Step:
         if y is None:
-            predicted, fault = self._predicted(self._forecast(x)), 0
+            predicted, fault = self._ask(x, id=id), 0
             _, task, n_tasks, _, probability = self._history[-1] if self._history else NOTHING
             loss, spawned = math.nan, False
         else:
@@ -142,8 +173,10 @@ class OnlineEstimator(EstimatorState):
         """`learn_many`, by scikit-learn's name."""
         return self.learn_many(x, y, sample_weight)
 
-    def _learn(self, x: Any, y: Any, *, told: bool = False, weight: float = 1.0) -> tuple[Any, int]:
-        """Learn one pair, or raise ValueError and keep nothing of it.
+    def _learn(
+        self, x: Any, y: Any, *, told: bool = False, weight: float = 1.0, made: PendingRow | None = None
+    ) -> tuple[Any, int]:
+        """Learn one pair, or raise ValueError and keep nothing of it; ``made`` is what was forecast of it earlier.
 
         Returns:
             The first four fields of `Step` if they are to be ``told``, else None; and the faults, as bits of `Fault`.
@@ -193,7 +226,7 @@ class OnlineEstimator(EstimatorState):
             forecast, fault = None if new else (done.mean, done.scale), done.fault
             if told and predicted is None:
                 predicted = self._predicted(forecast)
-            self._note(done, pair, vector)
+            self._note(done, pair, vector, made)
         self._learned(forecast, target)
         if grows:
             self._rows.append(kept(row, x))
@@ -203,7 +236,7 @@ class OnlineEstimator(EstimatorState):
             self._grow()
         return predicted, fault
 
-    def _note(self, done: Learned, pair: np.ndarray, vector: np.ndarray) -> None:
+    def _note(self, done: Learned, pair: np.ndarray, vector: np.ndarray, made: PendingRow | None) -> None:
         self._slots = done.responsibilities, done.tasks
         if done.fault:
             self._faults.update(str(fault.name).lower() for fault in Fault(done.fault))
@@ -211,7 +244,12 @@ class OnlineEstimator(EstimatorState):
         if not done.fault & _REFUSED:
             self._recent.append(pair[: self._engine_.dx])
             if self._intervals is not None:
-                self._intervals.update(vector.tolist(), done.mean, done.scale, done.task)
+                mean, scale = done.mean, done.scale
+                if made is not None and made.mean is not None and made.scale is not None:
+                    mean, scale = made.mean, made.scale
+                    if (units := self._units) is not None:
+                        mean, scale = units.encode(mean).tolist(), units.learned_widths(scale)
+                self._intervals.update(vector.tolist(), mean, scale, done.task)
         self._history.append((done.loss, done.task, done.n_tasks, done.spawned, done.probability))
 
     # Rows and predictions.
@@ -242,6 +280,19 @@ class OnlineEstimator(EstimatorState):
                 "learned."
             )
         return pair
+
+    def _ask(self, x: Any, level: float | None = None, id: Any = None) -> tuple[Any, ...]:
+        """What `_predicted` says of a row; with an ``id`` the row is kept until its label comes."""
+        with self._lock:
+            forecast = self._forecast(x)
+            if id is not None:
+                mean, scale = (None, None) if forecast is None else forecast
+                if forecast is not None and (units := self._units) is not None:
+                    mean, scale = units.decode(mean), units.widths(scale)
+                row = kept(read_row(x, None, type(self).__name__), series_as_row(x))
+                if self._pending.put(id, PendingRow(row, mean, scale)):
+                    self._faults["forgotten"] += 1
+            return self._predicted(forecast, level)
 
     def _forecast(self, x: Any) -> Any:
         """Mean and scale for a row, each ``[dy]``; None while nothing is known."""

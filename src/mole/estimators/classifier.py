@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole.estimators.base import OnlineEstimator
+from mole.estimators.growing import Prior
 from mole.estimators.saving import load_estimator, save_estimator
-from mole.estimators.state import Prior
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
@@ -90,13 +90,24 @@ class OnlineClassifier(OnlineEstimator):
         """The labels seen so far, in order of appearance (of the prior's, first)."""
         return list(self._labels)
 
-    def predict_proba_one(self, x: Any) -> dict[Label, float]:
-        """Label → probability for one row; they sum to one. Empty before the first label."""
-        return self._predicted(self._forecast(x))[3]
+    def predict_proba_one(self, x: Any, *, id: Any = None) -> dict[Label, float]:
+        """Label → probability for one row; they sum to one. Empty before the first label.
 
-    def predict_one(self, x: Any) -> Label | None:
-        """The most probable label for one row; None before the first."""
-        return self._predicted(self._forecast(x))[0]
+        Args:
+            x: a row.
+            id: as in `predict_one`.
+        """
+        return self._ask(x, id=id)[3]
+
+    def predict_one(self, x: Any, *, id: Any = None) -> Label | None:
+        """The most probable label for one row; None before the first.
+
+        Args:
+            x: a row.
+            id: text or a whole number, by which `learn_one` will be given the label later: the row is kept until then.
+                None if it comes with the row, or never.
+        """
+        return self._ask(x, id=id)[0]
 
     def predict(self, x: Any) -> np.ndarray:
         """The most probable label of several rows ``[n]``; none of them is learned."""
@@ -147,7 +158,7 @@ class OnlineClassifier(OnlineEstimator):
         model._labels, model._counts, model._sharpness = labels, counts, sharpness
         return model
 
-    def _predicted(self, forecast: Any) -> tuple[Any, ...]:
+    def _predicted(self, forecast: Any, level: float | None = None) -> tuple[Any, ...]:
         # Before there is a learner, the frequencies of the labels are all that is known.
         if forecast is None:
             total = max(sum(self._counts), 1)

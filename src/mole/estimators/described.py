@@ -12,7 +12,7 @@ from typing import Any
 
 import equinox as eqx
 
-from mole.estimators.state import Prior
+from mole.estimators.growing import Prior
 from mole.files.checkpoint import CheckpointError
 from mole.online import Continuous, KShot, Mixture, Static
 from mole.online.base import OnlineLearner

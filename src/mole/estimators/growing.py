@@ -1,4 +1,4 @@
-"""A prior that a stream makes for itself as its history grows.
+"""Where the learner of an estimator comes from: it was given, or the stream makes a prior for itself as it grows.
 
 The first pairs are learned by Bayesian linear regression with random hidden units. Whenever the history has doubled,
 inputs and targets are scaled anew. Once the history is long enough, the hidden units and a belief about tasks are
@@ -17,20 +17,58 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mole._expect import expect_type
 from mole._types import Trajectory
 from mole.estimators.step import replay
 from mole.learning.models import Normalizer
-from mole.online.base import REACH
+from mole.learning.prior import MetaPrior
+from mole.online.base import REACH, OnlineLearner
+from mole.priors.stream import StreamPrior, learner_of
 from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
 from mole.rows.scaling import padded_size
 
-__all__ = ["MARKS", "Grown", "grow", "pad", "refresh_due"]
+__all__ = ["MARKS", "Grown", "Prior", "grow", "learner_from", "pad", "plain_settings", "refresh_due"]
 
+Prior = StreamPrior | ReadoutPrior | MetaPrior | OnlineLearner
 MARKS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Pairs after which the prior is made anew. They double, so that a pair is learned again about twice in all."""
 _TRAIN_FROM = 128
 _SELF_TRAINING = ReadoutConfig(window=32, iterations=400, learn_mean=False)
 _SHORTEST = 48  # pairs of a task that is trained on: a window of 32 fits at several places
+
+
+def learner_from(owner: str, prior: Any, settings: Mapping[str, Any]) -> OnlineLearner:
+    """The learner that was given, or the mixture that belongs to the prior that was given.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for settings beside a learner, which has its own.
+    """
+    if isinstance(prior, StreamPrior | ReadoutPrior | MetaPrior):
+        return learner_of(prior, settings)
+    if not isinstance(prior, OnlineLearner):
+        raise TypeError(
+            f"{owner} got a prior of type {type(prior).__name__}; expected one from mole.fit_prior, mole.meta_train or "
+            "mole.load_prior, or a learner such as mole.KShot(prior)."
+        )
+    if settings:
+        raise ValueError(
+            f"{owner} got mixture={dict(settings)!r:.80} beside a learner; expected none: a learner has its own "
+            "settings."
+        )
+    return prior
+
+
+def plain_settings(owner: str, mixture: Any) -> dict[str, Any]:
+    """Settings of a mixture as JSON can hold them, since they go into files: arrays and NumPy's numbers as Python's.
+
+    Raises:
+        TypeError: unless they are a mapping, or None.
+    """
+    if mixture is None:
+        return {}
+    expect_type(owner, "mixture", mixture, Mapping, "It is settings by name, such as {'alpha': 2.0}.")
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in mixture.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from mole._expect import expect_number
 from mole.estimators.base import OnlineEstimator
+from mole.estimators.growing import Prior
 from mole.estimators.saving import load_estimator, save_estimator
-from mole.estimators.state import Prior
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
@@ -84,20 +84,26 @@ class OnlineRegressor(OnlineEstimator):
         if self._learner is not None:
             self._outputs = self._learner.prior.target_size
 
-    def predict_one(self, x: Any) -> Any:
+    def predict_one(self, x: Any, *, id: Any = None) -> Any:
         """Expected target for one row, from what has been learned so far: a float, or ``[dy]`` if there are several.
 
         Before the first pair, and without a prior, nothing is known: the answer is 0.
-        """
-        return self._predicted(self._forecast(x))[0]
 
-    def predict_interval_one(self, x: Any, level: float | None = None) -> tuple[Any, Any]:
+        Args:
+            x: a row.
+            id: text or a whole number, by which `learn_one` will be given the target later: the row is kept until then.
+                None if it comes with the row, or never.
+        """
+        return self._ask(x, id=id)[0]
+
+    def predict_interval_one(self, x: Any, level: float | None = None, *, id: Any = None) -> tuple[Any, Any]:
         """Lower and upper end of the interval that is to cover the target, shaped as `predict_one`.
 
         Args:
             x: a row.
             level: another share than the estimator's, in (0, 1). Only the estimator's own is corrected by its misses;
                 for another one the width is changed by the ratio of a normal distribution.
+            id: as in `predict_one`.
 
         Returns:
             Lower and upper end, in the target's unit; infinite while nothing is known.
@@ -109,7 +115,7 @@ class OnlineRegressor(OnlineEstimator):
             expect_number(
                 "OnlineRegressor", "level", level, above=0.0, below=1.0, remedy="It is a share, such as 0.9."
             )
-        return self._predicted(self._forecast(x), level)[1:3]
+        return self._ask(x, level, id)[1:3]
 
     def predict(self, x: Any) -> np.ndarray:
         """Expected targets of several rows, ``[n]`` or ``[n, dy]``; none of them is learned."""

@@ -39,7 +39,7 @@ __all__ = [
     "save_parts",
 ]
 
-_LATER = frozenset({"changes", "units"})
+_LATER = frozenset({"changes", "pending", "units"})
 """Entries that version 0.1 did not write."""
 _VERSION = 1  # of the entries of the configuration; another one is refused
 # Leaves that 0.1 wrote otherwise: a readout's memory of its rates of drift is a setting now.
@@ -153,6 +153,7 @@ _NAMES = frozenset(
         "length",
         "seen",
         "changes",
+        "pending",
         "units",
         "intervals",
         "faults",
@@ -176,6 +177,7 @@ def save_estimator(
         "length": model._length,
         "seen": model.n_seen_,
         "changes": model._changes.to_json(),
+        "pending": model._pending.to_json(),
         "units": None if model._units is None else list(model._units),
         "intervals": None if model._intervals is None else model._intervals.to_json(),
         "faults": model.faults_,
@@ -209,6 +211,7 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model._encoder = RowEncoder.from_json(config["encoder"])
         model._schema = None if config["schema"] is None else Schema.from_json(config["schema"])
         model._changes = InputChanges.from_json(config["changes"]) if "changes" in config else InputChanges()
+        model._pending.restore(config.get("pending", []))
         model._units = None if config.get("units") is None else Units.from_json(config["units"])
         model._length, model.n_seen_ = config["length"], int(config["seen"])
         model._engine = None if parts.learner is None else Engine(parts.learner, parts.state)

@@ -5,66 +5,30 @@ from __future__ import annotations
 import abc
 import collections
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from mole._expect import expect_number, expect_type, expect_whole
-from mole.estimators.growing import MARKS, grow, pad, refresh_due
+from mole._expect import expect_number, expect_whole
+from mole.estimators.growing import MARKS, Prior, grow, learner_from, pad, plain_settings, refresh_due
 from mole.estimators.intervals import IntervalTracker, task_importance
+from mole.estimators.late import Pending
 from mole.estimators.step import Engine
 from mole.learning.models import Normalizer
-from mole.learning.prior import MetaPrior
-from mole.online.base import OnlineLearner
-from mole.priors.stream import StreamPrior, learner_of
-from mole.readout import ReadoutPrior
+from mole.priors.stream import StreamPrior
 from mole.rows.changes import InputChanges, explained
 from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.scaling import robust_normalizer
 
-__all__ = ["HISTORY", "NOTHING", "RECENT", "EstimatorState", "Prior", "learner_from", "plain_settings"]
+__all__ = ["HISTORY", "NOTHING", "RECENT", "EstimatorState"]
 
-Prior = StreamPrior | ReadoutPrior | MetaPrior | OnlineLearner
 HISTORY = ("loss", "task", "n_tasks", "spawned", "probability")
 NOTHING = (math.nan, 0, 1, False, 1.0)
 """The figures of a pair, as in ``HISTORY``, while there is no learner: one task, and no loss."""
 RECENT = 256
 """Newest inputs that are kept to say what a task's model depends on (`EstimatorState.importance_`)."""
-
-
-def learner_from(owner: str, prior: Any, settings: Mapping[str, Any]) -> OnlineLearner:
-    """The learner that was given, or the mixture that belongs to the prior that was given.
-
-    Raises:
-        TypeError: for anything else.
-        ValueError: for settings beside a learner, which has its own.
-    """
-    if isinstance(prior, StreamPrior | ReadoutPrior | MetaPrior):
-        return learner_of(prior, settings)
-    if not isinstance(prior, OnlineLearner):
-        raise TypeError(
-            f"{owner} got a prior of type {type(prior).__name__}; expected one from mole.fit_prior, mole.meta_train or "
-            "mole.load_prior, or a learner such as mole.KShot(prior)."
-        )
-    if settings:
-        raise ValueError(
-            f"{owner} got mixture={dict(settings)!r:.80} beside a learner; expected none: a learner has its own "
-            "settings."
-        )
-    return prior
-
-
-def plain_settings(owner: str, mixture: Any) -> dict[str, Any]:
-    """Settings of a mixture as JSON can hold them, since they go into files: arrays and NumPy's numbers as Python's.
-
-    Raises:
-        TypeError: unless they are a mapping, or None.
-    """
-    if mixture is None:
-        return {}
-    expect_type(owner, "mixture", mixture, Mapping, "It is settings by name, such as {'alpha': 2.0}.")
-    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in mixture.items()}
 
 
 class EstimatorState(abc.ABC):
@@ -107,6 +71,9 @@ class EstimatorState(abc.ABC):
         self._history: collections.deque[tuple[float, ...]] = collections.deque(maxlen=history)
         self._faults: collections.Counter[str] = collections.Counter()
         self._changes = InputChanges()
+        self._pending = Pending(name)
+        # One thread may predict while another one learns: a step writes the new state in place of the old one.
+        self._lock = threading.RLock()
         self._units = prior.targets if isinstance(prior, StreamPrior) else None
         self._length: int | None = None  # of rows that are sequences; None before the first of them
         self._engine: Engine | None = None
@@ -117,6 +84,15 @@ class EstimatorState(abc.ABC):
         """Pairs learned."""
         if prior is not None:
             self._start(learner_from(name, prior, self._mixture_settings()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the lock, which no copy shares."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """What `__getstate__` gave, and a lock of its own."""
+        vars(self).update(state)
+        self._lock = threading.RLock()
 
     # What the final classes add.
 
@@ -196,7 +172,8 @@ class EstimatorState(abc.ABC):
     def faults_(self) -> dict[str, int]:
         """What was wrong, in how many pairs: names of `mole.online.Fault` in lower case, ``missing`` (values filled
         in), ``unknown`` (a column, a word or a kind of value that the inputs did not have yet), ``no_target`` (left out
-        of a batch) and ``refused`` (`learn_one` raised an error); what did not happen is left out.
+        of a batch), ``forgotten`` (waited too long for its label) and ``refused`` (`learn_one` raised an error); what
+        did not happen is left out.
         """
         return dict(self._faults)
 

@@ -69,6 +69,10 @@ class Units(NamedTuple):
         """Learned numbers ``[d]`` in the values' own unit."""
         return [v / f + o for v, o, f in zip(values, self.offset, self.factor, strict=True)]
 
+    def learned_widths(self, values: Any) -> list[float]:
+        """The inverse of `widths`."""
+        return [v * f for v, f in zip(values, self.factor, strict=True)]
+
     def widths(self, values: Any) -> list[float]:
         """Differences of learned numbers ``[d]``, such as standard deviations, in the values' own unit."""
         return [v / f for v, f in zip(values, self.factor, strict=True)]
