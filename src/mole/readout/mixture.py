@@ -45,6 +45,7 @@ from mole.readout.belief import (
     moments,
 )
 from mole.readout.capacity import merged_tasks
+from mole.readout.order import first_order, noticed, settled
 from mole.readout.prior import Readout, ReadoutPrior
 from mole.readout.slots import ReadoutState, counted, first_state, founded, placed
 
@@ -125,17 +126,14 @@ class ReadoutMixture(OnlineLearner):
         Raises:
             ValueError: unless there are K counts, none below zero and one above.
         """
-        given, remedy = (
-            (1.0,) * self.prior.kinds if kinds is None else kinds,
-            "There is one count per belief.",
-        )
+        given = (1.0,) * self.prior.kinds if kinds is None else kinds
+        remedy = "There is one count per belief."
         counts = expect_numbers(
             "ReadoutMixture.init", "kinds", given, size=self.prior.kinds, nonzero=True, low=0.0, remedy=remedy
         )
-        rates = self.drift.shape[0]
-        return fresh(
-            first_state(self.prior, self.slots, rates, self.switch_every, jnp.asarray(counts, jnp.float32))
-        )
+        rates, counts = self.drift.shape[0], jnp.asarray(counts, jnp.float32)
+        labels = first_order(self.prior.target_size) if self.classes else None
+        return fresh(first_state(self.prior, self.slots, rates, self.switch_every, counts, labels))
 
     def model(self, state: ReadoutState) -> Readout:
         """The model of the most probable task, averaged over its rates of drift; on normalised inputs."""
@@ -202,9 +200,9 @@ class ReadoutMixture(OnlineLearner):
         task = state.task[state.lead]
         return jnp.where(task < 0, state.next_task, task)
 
-    def _next_probability(self, state: ReadoutState) -> tuple[Array, Array, Array]:
+    def _next_probability(self, state: ReadoutState, told: Array | float = 1.0) -> tuple[Array, Array, Array]:
         """P(T) before the next pair: of every slot, of a switch to it, and of a new task from each belief ``[K]``."""
-        hazard = jnp.minimum(state.switches / state.steps, self.most_switches)
+        hazard = jnp.minimum(state.switches / state.steps, self.most_switches) * told
         counts = jnp.where(state.task >= 0, state.led, 0.0)
         total = jnp.sum(counts) + self.alpha
         to_old = hazard * counts / total
@@ -220,14 +218,15 @@ class ReadoutMixture(OnlineLearner):
         """
         rates = self.drift.shape[0]
         origin = jax.tree.map(lambda a: jnp.repeat(a[:, None], rates, axis=1), self.prior.beliefs)
-        probability, to_old, new = self._next_probability(state)
+        labels, told = noticed(state.order, self.prior.y_norm.inverse(y))
+        probability, to_old, new = self._next_probability(state, told)
 
         # E-step over the used slots, and over the tasks that may begin with this pair.
         expected, expected_new = forecast(state.beliefs, z), forecast(origin, z)
         rate_scores = state.rate_scores
         fit, fit_new = self._fit(expected, y), self._fit(expected_new, y)
         even = jnp.full((rates,), -jnp.log(float(rates)))
-        log_joint = jnp.log(jnp.maximum(probability, _TINY)) + logsumexp(rate_scores + fit, axis=-1)
+        log_joint = jnp.log(jnp.maximum(probability, _TINY)) + logsumexp(rate_scores + fit, axis=-1) * told
         log_new = jnp.log(jnp.maximum(new, _TINY)) + logsumexp(even[None] + fit_new, axis=-1)
         log_joint = jnp.where(state.used, log_joint, -jnp.inf)
         log_new = jnp.where(new > 0, log_new, -jnp.inf)
@@ -239,12 +238,12 @@ class ReadoutMixture(OnlineLearner):
         # M-step: the weight of a task is its responsibility, that of a candidate is one.
         weight = jnp.where(state.task >= 0, mine, 1.0) * state.used
         back = jax.tree.map(lambda a: a[state.kind][:, None], self.prior.beliefs)
-        beliefs = _chosen(valid, self._absorbed(state.beliefs, expected, y, weight, back), state.beliefs)
-        newborn = self._absorbed(origin, expected_new, y, jnp.ones((self.prior.kinds,)), origin)
-        rate_scores = self._compared(rate_scores, fit, weight)
-        scores_new = self._compared(
-            jnp.broadcast_to(even, fit_new.shape), fit_new, jnp.ones(fit_new.shape[:1])
-        )
+        beliefs = self._absorbed(state.beliefs, expected, y, weight, back, told)
+        beliefs = _chosen(valid, beliefs, state.beliefs)
+        rate_scores = self._compared(rate_scores, fit, weight, told)
+        once = jnp.ones((self.prior.kinds,))
+        newborn = self._absorbed(origin, expected_new, y, once, origin)
+        scores_new = self._compared(jnp.broadcast_to(even, fit_new.shape), fit_new, once)
 
         # Expected number of switches at this step: moves to another task than the leading one.
         moved = jnp.where(
@@ -258,12 +257,13 @@ class ReadoutMixture(OnlineLearner):
                 rate_scores,
                 mine,
                 state.switches + jnp.sum(moved) + jnp.sum(begun),
-                state.steps + 1,
+                state.steps + told,
                 state.step + 1,
                 pair,
                 unmoved(state.still, state.last, pair),
             ),
         )
+        next_ = dataclasses.replace(next_, order=labels)
         merging = self.at_capacity == "merge"
         room = (lambda s, needed: merged_tasks(self.prior, s, needed & valid)) if merging else None
         refuse = self.at_capacity == "refuse"
@@ -282,15 +282,18 @@ class ReadoutMixture(OnlineLearner):
         share = expected.mean * norm.std[None, None] + norm.mean[None, None]
         return log_chance(share, norm.inverse(y), self.outputs > 0)
 
-    def _absorbed(self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, back: Belief) -> Belief:
+    def _absorbed(
+        self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, back: Belief, told: Any = 1.0
+    ) -> Belief:
         """Beliefs after the pair and one step of drift; both by weight: a task drifts only while it is in use."""
         both = jnp.broadcast_to(weight[:, None], expected.doubt.shape)
-        return bounded(drifted(absorb(beliefs, expected, y, both), back, self.drift[None] * both))
+        return bounded(drifted(absorb(beliefs, expected, y, both), back, self.drift[None] * both * told))
 
-    def _compared(self, scores: Array, fit: Array, weight: Array) -> Array:
-        """Discounted log-likelihoods of the rates of drift, normalised."""
+    def _compared(self, scores: Array, fit: Array, weight: Array, told: Any = 1.0) -> Array:
+        """Discounted log-likelihoods of the rates of drift, normalised; a pair that tells nothing is for the least."""
         weight, discount = weight[:, None], 1.0 - 1.0 / self.drift_memory
-        return jnp.maximum(jax.nn.log_softmax(discount**weight * scores + weight * fit, axis=-1), -8.0)
+        new = jnp.maximum(jax.nn.log_softmax(discount**weight * scores + weight * fit, axis=-1), -8.0)
+        return jnp.where(told > 0, new, settled(scores, self.drift, weight)) if self.classes else new
 
 
 def _chosen(valid: Array, new: Any, old: Any) -> Any:
