@@ -149,7 +149,7 @@ def absorb(
         belief: before the pair.
         expected: `forecast` of that belief.
         y: the target ``[dy]``.
-        weight: responsibility in [0, 1] ``[...]``; zero changes nothing.
+        weight: of the pair ``[...]``, such as a responsibility; zero changes nothing, two is the pair twice.
 
     Returns:
         The posterior (docs/readout.md has the four equations).

@@ -218,7 +218,7 @@ class ReadoutMixture(OnlineLearner):
         """
         rates = self.drift.shape[0]
         origin = jax.tree.map(lambda a: jnp.repeat(a[:, None], rates, axis=1), self.prior.beliefs)
-        labels, told = noticed(state.order, self.prior.y_norm.inverse(y))
+        labels, told, times = noticed(state.order, self.prior.y_norm.inverse(y))
         probability, to_old, new = self._next_probability(state, told)
 
         # E-step over the used slots, and over the tasks that may begin with this pair.
@@ -238,11 +238,11 @@ class ReadoutMixture(OnlineLearner):
         # M-step: the weight of a task is its responsibility, that of a candidate is one.
         weight = jnp.where(state.task >= 0, mine, 1.0) * state.used
         back = jax.tree.map(lambda a: a[state.kind][:, None], self.prior.beliefs)
-        beliefs = self._absorbed(state.beliefs, expected, y, weight, back, told)
+        beliefs = self._absorbed(state.beliefs, expected, y, weight * times, weight * told, back)
         beliefs = _chosen(valid, beliefs, state.beliefs)
         rate_scores = self._compared(rate_scores, fit, weight, told)
         once = jnp.ones((self.prior.kinds,))
-        newborn = self._absorbed(origin, expected_new, y, once, origin)
+        newborn = self._absorbed(origin, expected_new, y, once * times, once, origin)
         scores_new = self._compared(jnp.broadcast_to(even, fit_new.shape), fit_new, once)
 
         # Expected number of switches at this step: moves to another task than the leading one.
@@ -283,11 +283,11 @@ class ReadoutMixture(OnlineLearner):
         return log_chance(share, norm.inverse(y), self.outputs > 0)
 
     def _absorbed(
-        self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, back: Belief, told: Any = 1.0
+        self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, moved: Array, back: Belief
     ) -> Belief:
         """Beliefs after the pair and one step of drift; both by weight: a task drifts only while it is in use."""
-        both = jnp.broadcast_to(weight[:, None], expected.doubt.shape)
-        return bounded(drifted(absorb(beliefs, expected, y, both), back, self.drift[None] * both * told))
+        pair, step = (jnp.broadcast_to(by[:, None], expected.doubt.shape) for by in (weight, moved))
+        return bounded(drifted(absorb(beliefs, expected, y, pair), back, self.drift[None] * step))
 
     def _compared(self, scores: Array, fit: Array, weight: Array, told: Any = 1.0) -> Array:
         """Discounted log-likelihoods of the rates of drift, normalised; a pair that tells nothing is for the least."""

@@ -26,6 +26,8 @@ _CHANGE = 0.01  # probability that runs begin, or end, at a pair
 _UNTOLD = (
     0.9  # probability of a run from which a pair tells nothing; mixed labels reach it once in some 500 pairs
 )
+_MOST_APART = 20.0  # times that the most frequent label weighs what another one does
+_MOST_WEIGHT = 100.0  # of one pair
 _AGAINST_DRIFT = 4.0  # log odds of the least rate of drift in a run
 _NEW_FROM = 10.0  # pairs before which every label is as good as known
 
@@ -60,19 +62,23 @@ def first_order(outputs: int) -> LabelOrder:
 
 def noticed(
     order: LabelOrder | None, indicators: Float[Array, " dy"]
-) -> tuple[LabelOrder | None, Float[Array, ""] | float]:
-    """The order after one more label, and whether the pair tells anything about the task: one, or zero.
+) -> tuple[LabelOrder | None, Float[Array, ""] | float, Float[Array, ""] | float]:
+    """The order after one more label; whether the pair tells anything about the task, one or zero; and its weight.
 
     A pair tells nothing if the recent labels explain its label, or if there was no such label among the first ten or
     more: then no task could have expected it. Such a pair is learned, but no task becomes more probable, begins or
     drifts: for all but the readouts time stands still.
+
+    A pair counts as several if its label is less than a twentieth as frequent as the most frequent one: as many that
+    the label weighs a twentieth, at most a hundred. In a regression on indicators a class of one pair in a thousand
+    would otherwise nowhere be expected with more than a few per cent, however far it is from the others.
 
     Args:
         order: before the pair; None for a regression, whose pairs all tell something.
         indicators: of the classes ``[dy]``, of which one is about one; or of the second class alone.
     """
     if order is None:
-        return None, 1.0
+        return None, 1.0, 1.0
     label = jnp.where(indicators > 0.5, 1.0, 0.0)
     if label.shape[0] == 1:
         label = jnp.concatenate([1.0 - label, label])
@@ -90,7 +96,8 @@ def noticed(
         recent=order.recent + (label - order.recent) / _MEMORY,
         seen=order.seen * share + label,
     )
-    return after, jnp.where(new | (explained > _UNTOLD), 0.0, 1.0)
+    often = jnp.max(after.seen) / (_MOST_APART * jnp.sum(label * after.seen))
+    return after, jnp.where(new | (explained > _UNTOLD), 0.0, 1.0), jnp.clip(often, 1.0, _MOST_WEIGHT)
 
 
 def settled(
