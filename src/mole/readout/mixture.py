@@ -45,7 +45,7 @@ from mole.readout.belief import (
     moments,
 )
 from mole.readout.capacity import merged_tasks
-from mole.readout.order import first_order, noticed, settled
+from mole.readout.order import Notice, first_order, noticed, settled
 from mole.readout.prior import Readout, ReadoutPrior
 from mole.readout.slots import ReadoutState, counted, first_state, founded, placed
 
@@ -212,21 +212,19 @@ class ReadoutMixture(OnlineLearner):
     def _learn(
         self, state: ReadoutState, z: Array, y: Array, pair: Array, valid: Array
     ) -> tuple[Array, ReadoutState]:
-        """`advance`, for features ``z[d]``.
-
-        Results are selected where they are written and not by a branch, since XLA copies whatever enters one.
-        """
-        rates = self.drift.shape[0]
+        """`advance`, for features ``z[d]``."""
+        # Results are selected where they are written and not by a branch, since XLA copies whatever enters one.
+        rates, rate_scores = self.drift.shape[0], state.rate_scores
         origin = jax.tree.map(lambda a: jnp.repeat(a[:, None], rates, axis=1), self.prior.beliefs)
-        labels, told, times = noticed(state.order, self.prior.y_norm.inverse(y))
-        probability, to_old, new = self._next_probability(state, told)
+        labels, notice = noticed(state.order, self.prior.y_norm.inverse(y))
+        probability, to_old, new = self._next_probability(state, notice.told)
 
         # E-step over the used slots, and over the tasks that may begin with this pair.
         expected, expected_new = forecast(state.beliefs, z), forecast(origin, z)
-        rate_scores = state.rate_scores
         fit, fit_new = self._fit(expected, y), self._fit(expected_new, y)
         even = jnp.full((rates,), -jnp.log(float(rates)))
-        log_joint = jnp.log(jnp.maximum(probability, _TINY)) + logsumexp(rate_scores + fit, axis=-1) * told
+        likely = logsumexp(rate_scores + fit, axis=-1) * notice.told
+        log_joint = jnp.log(jnp.maximum(probability, _TINY)) + likely
         log_new = jnp.log(jnp.maximum(new, _TINY)) + logsumexp(even[None] + fit_new, axis=-1)
         log_joint = jnp.where(state.used, log_joint, -jnp.inf)
         log_new = jnp.where(new > 0, log_new, -jnp.inf)
@@ -238,11 +236,11 @@ class ReadoutMixture(OnlineLearner):
         # M-step: the weight of a task is its responsibility, that of a candidate is one.
         weight = jnp.where(state.task >= 0, mine, 1.0) * state.used
         back = jax.tree.map(lambda a: a[state.kind][:, None], self.prior.beliefs)
-        beliefs = self._absorbed(state.beliefs, expected, y, weight * times, weight * told, back)
+        beliefs = self._absorbed(state.beliefs, expected, y, weight, back, notice)
         beliefs = _chosen(valid, beliefs, state.beliefs)
-        rate_scores = self._compared(rate_scores, fit, weight, told)
+        rate_scores = self._compared(rate_scores, fit, weight, notice.calm)
         once = jnp.ones((self.prior.kinds,))
-        newborn = self._absorbed(origin, expected_new, y, once * times, once, origin)
+        newborn = self._absorbed(origin, expected_new, y, once, origin, notice)
         scores_new = self._compared(jnp.broadcast_to(even, fit_new.shape), fit_new, once)
 
         # Expected number of switches at this step: moves to another task than the leading one.
@@ -257,15 +255,16 @@ class ReadoutMixture(OnlineLearner):
                 rate_scores,
                 mine,
                 state.switches + jnp.sum(moved) + jnp.sum(begun),
-                state.steps + told,
+                state.steps + notice.told,
                 state.step + 1,
                 pair,
                 unmoved(state.still, state.last, pair),
             ),
         )
         next_ = dataclasses.replace(next_, order=labels)
-        merging = self.at_capacity == "merge"
-        room = (lambda s, needed: merged_tasks(self.prior, s, needed & valid)) if merging else None
+        room = (
+            (lambda s, due: merged_tasks(self.prior, s, due & valid)) if self.at_capacity == "merge" else None
+        )
         refuse = self.at_capacity == "refuse"
         next_ = counted(placed(next_, newborn, scores_new, begun, valid))
         next_ = founded(next_, self.max_tasks, self.found_after, refuse=refuse, room=room)
@@ -283,17 +282,18 @@ class ReadoutMixture(OnlineLearner):
         return log_chance(share, norm.inverse(y), self.outputs > 0)
 
     def _absorbed(
-        self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, moved: Array, back: Belief
+        self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, back: Belief, notice: Notice
     ) -> Belief:
         """Beliefs after the pair and one step of drift; both by weight: a task drifts only while it is in use."""
-        pair, step = (jnp.broadcast_to(by[:, None], expected.doubt.shape) for by in (weight, moved))
-        return bounded(drifted(absorb(beliefs, expected, y, pair), back, self.drift[None] * step))
+        both = jnp.broadcast_to(weight[:, None], expected.doubt.shape)
+        beliefs = absorb(beliefs, expected, y, both * notice.times, notice.times)
+        return bounded(drifted(beliefs, back, self.drift[None] * both * notice.told))
 
-    def _compared(self, scores: Array, fit: Array, weight: Array, told: Any = 1.0) -> Array:
-        """Discounted log-likelihoods of the rates of drift, normalised; a pair that tells nothing is for the least."""
+    def _compared(self, scores: Array, fit: Array, weight: Array, calm: Any = 0.0) -> Array:
+        """Discounted log-likelihoods of the rates of drift, normalised; of classes, see `Notice.calm`."""
         weight, discount = weight[:, None], 1.0 - 1.0 / self.drift_memory
         new = jnp.maximum(jax.nn.log_softmax(discount**weight * scores + weight * fit, axis=-1), -8.0)
-        return jnp.where(told > 0, new, settled(scores, self.drift, weight)) if self.classes else new
+        return settled(new, self.drift, weight * calm) if self.classes else new
 
 
 def _chosen(valid: Array, new: Any, old: Any) -> Any:

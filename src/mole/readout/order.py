@@ -18,7 +18,7 @@ import numpy as np
 from mole._types import Array, Float
 from mole.online.em import MOST_COUNTED
 
-__all__ = ["UPGRADES", "LabelOrder", "first_order", "mixed_runs", "noticed", "settled"]
+__all__ = ["UPGRADES", "LabelOrder", "Notice", "first_order", "mixed_runs", "noticed", "settled"]
 
 _MEMORY = 5.0  # pairs over which labels are recent
 _STRAY = 0.1  # of the labels in a run, that are drawn from all: a run ends with the first label of the next
@@ -28,7 +28,8 @@ _UNTOLD = (
 )
 _MOST_APART = 20.0  # times that the most frequent label weighs what another one does
 _MOST_WEIGHT = 100.0  # of one pair
-_AGAINST_DRIFT = 4.0  # log odds of the least rate of drift in a run
+_AGAINST_DRIFT = 4.0  # log odds of the least rate of drift where it is preferred
+_CALM = 0.1  # share by which it is preferred at each pair, where there is a rare label
 _NEW_FROM = 10.0  # pairs before which every label is as good as known
 
 
@@ -54,16 +55,28 @@ UPGRADES = {
 """Version 0.1 had no `LabelOrder`: one that it wrote begins here, as `first_order`."""
 
 
+class Notice(NamedTuple):
+    """How a pair is to be learned.
+
+    Attributes:
+        told: one, or zero if the pair tells nothing about the task.
+        times: as how many pairs it counts.
+        calm: by how much the rates of drift return to the least one.
+    """
+
+    told: Float[Array, ""] | float = 1.0
+    times: Float[Array, ""] | float = 1.0
+    calm: Float[Array, ""] | float = 0.0
+
+
 def first_order(outputs: int) -> LabelOrder:
     """Before any label; a single output is the indicator of the second of two."""
     labels = max(outputs, 2)
     return LabelOrder(jnp.float32(_CHANGE), jnp.full((labels,), 1.0 / labels), jnp.zeros((labels,)))
 
 
-def noticed(
-    order: LabelOrder | None, indicators: Float[Array, " dy"]
-) -> tuple[LabelOrder | None, Float[Array, ""] | float, Float[Array, ""] | float]:
-    """The order after one more label; whether the pair tells anything about the task, one or zero; and its weight.
+def noticed(order: LabelOrder | None, indicators: Float[Array, " dy"]) -> tuple[LabelOrder | None, Notice]:
+    """The order after one more label, and how the pair is to be learned.
 
     A pair tells nothing if the recent labels explain its label, or if there was no such label among the first ten or
     more: then no task could have expected it. Such a pair is learned, but no task becomes more probable, begins or
@@ -73,12 +86,15 @@ def noticed(
     the label weighs a twentieth, at most a hundred. In a regression on indicators a class of one pair in a thousand
     would otherwise nowhere be expected with more than a few per cent, however far it is from the others.
 
+    Where there is so rare a label, or a run, the least rate of drift is preferred: a task that drifts forgets what it
+    has not seen for long, and until it is seen again nothing shows it.
+
     Args:
         order: before the pair; None for a regression, whose pairs all tell something.
         indicators: of the classes ``[dy]``, of which one is about one; or of the second class alone.
     """
     if order is None:
-        return None, 1.0, 1.0
+        return None, Notice()
     label = jnp.where(indicators > 0.5, 1.0, 0.0)
     if label.shape[0] == 1:
         label = jnp.concatenate([1.0 - label, label])
@@ -96,19 +112,19 @@ def noticed(
         recent=order.recent + (label - order.recent) / _MEMORY,
         seen=order.seen * share + label,
     )
-    often = jnp.max(after.seen) / (_MOST_APART * jnp.sum(label * after.seen))
-    return after, jnp.where(new | (explained > _UNTOLD), 0.0, 1.0), jnp.clip(often, 1.0, _MOST_WEIGHT)
+    told = jnp.where(new | (explained > _UNTOLD), 0.0, 1.0)
+    often = jnp.max(after.seen) / _MOST_APART
+    times = jnp.clip(often / jnp.sum(label * after.seen), 1.0, _MOST_WEIGHT)
+    rare = jnp.any((after.seen > 0) & (after.seen < often))
+    return after, Notice(told, times, jnp.where(told > 0, jnp.where(rare, _CALM, 0.0), 1.0))
 
 
 def settled(
-    scores: Float[Array, "slots rates"], drift: Float[Array, " rates"], weight: Float[Array, "slots 1"]
+    scores: Float[Array, "slots rates"], drift: Float[Array, " rates"], calm: Float[Array, "slots 1"]
 ) -> Float[Array, "slots rates"]:
-    """Scores of the rates of drift after a pair that told nothing: by its weight those of the least rate.
-
-    A task that drifts forgets the other labels during a run of one, and in the run nothing shows it.
-    """
+    """Scores of the rates of drift, moved by a share towards those of the least rate."""
     least = jax.nn.log_softmax(jnp.where(drift > jnp.min(drift), -_AGAINST_DRIFT, 0.0))
-    return scores + weight * (least[None] - scores)
+    return scores + calm * (least[None] - scores)
 
 
 def mixed_runs(labels: np.ndarray, places: np.ndarray) -> np.ndarray:
