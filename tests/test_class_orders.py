@@ -131,11 +131,11 @@ def test_in_a_run_a_pair_is_learned_and_time_stands_still() -> None:
     prior = ReadoutPrior.untrained(width=3, depth=1, x_norm=unit[0], y_norm=unit[1], key=jax.random.key(0))
     learner = ReadoutMixture(prior, max_tasks=2, candidates=3, classes=True)
     update = eqx.filter_jit(learner.update)
-    rng, state = np.random.default_rng(0), learner.init()
+    rng, before, state = np.random.default_rng(0), learner.init(), learner.init()
     for label in [0] * 15 + [1] * 10:
         x = jnp.asarray(rng.normal(size=2), jnp.float32)
         before, (state, _) = state, update(state, x, jnp.eye(3)[label])
-    assert float(before.order.runs) > 0.9
+    assert before.order is not None and float(before.order.runs) > 0.9
     np.testing.assert_allclose(state.probability, before.probability, atol=1e-6)
     for name in ("switches", "steps", "kind_counts", "next_task"):
         assert bits(getattr(state, name)) == bits(getattr(before, name)), name
@@ -175,10 +175,10 @@ def test_sorted_and_blocks_are_as_good_as_mixed(seed: int) -> None:
     x, asked = near(centres, y, rng), rng.integers(5, size=400)
     there = near(centres, asked, rng)
     blocks = np.arange(1000).reshape(5, 4, 50).swapaxes(0, 1).ravel()
-    scores = [
-        learned(x[o], y[o]).score(there, asked) for o in (rng.permutation(1000), np.arange(1000), blocks)
-    ]
-    assert scores[0] > 0.9 and min(scores[1:]) > scores[0] - 0.03, scores
+    # The inputs are scaled by the kept rows, which must be more than those of the first class.
+    orders = (rng.permutation(1000), np.arange(1000), blocks)
+    scores = [learned(x[o], y[o], memory=1024).score(there, asked) for o in orders]
+    assert scores[0] > 0.9 and min(scores[1:]) > scores[0] - 0.05, scores
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -211,7 +211,7 @@ def test_classes_may_arrive_one_by_one(seed: int) -> None:
     x, asked = near(centres, y, rng), rng.integers(12, size=400)
     there, mixed = near(centres, asked, rng), rng.permutation(360)
     scores = [learned(x[o], y[o], memory=512).score(there, asked) for o in (np.arange(360), mixed)]
-    assert scores[0] > scores[1] - 0.03, scores
+    assert scores[0] > scores[1] - 0.05, scores
 
 
 def test_a_file_of_this_version_keeps_the_order(tmp_path: Path) -> None:
