@@ -283,6 +283,18 @@ def test_a_file_of_this_version_needs_no_conversion(tmp_path: Path) -> None:
         load(path, new, kind="test", upgrades=UPGRADES)
 
 
+def test_a_leaf_that_older_versions_did_not_have_begins_as_it_says(tmp_path: Path) -> None:
+    path, upgrades = tmp_path / "f", {"['new']": ("", lambda zeros: zeros + 2.5)}
+    save(path, {"old": jnp.ones(2)}, kind="test", config={})
+    loaded = load(path, {"old": jnp.zeros(2), "new": jnp.zeros((1, 3))}, kind="test", upgrades=upgrades)
+    assert bits(loaded) == bits({"old": jnp.ones(2), "new": jnp.full((1, 3), 2.5)})
+    save(path, loaded, kind="test", config={})  # a file of this version has its own
+    like = {"old": jnp.zeros(2), "new": jnp.zeros((1, 3))}
+    assert bits(load(path, like, kind="test", upgrades={"['new']": ("", np.zeros_like)})) == bits(loaded)
+    with pytest.raises(CheckpointError, match=r"leaf \['other'\] is missing in the file"):
+        load(path, {**like, "other": jnp.zeros(1)}, kind="test", upgrades=upgrades)
+
+
 def test_what_is_converted_or_left_out_is_checked_too(tmp_path: Path) -> None:
     path = tmp_path / "f"
     save(path, OLD, kind="test", config={})

@@ -98,5 +98,6 @@ def test_one_wild_value_does_not_silence_a_column_that_seldom_moves():
     rain[55, 0] = 1e25
     assert float(robust_normalizer(rain).std[0]) < 1e4 * 5.0
     rain[55, 0] = 5.0
-    assert float(usual.std[0]) == pytest.approx(float(np.std(np.delete(rain, 55))), rel=0.1)
+    # The heaviest rain, 5, is within four scales; without that the scale would be .99.
+    assert float(usual.std[0]) == pytest.approx(5.0 / 4.0, rel=0.02)
     assert robust_normalizer(np.ones((5, 1))).std.tolist() == [1.0]

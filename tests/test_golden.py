@@ -28,7 +28,11 @@ from mole.control.records import EpisodeRecord
 from mole.files import checkpoint
 from mole.online.stack import NOTHING_COUNTED
 
-# What differs between 0.1 and later versions is in these functions alone.
+# What differs between 0.1 and later versions is in these functions and names alone.
+
+ORDERED = {"classifier-rows", "stream-classification"}
+"""Streams with a new label, or with labels in runs: these tell nothing about tasks now (`mole.readout.order`), and so
+the numbers are others from the first pair on that is learned here. All that is asked before is compared."""
 
 
 def load(path: Path, kind: str) -> Any:
@@ -104,7 +108,11 @@ def test_priors_estimators_and_fleets_go_on(name: str, expected: dict[str, np.nd
         x, y = ROWS[name]
     else:
         x, y = want.pop("given/x"), want.pop("given/y")
-    assert_same(name, steps.STEPS[kind](loaded, x, y), want)
+    found = steps.STEPS[kind](loaded, x, y)
+    if name in ORDERED:
+        assert set(found) == set(want)
+        want = {key: value for key, value in want.items() if key.startswith("loaded/")}
+    assert_same(name, found, want)
 
 
 def test_there_is_a_file_of_every_kind(expected: dict[str, np.ndarray]) -> None:
@@ -159,7 +167,8 @@ def test_a_stopped_stream_goes_on(
     number = r"-?\d+\.\d+(?:e-?\d+)?"
     assert re.sub(number, "#", got) == re.sub(number, "#", whole)  # tasks, rows, labels and notes too
     numbers = ([float(found) for found in re.findall(number, text)] for text in (got, whole))
-    np.testing.assert_allclose(*numbers, **(ROUNDED if SAME_MACHINE else ELSEWHERE))
+    if f"stream-{kind}" not in ORDERED:
+        np.testing.assert_allclose(*numbers, **(ROUNDED if SAME_MACHINE else ELSEWHERE))
 
 
 @pytest.mark.parametrize("same_libraries", [True, False])

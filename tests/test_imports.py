@@ -283,7 +283,8 @@ def test_a_plain_import_needs_no_extra() -> None:
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
     )
-    loaded = set(result.stdout.split())
+    # JAX takes Zstandard for its compilation cache, wherever it is installed.
+    loaded = set(result.stdout.split()) - {"zstandard"}
     assert "mole" in loaded
     assert loaded.isdisjoint(EXTRAS), f"import mole loads {sorted(loaded & set(EXTRAS))}"
 

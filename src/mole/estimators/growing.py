@@ -25,6 +25,7 @@ from mole.learning.prior import MetaPrior
 from mole.online.base import REACH, OnlineLearner
 from mole.priors.stream import StreamPrior, learner_of
 from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
+from mole.readout.order import mixed_runs
 from mole.rows.scaling import padded_size
 
 __all__ = ["MARKS", "Grown", "Prior", "grow", "learner_from", "pad", "plain_settings", "refresh_due"]
@@ -133,7 +134,7 @@ def grow(
     key = jax.random.fold_in(jax.random.key(seed), len(x))
     # What the learner would refuse is nothing to train on.
     sane = np.abs((y - np.asarray(y_norm.mean)) / np.asarray(y_norm.std)).max(axis=1) <= REACH
-    segments = _segments(x[sane], y[sane], tasks[sane])
+    segments = _segments(x[sane], y[sane], tasks[sane], classes=bool(settings.get("classes")))
     trained = len(x) >= _TRAIN_FROM and bool(segments)
     if trained:
         prior = train_readout_prior(
@@ -169,10 +170,16 @@ def grow(
     return Grown(learner, state, np.asarray([numbers[n] for n in found.tolist()]))
 
 
-def _segments(x: np.ndarray, y: np.ndarray, tasks: np.ndarray) -> list[Trajectory]:
-    """The pairs of each task in order, of tasks with enough of them: windows of one task have no switch in them."""
+def _segments(x: np.ndarray, y: np.ndarray, tasks: np.ndarray, *, classes: bool) -> list[Trajectory]:
+    """The pairs of each task in order, of tasks with enough of them: windows of one task have no switch in them.
+
+    Labels that come in runs are mixed, since windows of one label each would teach that all labels of a task are equal.
+    """
     groups = [np.flatnonzero(tasks == task) for task in np.unique(tasks)]
-    return [Trajectory(x[group], y[group]) for group in groups if len(group) >= _SHORTEST]
+    groups = [group for group in groups if len(group) >= _SHORTEST]
+    if classes:
+        groups = [mixed_runs(y, group) for group in groups]
+    return [Trajectory(x[group], y[group]) for group in groups]
 
 
 def _renumbered(

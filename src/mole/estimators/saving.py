@@ -25,7 +25,7 @@ from mole.estimators.step import Engine
 from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
 from mole.online import stack
-from mole.readout import mixture
+from mole.readout import mixture, order
 from mole.rows.changes import InputChanges
 from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.scaling import Units
@@ -42,8 +42,8 @@ __all__ = [
 _LATER = frozenset({"changes", "pending", "units"})
 """Entries that version 0.1 did not write."""
 _VERSION = 1  # of the entries of the configuration; another one is refused
-# Leaves that 0.1 wrote otherwise: a readout's memory of its rates of drift is a setting now.
-_UPGRADES = {**stack.UPGRADES, **mixture.UPGRADES}
+# Leaves that 0.1 wrote otherwise: a readout's memory of its rates of drift is a setting now, and labels have an order.
+_UPGRADES = {**stack.UPGRADES, **mixture.UPGRADES, **order.UPGRADES}
 _DTYPES = tuple(np.dtype(kind).str for kind in (bool, np.int32, np.int64, np.float32, np.float64))
 
 

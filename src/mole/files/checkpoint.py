@@ -101,8 +101,9 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str, upgrades: Upgrades
         kind: the kind that the file must have.
         upgrades: leaves that an older version wrote in another form: end of the path in ``like`` → end of the path in
             the file, and the conversion. If the file lacks a leaf with that end, the leaf with the old end is read and
-            converted (shape and dtype stay). With None instead, a leaf of the file with that end that has no place in
-            ``like`` is left out.
+            converted (shape and dtype stay). An empty old end is for a leaf that older versions did not have: zeros are
+            converted then. With None instead, a leaf of the file with that end that has no place in ``like`` is left
+            out.
 
     Returns:
         A tree like ``like`` with the values of the file. NumPy leaves stay NumPy, all others become (strongly
@@ -121,12 +122,16 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str, upgrades: Upgrades
         expected = {leaf.path: (leaf, value) for leaf, value in _flatten(like)}
         stored = [leaf.path for leaf in header.leaves]
         places, convert = _places(stored, expected.keys(), upgrades or {})
+        new = _new(expected.keys() - set(places.values()), upgrades or {})
         _compare(
             path,
             {places[leaf.path]: leaf for leaf in header.leaves if leaf.path in places},
-            {p: leaf for p, (leaf, _) in expected.items()},
+            {p: leaf for p, (leaf, _) in expected.items() if p not in new},
         )
         digest, values = hashlib.sha256(), {}
+        for place, made in new.items():
+            leaf, value = expected[place]
+            values[place] = from_bytes(bytes(leaf.nbytes), leaf, value, path, made)
         for leaf in header.leaves:
             place = places.get(leaf.path)
             raw = file.read(leaf.nbytes)
@@ -203,6 +208,12 @@ def _places(
             if path.endswith(end) and path not in stored and before in stored and before not in expected:
                 places[before], convert[path] = path, old[1]
     return {path: places.get(path, path) for path in stored if path not in left_out}, convert
+
+
+def _new(absent: Collection[str], upgrades: Upgrades) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Those of the paths in ``like`` that the file lacks which older versions did not have → how they begin."""
+    ends = {end: how[1] for end, how in upgrades.items() if how is not None and not how[0]}
+    return {path: made for path in absent for end, made in ends.items() if path.endswith(end)}
 
 
 def _compare(path: Any, stored: dict[str, Leaf], expected: dict[str, Leaf]) -> None:

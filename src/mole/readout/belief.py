@@ -138,7 +138,11 @@ def moments(
 
 
 def absorb(
-    belief: Belief, expected: Forecast, y: Float[Array, " dy"], weight: Float[Array, "*many"]
+    belief: Belief,
+    expected: Forecast,
+    y: Float[Array, " dy"],
+    weight: Float[Array, "*many"],
+    times: float | Array = 1.0,
 ) -> Belief:
     """The posterior after ``weight`` of a pair whose forecast was ``expected``.
 
@@ -151,6 +155,7 @@ def absorb(
         y: the target ``[dy]``.
         weight: responsibility times the weight of the pair ``[...]``; zero changes nothing. A whole number is as many
             times the pair, exactly, as long as no target is that far off.
+        times: as how many pairs it counts, which are no single reading: Huber's ten scales are as many times ten.
 
     Returns:
         The posterior (docs/readout.md has the four equations).
@@ -158,7 +163,7 @@ def absorb(
     residual = _residual(expected, y)
     squared = residual**2 / expected.scale2
     surprise = jnp.sqrt(jnp.mean(squared, axis=-1))
-    weight = weight * jnp.minimum(1.0, _HUBER / jnp.maximum(surprise, 1e-6))
+    weight = weight * jnp.minimum(1.0, _HUBER * times / jnp.maximum(surprise, 1e-6))
     gain = weight / (1.0 + weight * expected.doubt)
     step = gain[..., None] * expected.direction
     # By output: the weight is that of the mean over outputs, of which one alone may be much further off.

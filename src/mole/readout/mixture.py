@@ -34,17 +34,10 @@ from mole.online.base import OnlineLearner, as_float32, fresh
 from mole.online.guard import Fault, code, pair_fault, unmoved
 from mole.online.settings import check_readout_mixture
 from mole.readout.belief import (
-    Belief,
-    Forecast,
-    absorb,
-    bounded,
-    drifted,
-    forecast,
-    log_chance,
-    log_density,
-    moments,
-)
+    Belief, Forecast, absorb, bounded, drifted, forecast, log_chance, log_density, moments,
+)  # fmt: skip
 from mole.readout.capacity import merged_tasks
+from mole.readout.order import Notice, first_order, noticed, settled
 from mole.readout.prior import Readout, ReadoutPrior
 from mole.readout.slots import ReadoutState, counted, first_state, founded, placed
 
@@ -133,7 +126,8 @@ class ReadoutMixture(OnlineLearner):
             "ReadoutMixture.init", "kinds", given, size=self.prior.kinds, nonzero=True, low=0.0, remedy=remedy
         )
         rates, counts = self.drift.shape[0], jnp.asarray(counts, jnp.float32)
-        return fresh(first_state(self.prior, self.slots, rates, self.switch_every, counts))
+        labels = first_order(self.prior.target_size) if self.classes else None
+        return fresh(first_state(self.prior, self.slots, rates, self.switch_every, counts, labels))
 
     def model(self, state: ReadoutState) -> Readout:
         """The model of the most probable task, averaged over its rates of drift; on normalised inputs."""
@@ -202,9 +196,9 @@ class ReadoutMixture(OnlineLearner):
         task = state.task[state.lead]
         return jnp.where(task < 0, state.next_task, task)
 
-    def _next_probability(self, state: ReadoutState) -> tuple[Array, Array, Array]:
+    def _next_probability(self, state: ReadoutState, told: Array | float = 1.0) -> tuple[Array, Array, Array]:
         """P(T) before the next pair: of every slot, of a switch to it, and of a new task from each belief ``[K]``."""
-        hazard = jnp.minimum(state.switches / state.steps, self.most_switches)
+        hazard = jnp.minimum(state.switches / state.steps, self.most_switches) * told
         counts = jnp.where(state.task >= 0, state.led, 0.0)
         total = jnp.sum(counts) + self.alpha
         to_old = hazard * counts / total
@@ -214,22 +208,21 @@ class ReadoutMixture(OnlineLearner):
     def _learn(
         self, state: ReadoutState, z: Array, y: Array, pair: Array, valid: Array
     ) -> tuple[Array, ReadoutState]:
-        """`advance`, for features ``z[d]``.
-
-        Results are selected where they are written and not by a branch, since XLA copies whatever enters one.
-        """
-        rates = self.drift.shape[0]
+        """`advance`, for features ``z[d]``."""
+        # Results are selected where they are written and not by a branch, since XLA copies whatever enters one.
+        rates, rate_scores = self.drift.shape[0], state.rate_scores
         origin = jax.tree.map(lambda a: jnp.repeat(a[:, None], rates, axis=1), self.prior.beliefs)
-        probability, to_old, new = self._next_probability(state)
+        labels, notice = noticed(state.order, self.prior.y_norm.inverse(y))
+        probability, to_old, new = self._next_probability(state, notice.told)
 
         # E-step over the used slots, and over the tasks that may begin with this pair.
         expected, expected_new = forecast(state.beliefs, z), forecast(origin, z)
-        rate_scores = state.rate_scores
         fit, fit_new = self._fit(expected, y), self._fit(expected_new, y)
         if self.pair_weight is not None:  # a doubtful pair says as little of the task as about it
             fit, fit_new = (one * jnp.minimum(self.pair_weight, 1.0) for one in (fit, fit_new))
         even = jnp.full((rates,), -jnp.log(float(rates)))
-        log_joint = jnp.log(jnp.maximum(probability, _TINY)) + logsumexp(rate_scores + fit, axis=-1)
+        likely = logsumexp(rate_scores + fit, axis=-1) * notice.told
+        log_joint = jnp.log(jnp.maximum(probability, _TINY)) + likely
         log_new = jnp.log(jnp.maximum(new, _TINY)) + logsumexp(even[None] + fit_new, axis=-1)
         log_joint = jnp.where(state.used, log_joint, -jnp.inf)
         log_new = jnp.where(new > 0, log_new, -jnp.inf)
@@ -241,10 +234,11 @@ class ReadoutMixture(OnlineLearner):
         # M-step: the weight of a task is its responsibility, that of a candidate is one.
         weight = jnp.where(state.task >= 0, mine, 1.0) * state.used
         back = jax.tree.map(lambda a: a[state.kind][:, None], self.prior.beliefs)
-        beliefs = _chosen(valid, self._absorbed(state.beliefs, expected, y, weight, back), state.beliefs)
+        beliefs = self._absorbed(state.beliefs, expected, y, weight, back, notice)
+        beliefs = _chosen(valid, beliefs, state.beliefs)
+        rate_scores = self._compared(rate_scores, fit, weight, notice.calm)
         ones = jnp.ones((self.prior.kinds,))
-        newborn = self._absorbed(origin, expected_new, y, ones, origin)
-        rate_scores = self._compared(rate_scores, fit, weight)
+        newborn = self._absorbed(origin, expected_new, y, ones, origin, notice)
         scores_new = self._compared(jnp.broadcast_to(even, fit_new.shape), fit_new, ones)
 
         # Expected number of switches at this step: moves to another task than the leading one.
@@ -259,14 +253,16 @@ class ReadoutMixture(OnlineLearner):
                 rate_scores,
                 mine,
                 state.switches + jnp.sum(moved) + jnp.sum(begun),
-                state.steps + 1,
+                state.steps + notice.told,
                 state.step + 1,
                 pair,
                 unmoved(state.still, state.last, pair),
             ),
         )
-        merging = self.at_capacity == "merge"
-        room = (lambda s, needed: merged_tasks(self.prior, s, needed & valid)) if merging else None
+        next_ = dataclasses.replace(next_, order=labels)
+        room = (
+            (lambda s, due: merged_tasks(self.prior, s, due & valid)) if self.at_capacity == "merge" else None
+        )
         refuse = self.at_capacity == "refuse"
         next_ = counted(placed(next_, newborn, scores_new, begun, valid))
         next_ = founded(next_, self.max_tasks, self.found_after, refuse=refuse, room=room)
@@ -283,17 +279,21 @@ class ReadoutMixture(OnlineLearner):
         share = expected.mean * norm.std[None, None] + norm.mean[None, None]
         return log_chance(share, norm.inverse(y), self.outputs > 0)
 
-    def _absorbed(self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, back: Belief) -> Belief:
+    def _absorbed(
+        self, beliefs: Belief, expected: Forecast, y: Array, weight: Array, back: Belief, notice: Notice
+    ) -> Belief:
         """Beliefs after the pair and one step of drift; both by weight: a task drifts only while it is in use."""
         both = told = jnp.broadcast_to(weight[:, None], expected.doubt.shape)
         if self.pair_weight is not None:  # a pair says more by its weight, but takes no more time to drift in
             both, told = both * jnp.minimum(self.pair_weight, 1.0), both * self.pair_weight
-        return bounded(drifted(absorb(beliefs, expected, y, told), back, self.drift[None] * both))
+        beliefs = absorb(beliefs, expected, y, told * notice.times, notice.times)
+        return bounded(drifted(beliefs, back, self.drift[None] * both * notice.told))
 
-    def _compared(self, scores: Array, fit: Array, weight: Array) -> Array:
-        """Discounted log-likelihoods of the rates of drift, normalised."""
+    def _compared(self, scores: Array, fit: Array, weight: Array, calm: Any = 0.0) -> Array:
+        """Discounted log-likelihoods of the rates of drift, normalised; of classes, see `Notice.calm`."""
         weight, discount = weight[:, None], 1.0 - 1.0 / self.drift_memory
-        return jnp.maximum(jax.nn.log_softmax(discount**weight * scores + weight * fit, axis=-1), -8.0)
+        new = jnp.maximum(jax.nn.log_softmax(discount**weight * scores + weight * fit, axis=-1), -8.0)
+        return settled(new, self.drift, weight * calm) if self.classes else new
 
 
 def _chosen(valid: Array, new: Any, old: Any) -> Any:

@@ -12,6 +12,7 @@ from mole._types import Array, Bool, Float, Int
 from mole.online.capacity import age
 from mole.online.em import MOST_COUNTED
 from mole.readout.belief import Belief
+from mole.readout.order import LabelOrder
 from mole.readout.prior import ReadoutPrior
 
 __all__ = ["ReadoutState", "counted", "first_state", "founded", "placed"]
@@ -42,6 +43,7 @@ class ReadoutState(eqx.Module):
         evicted: whether it took the place of an old task, or would have (``at_capacity="refuse"``).
         last: the last pair, normalised ``[dx + dy]``.
         still: number of pairs for which each of its numbers has been the same ``[dx + dy]``.
+        order: whether labels come in runs; None for a regression.
     """
 
     beliefs: Belief
@@ -62,10 +64,16 @@ class ReadoutState(eqx.Module):
     evicted: Bool[Array, ""]
     last: Float[Array, " pair"]
     still: Int[Array, " pair"]
+    order: LabelOrder | None = None
 
 
 def first_state(
-    prior: ReadoutPrior, slots: int, rates: int, switch_every: Array, kind_counts: Array
+    prior: ReadoutPrior,
+    slots: int,
+    rates: int,
+    switch_every: Array,
+    kind_counts: Array,
+    order: LabelOrder | None = None,
 ) -> ReadoutState:
     """One candidate, begun from the first belief, and nothing seen."""
     zero, none = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
@@ -90,6 +98,7 @@ def first_state(
         evicted=none,
         last=jnp.full((width,), jnp.inf, jnp.float32),  # equal to no pair
         still=jnp.zeros((width,), jnp.int32),
+        order=order,
     )
 
 

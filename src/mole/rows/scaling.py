@@ -17,6 +17,7 @@ _TO_STD = 1.4826  # standard deviation of a normal distribution over its median 
 _SELDOM = (
     0.4  # share of values at the median from which the median distance says little: at a half it is zero
 )
+_LINEAR = 4.0  # scales up to which an input is not drawn in
 _FURTHEST = 1e4  # the same bound for a column that seldom moves, in usual moves
 
 
@@ -83,9 +84,9 @@ def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer
 
     The robust deviation is 1.4826 times the median distance from the median. It counts as zero if two fifths of a
     column's values are the median itself, such as those that were filled in. Then the bound is 10⁴ times the median of
-    the distances that are not zero, and the scale of a
-    column with more than two values at least the robust deviation of those that are not equal: a sensor that was dead
-    for most of the rows has, where it lives, values of ordinary size.
+    the distances that are not zero; and in a column of more than two values nearly all of these distances are within
+    four scales, up to which inputs are linear (`mole.readout.prior.compress`): a sensor that was dead for most of the
+    rows has, where it lives, ordinary values.
 
     Args:
         values: ``[n, d]``, finite.
@@ -100,11 +101,11 @@ def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer
     spread = _TO_STD * np.median(np.abs(values - middle), axis=0)
     spread = np.where(np.mean(values == middle, axis=0) > _SELDOM, 0.0, spread)
     # A 0/1 column with few ones moves seldom: a bound of zero would make it constant.
-    move, alike = _usual_move(np.abs(values - middle))
+    move, most = _usual_moves(np.abs(values - middle))
     reach = np.where(spread > 0, _WILD * spread, _FURTHEST * move)
     tame = np.clip(values, middle - reach, middle + reach)
     mean, std = tame.mean(axis=0), tame.std(axis=0)
-    std = np.where((spread > 0) | alike, std, np.maximum(std, _TO_STD * move))
+    std = np.where(spread > 0, std, np.maximum(std, most / _LINEAR))
     # Variation below the rounding of float32 is no signal, and must not be scaled up to one.
     std = np.where(std <= 1e-6 * np.maximum(np.abs(mean), 1e-6), 1.0, std)
     extra = (values.shape[1] if size is None else size) - values.shape[1]
@@ -112,16 +113,20 @@ def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer
     return Normalizer(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
 
 
-def _usual_move(away: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median per column ``[d]`` of those distances ``[n, d]`` that are not zero, and whether these are all alike.
+def _usual_moves(away: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per column ``[d]``, of those distances ``[n, d]`` that are not zero, the median and the 99th percentile.
 
-    The median is zero if all distances are.
+    Both are zero if all distances are; the second also if all others are alike, as in a column of zeros and ones.
     """
-    moved = [column[column > 0] for column in away.T]
-    median = [np.median(column) if len(column) else 0.0 for column in moved]
-    return np.asarray(median), np.asarray(
-        [not len(column) or column.min() == column.max() for column in moved]
-    )
+    median, most = np.zeros(away.shape[1]), np.zeros(away.shape[1])
+    for place, column in enumerate(away.T):
+        moved = column[column > 0]
+        if len(moved):
+            median[place] = np.median(moved)
+            if moved.min() < moved.max():
+                # Among few distances one wild one would be the percentile.
+                most[place] = np.quantile(np.minimum(moved, _WILD * _TO_STD * median[place]), 0.99)
+    return median, most
 
 
 def class_normalizer(targets: np.ndarray) -> Normalizer:
