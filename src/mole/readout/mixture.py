@@ -34,12 +34,20 @@ from mole.online.base import OnlineLearner, as_float32, fresh
 from mole.online.guard import Fault, code, pair_fault, unmoved
 from mole.online.settings import check_readout_mixture
 from mole.readout.belief import (
-    Belief, Forecast, absorb, bounded, drifted, forecast, log_chance, log_density, moments,
+    Belief,
+    Forecast,
+    absorb,
+    bounded,
+    drifted,
+    forecast,
+    log_chance,
+    log_density,
+    moments,
 )  # fmt: skip
 from mole.readout.capacity import merged_tasks
 from mole.readout.order import Notice, first_order, noticed, settled
 from mole.readout.prior import Readout, ReadoutPrior
-from mole.readout.slots import ReadoutState, counted, first_state, founded, placed
+from mole.readout.slots import ReadoutState, chosen, counted, first_state, founded, placed
 
 __all__ = ["UPGRADES", "ReadoutMixture", "ReadoutState"]
 
@@ -166,14 +174,9 @@ class ReadoutMixture(OnlineLearner):
 
     def report(self, after: ReadoutState) -> dict[str, Array]:
         """The tasks' part of `Info`; ``task`` is the number of the task, ``responsibilities`` those of all slots."""
-        return {
-            "responsibilities": after.probability,
-            "task": self.task_of(after),
-            "n_tasks": jnp.maximum(jnp.sum(after.task >= 0), 1),
-            "spawned": after.spawned,
-            "at_capacity": after.evicted,
-            "fault": jnp.int32(0),
-        }
+        tasks, known = self.task_of(after), jnp.maximum(jnp.sum(after.task >= 0), 1)
+        told = {"responsibilities": after.probability, "task": tasks, "n_tasks": known, "fault": jnp.int32(0)}
+        return {**told, "spawned": after.spawned, "at_capacity": after.evicted}
 
     def weighted(self, weight: Float[Array, ""]) -> ReadoutMixture:
         """Tasks and candidates absorb the pair as often; it tells them apart by the weight too, up to one pair."""
@@ -235,7 +238,7 @@ class ReadoutMixture(OnlineLearner):
         weight = jnp.where(state.task >= 0, mine, 1.0) * state.used
         back = jax.tree.map(lambda a: a[state.kind][:, None], self.prior.beliefs)
         beliefs = self._absorbed(state.beliefs, expected, y, weight, back, notice)
-        beliefs = _chosen(valid, beliefs, state.beliefs)
+        beliefs = chosen(valid, beliefs, state.beliefs)
         rate_scores = self._compared(rate_scores, fit, weight, notice.calm)
         ones = jnp.ones((self.prior.kinds,))
         newborn = self._absorbed(origin, expected_new, y, ones, origin, notice)
@@ -260,15 +263,14 @@ class ReadoutMixture(OnlineLearner):
             ),
         )
         next_ = dataclasses.replace(next_, order=labels)
-        room = (
-            (lambda s, due: merged_tasks(self.prior, s, due & valid)) if self.at_capacity == "merge" else None
-        )
+        merging = self.at_capacity == "merge"
+        room = (lambda s, due: merged_tasks(self.prior, s, due & valid)) if merging else None
         refuse = self.at_capacity == "refuse"
         next_ = counted(placed(next_, newborn, scores_new, begun, valid))
         next_ = founded(next_, self.max_tasks, self.found_after, refuse=refuse, room=room)
         quiet = eqx.tree_at(lambda s: (s.spawned, s.evicted), state, (jnp.zeros((), bool),) * 2)
         rest, before = (eqx.tree_at(lambda s: s.beliefs, s, None) for s in (next_, quiet))
-        kept = _chosen(valid, rest, before)
+        kept = chosen(valid, rest, before)
         return loss, eqx.tree_at(lambda s: s.beliefs, kept, next_.beliefs, is_leaf=lambda leaf: leaf is None)
 
     def _fit(self, expected: Forecast, y: Array) -> Array:
@@ -294,7 +296,3 @@ class ReadoutMixture(OnlineLearner):
         weight, discount = weight[:, None], 1.0 - 1.0 / self.drift_memory
         new = jnp.maximum(jax.nn.log_softmax(discount**weight * scores + weight * fit, axis=-1), -8.0)
         return settled(new, self.drift, weight * calm) if self.classes else new
-
-
-def _chosen(valid: Array, new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(valid, a, b), new, old)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,7 +16,7 @@ from mole.readout.belief import Belief
 from mole.readout.order import LabelOrder
 from mole.readout.prior import ReadoutPrior
 
-__all__ = ["ReadoutState", "counted", "first_state", "founded", "placed"]
+__all__ = ["ReadoutState", "chosen", "counted", "first_state", "founded", "placed"]
 
 _LEADS = 0.75
 """Probability of all candidates together from which a step counts for the leading one."""
@@ -225,3 +226,8 @@ def founded(
             jnp.where(state.kind_counts > 0, state.kind_counts + begun, state.kind_counts),
         ),
     )
+
+
+def chosen(valid: Array, new: Any, old: Any) -> Any:
+    """A tree of the new values where ``valid``, and of the old ones elsewhere."""
+    return jax.tree.map(lambda a, b: jnp.where(valid, a, b), new, old)
