@@ -122,6 +122,26 @@ def test_an_environment_that_does_not_repeat_itself_is_found_out(whole, tmp_path
     assert not np.array_equal(result.record.reward, whole.record.reward)
 
 
+def test_an_environment_that_fails_while_steps_are_repeated_costs_nothing(whole, tmp_path):
+    """The file was removed, and with it all that had been done."""
+    file = tmp_path / "e.mole"
+    with pytest.raises(Killed):
+        episode(file, kill=20)
+    content = file.read_bytes()
+
+    class Passing(PointMass):
+        def step(self, action):
+            if self.steps == 5:
+                raise OSError("the simulator's licence server does not answer")
+            return super().step(action)
+
+    with pytest.raises(OSError, match="licence") as caught:
+        episode(file, env=Passing(length=10))
+    assert "e.mole were repeated; it is kept" in caught.value.__notes__[0]
+    assert file.read_bytes() == content
+    assert_same_episode(whole, episode(file))
+
+
 def test_a_file_of_something_else_is_passed_over(whole, tmp_path, monkeypatch):
     file = tmp_path / "e.mole"
     with pytest.raises(Killed):
@@ -239,3 +259,13 @@ def test_a_log_has_every_event_once(tmp_path):
     empty.write_bytes(b"{")
     TrainingLog(empty).append({}, {"stage": "x"})
     assert json.loads(Path(empty).read_text())["stage"] == "x"
+
+
+@pytest.mark.parametrize("line", [b"[1]", b"{half", b"\xff\xfe"])
+def test_a_damaged_line_of_a_log_is_told_with_its_number(tmp_path, line):
+    path = tmp_path / "log.jsonl"
+    content = b'{"stage": "meta", "round": 0}\n' + line + b"\n"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"log\.jsonl is damaged in line 2: got .*Remove that line"):
+        TrainingLog(path)
+    assert path.read_bytes() == content

@@ -216,6 +216,7 @@ def run_controller(
         EpisodeError: if the environment or the controller fails; the record ends there.
     """
     run = RunningEpisode(env, controller, seed, truth, action_noise, meta)
+    repeated = checkpoint is None  # whether all steps of the file have been made again
     try:
         run.begin()
         # With a file, a signal waits for the end of a step, so that what is saved is whole. Without one only the record
@@ -228,7 +229,9 @@ def run_controller(
         else:
             about = {**meta, "steps": steps, "seed": seed, "action_noise": action_noise}
             with Interrupts() as interrupts:
-                for step in range(checkpoint.resume(run, about), steps):
+                first = checkpoint.resume(run, about)
+                repeated = True
+                for step in range(first, steps):
                     run.step(step)
                     if on_step is not None:
                         on_step(run.recorder)
@@ -240,6 +243,12 @@ def run_controller(
         # The record says what stopped it, also where nobody catches the error.
         run.recorder.finish(error=reason)
         if isinstance(error, KeyboardInterrupt):
+            raise
+        if checkpoint is not None and not repeated:
+            # These steps went well once: what failed is something passing, and hours of a run are worth another try.
+            error.add_note(
+                f"The environment failed before the steps of {checkpoint.path} were repeated; it is kept."
+            )
             raise
         if checkpoint is not None:
             checkpoint.remove()  # it would lead to the same failure: another try starts anew

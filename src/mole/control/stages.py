@@ -141,7 +141,14 @@ class TrainingLog:
         if torn:
             with atomic_file(path) as file:
                 file.write(whole + b"\n" if whole else b"")
-        self._seen = {_identity(json.loads(line)) for line in whole.splitlines()}
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                self._seen.add(_identity(json.loads(line)))
+            except (AttributeError, ValueError) as error:  # UnicodeDecodeError is a ValueError
+                raise ValueError(
+                    f"{path} is damaged in line {number}: got {line[:60]!r}, expected one JSON object. Remove that "
+                    "line to go on; it only tells what was done."
+                ) from error
 
     def append(self, seconds: dict[str, float], entry: dict[str, Any]) -> None:
         """Write an event, unless it is there.
