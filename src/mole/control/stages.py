@@ -143,12 +143,15 @@ class TrainingLog:
                 file.write(whole + b"\n" if whole else b"")
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                self._seen.add(_identity(json.loads(line)))
-            except (AttributeError, ValueError) as error:  # UnicodeDecodeError is a ValueError
-                raise ValueError(
+                entry = json.loads(line)
+            except ValueError:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+                entry = None
+            if not isinstance(entry, dict):
+                raise ValueError(  # noqa: TRY004  a wrong file is wrong data
                     f"{path} is damaged in line {number}: got {line[:60]!r}, expected one JSON object. Remove that "
                     "line to go on; it only tells what was done."
-                ) from error
+                )
+            self._seen.add(_identity(entry))
 
     def append(self, seconds: dict[str, float], entry: dict[str, Any]) -> None:
         """Write an event, unless it is there.
