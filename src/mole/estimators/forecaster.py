@@ -1,0 +1,349 @@
+"""Forecasts of a series: a regressor on the series' own past, beside simple forecasts, with an interval per horizon.
+
+A row's way: the past becomes inputs (`mole.estimators.lags`), an `OnlineRegressor` learns the next value from them and
+from the columns beside the series, and an `ExpertPool` weighs its forecasts against simple ones, for each horizon by
+the forecasts whose truth has arrived.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mole._expect import expect_choice, expect_items, expect_number, expect_whole
+from mole.estimators.clock import Clock
+from mole.estimators.experts import EXPERTS, ExpertPool, simple_forecasts
+from mole.estimators.past import OWN, PastModel
+from mole.estimators.regressor import OnlineRegressor
+from mole.estimators.saving import Parts, damage_told, load_parts, save_parts
+from mole.estimators.step import Step
+from mole.rows.values import kept, read_row
+
+__all__ = ["OnlineForecaster"]
+
+_KIND = "online-forecaster"
+_ENTRIES = ("settings", "past", "clock", "seen", "mean", "x", "bytes")
+
+
+class OnlineForecaster:
+    """Forecasts a series some rows ahead, and learns from every value as it arrives.
+
+    Inputs are the series' own past, chosen by what predicts its history best whenever the history has grown by half,
+    and the columns beside it. The target is in float64, so that an offset costs no digits. Beside the regressor, the
+    last value, the seasonal one, the mean, the seasonal change and the drift are always among the experts.
+
+    Args:
+        horizon: rows ahead for which intervals are learned; the longest forecast.
+        lags: "auto"; or so many of the last values; or the lags themselves. The season's are added.
+        season: "auto"; or rows of a season; or None for none.
+        level: share that the intervals are to cover.
+        width, seed, memory, history, mixture: as of `mole.OnlineRegressor`.
+
+    Attributes:
+        n_seen_: values learned.
+        model: the `mole.OnlineRegressor`: its tasks, history and faults. Its rows are in standard units.
+
+    Raises:
+        ValueError: for settings out of range.
+        TypeError: for settings of another type.
+
+    Example:
+        >>> model = OnlineForecaster(horizon=3)
+        >>> for t in range(60):
+        ...     _ = model.learn_one([5.0, 7.0, 9.0, 4.0][t % 4])
+        >>> [round(value) for value in model.forecast(3)]
+        [5, 7, 9]
+    """
+
+    def __init__(
+        self,
+        horizon: int = 12,
+        *,
+        lags: Literal["auto"] | int | Sequence[int] = "auto",
+        season: Literal["auto"] | int | None = "auto",
+        level: float = 0.9,
+        width: int = 32,
+        seed: int = 0,
+        memory: int = 4096,
+        history: int = 10_000,
+        mixture: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See the class."""
+        name = type(self).__name__
+        self.horizon = expect_whole(name, "horizon", horizon)
+        self.level = level
+        self.lags, self.season = _checked_lags(name, lags), _checked_season(name, season)
+        model = OnlineRegressor(
+            level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture
+        )
+        self._past = PastModel(model, self.lags, self.season)
+        self._pool = ExpertPool(self.horizon, level)
+        self._clock = Clock()
+        self._mean, self.n_seen_ = 0.0, 0
+        self._x: dict[str, Any] = {}  # the newest columns beside the series
+
+    # What can be asked.
+
+    @property
+    def model(self) -> OnlineRegressor:
+        """The regressor: its tasks, history and faults. Its rows are in standard units."""
+        return self._past.model
+
+    @property
+    def season_(self) -> int | None:
+        """Rows of a season as found so far, or as given; None without one."""
+        return self._past.season or None
+
+    @property
+    def inputs_(self) -> tuple[str, ...]:
+        """The inputs from the series' own past that are in use."""
+        return tuple(tap.name for tap in self._past.inputs.taps) if self._past.inputs else ()
+
+    @property
+    def weights_(self) -> dict[str, np.ndarray]:
+        """Expert → its weight for each horizon ``[horizon]``; see `mole.estimators.experts.EXPERTS`."""
+        return dict(zip(EXPERTS, self._pool.weights(self._forecasts(self.horizon, None)).T, strict=True))
+
+    @property
+    def tasks_(self) -> np.ndarray:
+        """As of `mole.OnlineRegressor`."""
+        return self._past.model.tasks_
+
+    @property
+    def task_(self) -> int:
+        """Number of the task that predicts now."""
+        return self._past.model.task_
+
+    @property
+    def n_tasks_(self) -> int:
+        """Tasks known now."""
+        return self._past.model.n_tasks_
+
+    @property
+    def history_(self) -> dict[str, np.ndarray]:
+        """As of `mole.OnlineRegressor`, of the values that its model learned: all but the first few."""
+        return self._past.model.history_
+
+    # Learn and forecast.
+
+    def learn_one(self, y: Any, x: Mapping[str, Any] | None = None, t: Any = None) -> OnlineForecaster:
+        """Learn the next value of the series.
+
+        Args:
+            y: the value; None or NaN if it is missing. Then the series goes on with what was expected.
+            x: columns beside the series, known when its value is forecast.
+            t: time of the row: a number, a datetime or ISO text. If most steps are equal, the rows that are missing in
+                a larger one count as missing values.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: for a wrong value, row or time; nothing is learned then.
+        """
+        self.step_one(y, x, t)
+        return self
+
+    def step_one(self, y: Any, x: Mapping[str, Any] | None = None, t: Any = None) -> Step:
+        """Forecast the next value, then learn it.
+
+        Args:
+            y, x, t: as of `learn_one`.
+
+        Returns:
+            The forecast with its interval, made before the value was seen, and what the regressor did with it. The
+            loss is the squared error in units of the typical error.
+
+        Raises:
+            ValueError: as `learn_one`.
+        """
+        value, row = _value(y), self._read_x(x)
+        for _ in range(self._clock.advance(t, self._past.season)):
+            self._advance(None, self._x)
+        return self._advance(value, row)
+
+    def forecast(
+        self, horizon: int | None = None, xs: Sequence[Mapping[str, Any]] | None = None
+    ) -> np.ndarray:
+        """Expected values of the next rows ``[horizon]``.
+
+        Args:
+            horizon: rows ahead; those of the forecaster if None. More than that is possible without intervals.
+            xs: columns beside the series, one row for each; the newest ones go on if None.
+
+        Raises:
+            ValueError: for another number of rows than of steps, or a wrong row.
+        """
+        wanted = self._wanted(horizon)
+        return self._pool.combined(self._forecasts(wanted, self._read_xs(xs, wanted)))
+
+    def forecast_interval(
+        self,
+        horizon: int | None = None,
+        xs: Sequence[Mapping[str, Any]] | None = None,
+        level: float | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of the intervals of the next rows, each ``[horizon]``; infinite while nothing is known.
+
+        Args:
+            horizon, xs: as of `forecast`.
+            level: another share than the forecaster's, in (0, 1); for it the width is changed by the ratio of a normal
+                distribution.
+
+        Raises:
+            ValueError: for more rows than the horizon of the forecaster, or as `forecast`.
+        """
+        wanted = self._wanted(horizon)
+        if wanted > self.horizon:
+            raise ValueError(
+                f"OnlineForecaster got horizon={wanted}; expected at most {self.horizon}, for which intervals were "
+                f"learned. Make it with horizon={wanted}."
+            )
+        if level is not None:
+            remedy = "It is a share, such as 0.9."
+            expect_number("OnlineForecaster", "level", level, above=0.0, below=1.0, remedy=remedy)
+        middle, half = self.forecast(wanted, xs), self._pool.half_width(level)[:wanted]
+        return middle - half, middle + half
+
+    # One row.
+
+    def _advance(self, value: float | None, x: dict[str, Any]) -> Step:
+        """Forecast, score, learn and go on by one row."""
+        past = self._past
+        step, model = past.learn(value, x)
+        expected, half, loss = 0.0, math.inf, math.nan
+        if self.n_seen_:
+            # With the columns of this very row: the forecast made before it had to go on with the newest ones.
+            expected, half, typical = self._pool.amend(past.row, model)
+            if value is not None and typical > 0:
+                loss = ((value - expected) / typical) ** 2
+            self._pool.score(past.row, value)
+        past.append(expected if value is None else value)
+        self._x = x or self._x
+        if value is not None:
+            self.n_seen_ += 1
+            self._mean += (value - self._mean) / self.n_seen_
+            past.choose(self.n_seen_, self._clock.periods)
+        if self.n_seen_:
+            self._pool.remember(past.row, self._forecasts(self.horizon, [self._x]))
+        return step._replace(prediction=expected, low=expected - half, high=expected + half, loss=loss)
+
+    def _forecasts(self, horizon: int, xs: Sequence[dict[str, Any]]) -> np.ndarray:
+        """Of all experts ``[horizon, experts]``; NaN where one has no answer yet."""
+        if not self.n_seen_:
+            return np.zeros((horizon, len(EXPERTS)))
+        found = simple_forecasts(self._past.values, horizon, self._past.season, self._mean)
+        found[:, -1] = self._past.path(horizon, xs)
+        return found
+
+    # Small matters.
+
+    def _wanted(self, horizon: int | None) -> int:
+        return self.horizon if horizon is None else expect_whole("OnlineForecaster", "horizon", horizon)
+
+    def _read_x(self, x: Any) -> dict[str, Any]:
+        """Columns beside the series as JSON can hold them, since they may be kept."""
+        if x is None:
+            return {}
+        if not isinstance(x, Mapping):
+            raise ValueError(  # noqa: TRY004  a wrong row is wrong data
+                f"OnlineForecaster got x of type {type(x).__name__}; expected a dict from column to value, or None."
+            )
+        own = [name for name in x if str(name).startswith(OWN)]
+        if own:
+            raise ValueError(
+                f"OnlineForecaster got the columns {own}; expected other names: those that begin with {OWN!r} are of "
+                "its own inputs. Rename them."
+            )
+        return kept(read_row(x, None, "OnlineForecaster"), x)
+
+    def _read_xs(self, xs: Any, horizon: int) -> list[dict[str, Any]]:
+        if xs is None:
+            return [self._x]
+        rows = [self._read_x(x) for x in expect_items("OnlineForecaster", "xs", xs)]
+        if len(rows) != horizon:
+            raise ValueError(
+                f"OnlineForecaster got {len(rows)} rows in xs; expected {horizon}, one for each step."
+            )
+        return rows
+
+    # Files.
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything that is needed to go on exactly here to one file, atomically."""
+        with tempfile.TemporaryDirectory() as folder:
+            inner = Path(folder, "model.mole")
+            self.model.save(inner)
+            # Whole words, which a file of ours can hold; the length says how many bytes count.
+            content = inner.read_bytes()
+        words = np.frombuffer(content + bytes(-len(content) % 4), np.int32)
+        config = {
+            "settings": {"horizon": self.horizon, "lags": self.lags, "season": self.season},
+            "past": self._past.to_json(),
+            "clock": self._clock.to_json(),
+            "seen": self.n_seen_,
+            "mean": self._mean,
+            "x": self._x,
+            "bytes": len(content),
+        }
+        arrays = {"model": words, "values": self._past.values.copy(), **self._pool.arrays}
+        save_parts(path, _KIND, Parts(config, None, None, arrays), None)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> OnlineForecaster:
+        """Read what `save` wrote; forecasts and learning go on bit for bit.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            mole.files.checkpoint.CheckpointError: if it is damaged, of a newer format or another kind.
+        """
+        parts = load_parts(path, _KIND, frozenset(_ENTRIES))
+        config, arrays = parts.config, parts.arrays
+        with damage_told(path):
+            with tempfile.TemporaryDirectory() as folder:
+                inner = Path(folder, "model.mole")
+                inner.write_bytes(arrays["model"].tobytes()[: int(config["bytes"])])
+                model = OnlineRegressor.load(inner)
+            made = cls(**config["settings"], **model._settings)
+            made._past.model = model
+            made._past.restore(config["past"], arrays["values"])
+            made._pool.restore(arrays)
+            made._clock = Clock.from_json(config["clock"])
+            made.n_seen_, made._mean, made._x = int(config["seen"]), float(config["mean"]), dict(config["x"])
+        return made
+
+
+def _value(y: Any) -> float | None:
+    """A value of the series; None if it is missing."""
+    if y is None or type(y).__name__ in ("NAType", "NaTType"):
+        return None
+    try:
+        value = float(y)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"OnlineForecaster got y={y!r}; expected a number. Nothing was learned.") from error
+    if math.isinf(value):
+        raise ValueError(f"OnlineForecaster got y={y!r}; expected a finite number. Nothing was learned.")
+    return None if math.isnan(value) else value
+
+
+def _checked_lags(owner: str, lags: Any) -> Any:
+    if isinstance(lags, str):
+        expect_choice(owner, "lags", lags, ["auto"])
+        return lags
+    remedy = "'auto', so many of the last values, or the lags themselves."
+    if isinstance(lags, Sequence | np.ndarray):
+        return tuple(sorted({expect_whole(owner, "lags", lag, remedy=remedy) for lag in lags}))
+    return expect_whole(owner, "lags", lags, remedy=remedy)
+
+
+def _checked_season(owner: str, season: Any) -> Any:
+    if isinstance(season, str):
+        expect_choice(owner, "season", season, ["auto"])
+        return season
+    return 0 if season is None else expect_whole(owner, "season", season, 2, "None is for no season.")
