@@ -15,10 +15,23 @@ import numpy as np
 
 __all__ = ["EXPERTS", "ExpertPool", "simple_forecasts"]
 
-EXPERTS = ("last value", "seasonal value", "mean", "seasonal change", "drift", "model")
+EXPERTS = (
+    "last value",
+    "seasonal value",
+    "mean",
+    "seasonal change",
+    "drift",
+    "smoothed",
+    "slowly smoothed",
+    "model",
+)
 """What is combined, in order; the model is the learner's own forecast."""
+_SEASONS = 5  # whose mean is the profile of the smoothed forecasts
+_RATES = np.array([0.3, 0.1])
+_WEIGHTS = _RATES[:, None] * (1.0 - _RATES[:, None]) ** np.arange(64)
 _DISCOUNT = 0.98  # of an old error: about 50 rows count
-_SHARPNESS = 1.0  # of the weights, in typical errors
+# In typical errors: forecasts that are neither a value that was seen nor a mean nor learned have to earn their weight.
+_DOUBT = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0])
 _WORST = 10.0  # typical errors that one row counts at most: one outage must not decide between experts
 _SLOW = 0.03  # share of a new error in the typical error, once there are enough
 _STEP = 0.03  # of the logarithm of the multiple, at each row
@@ -46,7 +59,24 @@ def simple_forecasts(values: np.ndarray, horizon: int, season: int, mean: float)
         found[:, 3] = np.where(before >= 0, found[:, 1] + (last - values[np.maximum(before, 0)]), np.nan)
     if n > 1:
         found[:, 4] = last + ahead * (last - values[0]) / (n - 1)
+    found[:, 5:7] = _smoothed(values, horizon, season)
     return found
+
+
+def _smoothed(values: np.ndarray, horizon: int, season: int) -> np.ndarray:
+    """Exponentially weighted levels, plus the mean profile of the last seasons ``[horizon, rates]``."""
+    n = len(values)
+    profile, whole = np.zeros(1), min(n // season, _SEASONS) if season else 0
+    if whole:
+        seasons = values[n - whole * season :].reshape(whole, season)
+        profile = (seasons - seasons.mean(axis=1, keepdims=True)).mean(axis=0)
+    # The profile begins with the phase of the next row, and its last entry is that of the last value.
+    size = min(n, _WEIGHTS.shape[1])
+    phase = -1 - np.arange(size)
+    levels = values[phase] - profile[phase % len(profile)]
+    weights = _WEIGHTS[:, :size]
+    level = weights @ levels / weights.sum(axis=1)
+    return level + profile[np.arange(horizon) % len(profile)][:, None]
 
 
 class ExpertPool:
@@ -73,16 +103,22 @@ class ExpertPool:
         self._half = np.full((horizon, horizon), np.nan)
         self._ahead = np.arange(horizon)
 
-    def weights(self, forecasts: np.ndarray) -> np.ndarray:
-        """Weights of the forecasts ``[h, experts]``, which sum to one in every row; zero where there is none."""
-        rows = np.minimum(np.arange(len(forecasts)), self.horizon - 1)
-        score = np.where(np.isfinite(forecasts), -_SHARPNESS * self._losses[rows], -np.inf)
+    def weights(self, forecasts: np.ndarray, *, nearest: bool = False) -> np.ndarray:
+        """Weights of the forecasts ``[h, experts]``, which sum to one in every row; zero where there is none.
+
+        Args:
+            forecasts: of all experts.
+            nearest: whether all rows are weighed as the next one is.
+        """
+        rows = np.minimum(np.arange(len(forecasts)), 0 if nearest else self.horizon - 1)
+        score = np.where(np.isfinite(forecasts), -self._losses[rows] - _DOUBT, -np.inf)
         weight = np.exp(score - score.max(axis=1, keepdims=True))
         return weight / weight.sum(axis=1, keepdims=True)
 
-    def combined(self, forecasts: np.ndarray) -> np.ndarray:
-        """One forecast for each horizon ``[h]``."""
-        return np.sum(self.weights(forecasts) * np.where(np.isfinite(forecasts), forecasts, 0.0), axis=1)
+    def combined(self, forecasts: np.ndarray, *, nearest: bool = False) -> np.ndarray:
+        """One forecast for each horizon ``[h]``; ``nearest`` as of `weights`."""
+        weights = self.weights(forecasts, nearest=nearest)
+        return np.sum(weights * np.where(np.isfinite(forecasts), forecasts, 0.0), axis=1)
 
     def half_width(self, level: float | None = None) -> np.ndarray:
         """Half of the interval for each horizon ``[horizon]``; infinite before anything was scored."""

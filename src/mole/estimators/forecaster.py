@@ -12,31 +12,41 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from mole._expect import expect_choice, expect_items, expect_number, expect_whole
-from mole.estimators.clock import Clock
+from mole._expect import expect_number, expect_whole
 from mole.estimators.experts import EXPERTS, ExpertPool, simple_forecasts
-from mole.estimators.past import OWN, PastModel
+from mole.estimators.incoming import (
+    Clock,
+    checked_lags,
+    checked_season,
+    read_columns,
+    read_future,
+    read_target,
+)
+from mole.estimators.past import PastModel
 from mole.estimators.regressor import OnlineRegressor
 from mole.estimators.saving import Parts, damage_told, load_parts, save_parts
 from mole.estimators.step import Step
-from mole.rows.values import kept, read_row
 
 __all__ = ["OnlineForecaster"]
 
 _KIND = "online-forecaster"
+_OFTEN, _SELDOM = (
+    256,
+    4,
+)  # values up to which all horizons are forecast at each row, then at one row in so many
 _ENTRIES = ("settings", "past", "clock", "seen", "mean", "x", "bytes")
 
 
 class OnlineForecaster:
     """Forecasts a series some rows ahead, and learns from every value as it arrives.
 
-    Inputs are the series' own past, chosen by what predicts its history best whenever the history has grown by half,
-    and the columns beside it. The target is in float64, so that an offset costs no digits. Beside the regressor, the
-    last value, the seasonal one, the mean, the seasonal change and the drift are always among the experts.
+    Inputs are the series' own past, chosen by what predicts its history best whenever it has grown by a quarter,
+    and the columns beside it. Its values stay in float64, so that an offset costs no digits. Among the experts are
+    always the last value, the seasonal one, the mean, the seasonal change, the drift and smoothed values.
 
     Args:
         horizon: rows ahead for which intervals are learned; the longest forecast.
@@ -65,8 +75,8 @@ class OnlineForecaster:
         self,
         horizon: int = 12,
         *,
-        lags: Literal["auto"] | int | Sequence[int] = "auto",
-        season: Literal["auto"] | int | None = "auto",
+        lags: str | int | Sequence[int] = "auto",
+        season: str | int | None = "auto",
         level: float = 0.9,
         width: int = 32,
         seed: int = 0,
@@ -75,10 +85,10 @@ class OnlineForecaster:
         mixture: Mapping[str, Any] | None = None,
     ) -> None:
         """See the class."""
-        name = type(self).__name__
+        name = "OnlineForecaster"
         self.horizon = expect_whole(name, "horizon", horizon)
         self.level = level
-        self.lags, self.season = _checked_lags(name, lags), _checked_season(name, season)
+        self.lags, self.season = checked_lags(name, lags), checked_season(name, season)
         model = OnlineRegressor(
             level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture
         )
@@ -108,41 +118,33 @@ class OnlineForecaster:
     @property
     def weights_(self) -> dict[str, np.ndarray]:
         """Expert → its weight for each horizon ``[horizon]``; see `mole.estimators.experts.EXPERTS`."""
-        return dict(zip(EXPERTS, self._pool.weights(self._forecasts(self.horizon, None)).T, strict=True))
+        return dict(zip(EXPERTS, self._pool.weights(self._forecasts(self.horizon, [self._x])).T, strict=True))
 
     @property
     def tasks_(self) -> np.ndarray:
-        """As of `mole.OnlineRegressor`."""
-        return self._past.model.tasks_
-
-    @property
-    def task_(self) -> int:
-        """Number of the task that predicts now."""
-        return self._past.model.task_
+        """As of the regressor, like the next two."""
+        return self.model.tasks_
 
     @property
     def n_tasks_(self) -> int:
         """Tasks known now."""
-        return self._past.model.n_tasks_
+        return self.model.n_tasks_
 
     @property
     def history_(self) -> dict[str, np.ndarray]:
-        """As of `mole.OnlineRegressor`, of the values that its model learned: all but the first few."""
-        return self._past.model.history_
+        """Figures of the values that the regressor learned: all but the first few."""
+        return self.model.history_
 
     # Learn and forecast.
 
-    def learn_one(self, y: Any, x: Mapping[str, Any] | None = None, t: Any = None) -> OnlineForecaster:
+    def learn_one(self, y: Any, x: Any = None, t: Any = None) -> OnlineForecaster:
         """Learn the next value of the series.
 
         Args:
             y: the value; None or NaN if it is missing. Then the series goes on with what was expected.
-            x: columns beside the series, known when its value is forecast.
+            x: a dict of columns beside the series, known when its value is forecast; or None.
             t: time of the row: a number, a datetime or ISO text. If most steps are equal, the rows that are missing in
                 a larger one count as missing values.
-
-        Returns:
-            Itself.
 
         Raises:
             ValueError: for a wrong value, row or time; nothing is learned then.
@@ -150,7 +152,7 @@ class OnlineForecaster:
         self.step_one(y, x, t)
         return self
 
-    def step_one(self, y: Any, x: Mapping[str, Any] | None = None, t: Any = None) -> Step:
+    def step_one(self, y: Any, x: Any = None, t: Any = None) -> Step:
         """Forecast the next value, then learn it.
 
         Args:
@@ -160,10 +162,8 @@ class OnlineForecaster:
             The forecast with its interval, made before the value was seen, and what the regressor did with it. The
             loss is the squared error in units of the typical error.
 
-        Raises:
-            ValueError: as `learn_one`.
         """
-        value, row = _value(y), self._read_x(x)
+        value, row = read_target(y), read_columns(x)
         for _ in range(self._clock.advance(t, self._past.season)):
             self._advance(None, self._x)
         return self._advance(value, row)
@@ -175,13 +175,16 @@ class OnlineForecaster:
 
         Args:
             horizon: rows ahead; those of the forecaster if None. More than that is possible without intervals.
-            xs: columns beside the series, one row for each; the newest ones go on if None.
+            xs: columns beside the series, one row for each; the newest ones go on if None. With them, the experts are
+                weighed as for the next row, and intervals are as wide as without: rather too wide than too narrow.
 
         Raises:
             ValueError: for another number of rows than of steps, or a wrong row.
         """
         wanted = self._wanted(horizon)
-        return self._pool.combined(self._forecasts(wanted, self._read_xs(xs, wanted)))
+        found = self._forecasts(wanted, read_future(xs, wanted, self._x))
+        # Further ahead, the experts were compared without the columns that are given now, as they are for the next row.
+        return self._pool.combined(found, nearest=xs is not None)
 
     def forecast_interval(
         self,
@@ -218,6 +221,8 @@ class OnlineForecaster:
         past = self._past
         step, model = past.learn(value, x)
         expected, half, loss = 0.0, math.inf, math.nan
+        if value is None and not self.n_seen_:
+            return step._replace(low=-half, high=half)  # the series begins with its first value
         if self.n_seen_:
             # With the columns of this very row: the forecast made before it had to go on with the newest ones.
             expected, half, typical = self._pool.amend(past.row, model)
@@ -231,47 +236,23 @@ class OnlineForecaster:
             self._mean += (value - self._mean) / self.n_seen_
             past.choose(self.n_seen_, self._clock.periods)
         if self.n_seen_:
-            self._pool.remember(past.row, self._forecasts(self.horizon, [self._x]))
+            # Further ahead only now and then, once enough is known of the errors there.
+            whole = self.n_seen_ <= _OFTEN or past.row % _SELDOM == 0
+            ahead = self.horizon if whole else 1
+            self._pool.remember(past.row, self._forecasts(ahead, [self._x], whole=whole))
         return step._replace(prediction=expected, low=expected - half, high=expected + half, loss=loss)
 
-    def _forecasts(self, horizon: int, xs: Sequence[dict[str, Any]]) -> np.ndarray:
-        """Of all experts ``[horizon, experts]``; NaN where one has no answer yet."""
+    def _forecasts(self, horizon: int, xs: Sequence[dict[str, Any]], *, whole: bool = True) -> np.ndarray:
+        """Of all experts ``[horizon, experts]``; NaN where one has no answer yet, and the model unless ``whole``."""
         if not self.n_seen_:
             return np.zeros((horizon, len(EXPERTS)))
         found = simple_forecasts(self._past.values, horizon, self._past.season, self._mean)
-        found[:, -1] = self._past.path(horizon, xs)
+        if whole:
+            found[:, -1] = self._past.path(horizon, xs)
         return found
-
-    # Small matters.
 
     def _wanted(self, horizon: int | None) -> int:
         return self.horizon if horizon is None else expect_whole("OnlineForecaster", "horizon", horizon)
-
-    def _read_x(self, x: Any) -> dict[str, Any]:
-        """Columns beside the series as JSON can hold them, since they may be kept."""
-        if x is None:
-            return {}
-        if not isinstance(x, Mapping):
-            raise ValueError(  # noqa: TRY004  a wrong row is wrong data
-                f"OnlineForecaster got x of type {type(x).__name__}; expected a dict from column to value, or None."
-            )
-        own = [name for name in x if str(name).startswith(OWN)]
-        if own:
-            raise ValueError(
-                f"OnlineForecaster got the columns {own}; expected other names: those that begin with {OWN!r} are of "
-                "its own inputs. Rename them."
-            )
-        return kept(read_row(x, None, "OnlineForecaster"), x)
-
-    def _read_xs(self, xs: Any, horizon: int) -> list[dict[str, Any]]:
-        if xs is None:
-            return [self._x]
-        rows = [self._read_x(x) for x in expect_items("OnlineForecaster", "xs", xs)]
-        if len(rows) != horizon:
-            raise ValueError(
-                f"OnlineForecaster got {len(rows)} rows in xs; expected {horizon}, one for each step."
-            )
-        return rows
 
     # Files.
 
@@ -317,33 +298,3 @@ class OnlineForecaster:
             made._clock = Clock.from_json(config["clock"])
             made.n_seen_, made._mean, made._x = int(config["seen"]), float(config["mean"]), dict(config["x"])
         return made
-
-
-def _value(y: Any) -> float | None:
-    """A value of the series; None if it is missing."""
-    if y is None or type(y).__name__ in ("NAType", "NaTType"):
-        return None
-    try:
-        value = float(y)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"OnlineForecaster got y={y!r}; expected a number. Nothing was learned.") from error
-    if math.isinf(value):
-        raise ValueError(f"OnlineForecaster got y={y!r}; expected a finite number. Nothing was learned.")
-    return None if math.isnan(value) else value
-
-
-def _checked_lags(owner: str, lags: Any) -> Any:
-    if isinstance(lags, str):
-        expect_choice(owner, "lags", lags, ["auto"])
-        return lags
-    remedy = "'auto', so many of the last values, or the lags themselves."
-    if isinstance(lags, Sequence | np.ndarray):
-        return tuple(sorted({expect_whole(owner, "lags", lag, remedy=remedy) for lag in lags}))
-    return expect_whole(owner, "lags", lags, remedy=remedy)
-
-
-def _checked_season(owner: str, season: Any) -> Any:
-    if isinstance(season, str):
-        expect_choice(owner, "season", season, ["auto"])
-        return season
-    return 0 if season is None else expect_whole(owner, "season", season, 2, "None is for no season.")

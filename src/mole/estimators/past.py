@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from mole.estimators.lags import Inputs, Tap, choose_inputs, find_periods, robust_scale, tap_matrix
+from mole.estimators.choice import choose_inputs, robust_scale
+from mole.estimators.incoming import OWN
+from mole.estimators.lags import Inputs, Tap, tap_matrix
 from mole.estimators.regressor import OnlineRegressor
 from mole.estimators.step import Step, Taps
 from mole.online.guard import Fault
 from mole.rows.encoding import RowEncoder
 
-__all__ = ["OWN", "PastModel"]
+__all__ = ["PastModel"]
 
-OWN = "own "
-"""Begins the names of the inputs that come from the past, so that they are told from the columns beside the series."""
 _FIRST = 4  # values from which the first inputs are chosen
 # In usual sizes of a target, beyond which it is drawn in: one outage must not bend what holds on all other days.
 _WILD = 8.0
@@ -48,6 +48,7 @@ class PastModel:
         self.memory: int = model._settings["memory"]
         self.row = 0
         self.inputs: Inputs | None = None
+        self._positive = True  # all values so far
         self._buffer, self._length = np.zeros(64), 0  # the newest rows
         self._known: collections.deque[int] = collections.deque(
             maxlen=self.memory
@@ -55,6 +56,8 @@ class PastModel:
         # Rows with a value before the first inputs were chosen, and their columns.
         self._early: collections.deque[tuple[int, dict[str, Any]]] = collections.deque(maxlen=self.memory)
         self._centre, self._scale, self._usual = 0.0, 1.0, 1.0
+        self._names: tuple[str, ...] = ()
+        self._matrix = np.zeros((0, 1))  # of the inputs, on the window of the past
         self._ready: tuple[Any, Taps, np.ndarray] | None = None  # a schema, and what `path` needs of it
 
     @property
@@ -78,15 +81,25 @@ class PastModel:
         past = self.values
         if self.inputs is None:
             if value is not None:
+                self._fits(value)
                 self._early.append((self.row, x))
             return _NOTHING, float(past[-1]) if len(past) else 0.0
-        base, target = self._base(past), None
-        row = {**self._own_row(past), **x}
-        if value is not None:
-            target = self._tame((value - base) / self._scale)
+        row, base = {**self._own_row(past), **x}, self._base(past)
+        if value is None:
+            step = self.model.step_one(row)
+        elif self._fits(value):
+            step = self.model.step_one(row, self._target(value, base))
+        else:
+            # Predicted as before, and learned without the logarithm, which such a value does not have.
+            step = self.model.step_one(row)
+            expected = self._natural(base + self._scale * step.prediction)
+            self._select(())
+            self.model.learn_one({**self._own_row(past), **x}, self._target(value, self._base(past)))
             self._known.append(self.row)
-        step = self.model.step_one(row, target)
-        return step, base + self._scale * step.prediction
+            return step, expected
+        if value is not None:
+            self._known.append(self.row)
+        return step, self._natural(base + self._scale * step.prediction)
 
     def append(self, value: float) -> None:
         """Go on by one row."""
@@ -101,7 +114,7 @@ class PastModel:
         self.row += 1
 
     def choose(self, seen: int, periods: Sequence[int]) -> None:
-        """Choose inputs from the history, if it has grown by half, and let the regressor learn it again for others.
+        """Choose inputs from the history, if it has grown by a quarter; for others the regressor learns it again.
 
         Args:
             seen: values known so far.
@@ -109,15 +122,24 @@ class PastModel:
         """
         if not _is_mark(seen) or self.row > self.memory:
             return
+        self._select(periods)
+
+    def _select(self, periods: Sequence[int]) -> None:
         history, before = self.values[-self.memory :], self.inputs
-        found = find_periods(history, periods) if self._season == "auto" else ()
-        inputs = choose_inputs(history, found, before, self._lags, self._season)
-        self.inputs, self._ready = inputs, None
-        if before is None or (inputs.taps, inputs.change) != (before.taps, before.change):
-            self._scale = robust_scale(np.diff(history) if inputs.change else history)
-            self._centre = float(history[-1] if inputs.change else history.mean())
+        inputs = choose_inputs(history, periods, before, self._lags, self._season, positive=self._positive)
+        self._use(inputs)
+        if before is None or inputs._replace(season=0) != before._replace(season=0):
+            formed = self._formed(history)
+            self._scale = robust_scale(np.diff(formed) if inputs.change else formed)
+            self._centre = float(formed[-1] if inputs.change else formed.mean())
             self._usual = 1.0
             self._relearn(begin=before is None)
+
+    def _use(self, inputs: Inputs) -> None:
+        self.inputs, self._ready = inputs, None
+        self._names = tuple(OWN + tap.name for tap in inputs.taps)
+        # A power of two, so that few programs are compiled.
+        self._matrix = tap_matrix(inputs.taps, 1 << max(inputs.reach - 1, 15).bit_length())
 
     def path(self, horizon: int, xs: Sequence[dict[str, Any]]) -> np.ndarray:
         """The regressor's forecasts of the next rows ``[horizon]``, each from those before it, in one compiled call.
@@ -133,17 +155,34 @@ class PastModel:
         rows = np.zeros((horizon, engine.dx), np.float32)
         if any(xs):
             schema = self.model.schema_
-            zeros = dict.fromkeys((OWN + tap.name for tap in self.inputs.taps), 0.0)
+            zeros = dict.fromkeys(self._names, 0.0)
             rows[:, : schema.size] = np.stack([schema.encode({**zeros, **x}) for x in xs])
             rows[:, own] = 0.0
-        window = np.full(taps.weights.shape[1], past[max(len(past) - taps.weights.shape[1], 0)])
-        newest = past[-len(window) :]
-        window[: len(newest)] = newest[::-1]
-        window = ((window - self._centre) / self._scale).astype(np.float32)
-        return self._centre + self._scale * engine.rollout(rows, window, taps, float(self.inputs.change))
+        window = self._window(past).astype(np.float32)
+        formed = engine.rollout(rows, window, taps, float(self.inputs.change))
+        return self._natural(self._centre + self._scale * formed)
 
-    def _tame(self, target: float) -> float:
+    def _fits(self, value: float) -> bool:
+        """Whether the value has the form that is learned; remembered if not."""
+        self._positive = self._positive and value > 0.0
+        return self._positive or not (self.inputs is not None and self.inputs.log)
+
+    def _formed(self, values: Any) -> Any:
+        """Values as they are learned: their logarithm, or themselves."""
+        return np.log(values) if self.inputs is not None and self.inputs.log else values
+
+    def _natural(self, formed: Any) -> Any:
+        """The inverse of `_formed`."""
+        if self.inputs is None or not self.inputs.log:
+            return formed
+        with np.errstate(
+            over="ignore"
+        ):  # a path that runs away has no forecast, which is seen where they are weighed
+            return np.exp(formed)
+
+    def _target(self, value: float, base: float) -> float:
         """The target, drawn in if it is wild beside what is usual; what is usual follows it."""
+        target = float(self._formed(value) - base) / self._scale
         size = min(abs(target), _WILD * self._usual)
         # 1.25: from the mean distance to the standard deviation of a normal distribution.
         self._usual += 0.01 * (1.25 * size - self._usual)
@@ -151,17 +190,21 @@ class PastModel:
 
     def _base(self, past: np.ndarray) -> float:
         """What the regressor's target is counted from."""
-        return float(past[-1]) if self.inputs is not None and self.inputs.change else self._centre
+        return (
+            float(self._formed(past[-1])) if self.inputs is not None and self.inputs.change else self._centre
+        )
+
+    def _window(self, past: np.ndarray) -> np.ndarray:
+        """The newest values, the last one first, in the regressor's unit; before the first value as it."""
+        size = self._matrix.shape[1]
+        window = np.full(size, past[max(len(past) - size, 0)])
+        newest = past[-size:]
+        window[: len(newest)] = newest[::-1]
+        return (self._formed(window) - self._centre) / self._scale
 
     def _own_row(self, past: np.ndarray) -> dict[str, float]:
-        """The inputs from the past, by name, in the regressor's unit."""
-        assert self.inputs is not None
-        row, n = {}, len(past)
-        for tap in self.inputs.taps:
-            # What is before the first value counts as it.
-            values = (float(past[max(n - lag, 0)]) - self._centre for lag in tap.lags)
-            row[OWN + tap.name] = sum(w * v for w, v in zip(tap.weights, values, strict=True)) / self._scale
-        return row
+        """The inputs from the past, by name."""
+        return dict(zip(self._names, (self._matrix @ self._window(past)).tolist(), strict=True))
 
     def _relearn(self, begin: bool) -> None:
         """Give the regressor the history anew, as inputs and targets are now."""
@@ -178,7 +221,7 @@ class PastModel:
         self._known.clear()
         for row, x in rows:
             before, value = past[: row - first], float(past[row - first])
-            target = self._tame((value - self._base(before)) / self._scale)
+            target = self._target(value, self._base(before))
             pairs.append(({**self._own_row(before), **x}, target))
             self._known.append(row)
         if begin:
@@ -198,12 +241,9 @@ class PastModel:
         schema = self.model.schema_
         if self._ready is not None and self._ready[0] is schema:
             return self._ready[1:]
-        assert self.inputs is not None
-        # A power of two, so that few programs are compiled.
-        size = 1 << max(self.inputs.reach - 1, 15).bit_length()
+        size = self._matrix.shape[1]
         made = Taps(np.zeros((dx, size), np.float32), *(np.full(dx, v, np.float32) for v in (0.0, 1.0, 0.0)))
-        names = [OWN + tap.name for tap in self.inputs.taps]
-        matrix = dict(zip(names, tap_matrix(self.inputs.taps, size), strict=True))
+        matrix = dict(zip(self._names, self._matrix, strict=True))
         own, place = [], 0
         for column in schema.columns:
             if column.name in matrix:
@@ -225,6 +265,7 @@ class PastModel:
         return {
             "row": self.row,
             "inputs": None if self.inputs is None else [list(self.inputs.taps), *self.inputs[1:]],
+            "positive": self._positive,
             "known": list(self._known),
             "early": [list(pair) for pair in self._early],
             "unit": [self._centre, self._scale, self._usual],
@@ -235,16 +276,17 @@ class PastModel:
         self.row = int(data["row"])
         self._length, self._buffer = len(values), np.concatenate([values, np.zeros(64)])
         if data["inputs"] is not None:
-            taps, season, change = data["inputs"]
+            taps, season, change, log = data["inputs"]
             made = (
                 Tap(str(n), tuple(map(int, lags)), tuple(map(float, weights))) for n, lags, weights in taps
             )
-            self.inputs = Inputs(tuple(made), int(season), bool(change))
+            self._use(Inputs(tuple(made), int(season), bool(change), bool(log)))
+        self._positive = bool(data["positive"])
         self._known.extend(map(int, data["known"]))
         self._early.extend((int(row), dict(x)) for row, x in data["early"])
         self._centre, self._scale, self._usual = map(float, data["unit"])
 
 
 def _is_mark(values: int) -> bool:
-    """4, 8, 12, 16, 24, 32, 48, …: the history has grown by half or a third."""
-    return values == _FIRST or (values >= 8 and values % (1 << (values.bit_length() - 2)) == 0)
+    """4, 8, 10, 12, 14, 16, 20, 24, …: the history has grown by about a quarter."""
+    return values == _FIRST or (values >= 8 and values % (1 << (values.bit_length() - 3)) == 0)
