@@ -58,7 +58,7 @@ def test_the_rows_that_the_regressor_gets_are_the_lags_in_standard_units() -> No
 def test_a_path_is_the_regressors_one_step_forecasts_fed_back() -> None:
     model = fed(noisy(60))
     past = copy.deepcopy(model._past)
-    found = past.path(3, [{}])
+    found = past.path(past.values, 3, [{}])
     for expected in found:
         _, one = past.learn(None, {})
         assert one == pytest.approx(expected, rel=1e-4)
@@ -278,6 +278,16 @@ def test_a_missing_value_is_a_request_and_moves_the_season_on(missing: Any) -> N
     assert model.forecast(3) == pytest.approx([7.0, 9.0, 4.0], abs=0.1)
 
 
+def test_several_requests_in_a_row_are_the_forecasts_further_ahead() -> None:
+    model = fed(noisy(60))
+    expected, (low, high) = model.forecast(3), model.forecast_interval(3)
+    steps = [model.step_one(None) for _ in range(3)]
+    assert [step.prediction for step in steps] == pytest.approx(expected.tolist(), rel=1e-6)
+    # The interval is as wide as so far ahead of the last value it has to be.
+    assert [step.low for step in steps] == pytest.approx(low.tolist(), rel=1e-6)
+    assert [step.high for step in steps] == pytest.approx(high.tolist(), rel=1e-6)
+
+
 def test_rows_that_the_clock_misses_are_missing_values() -> None:
     start, model = dt.datetime(2026, 1, 1), OnlineForecaster(horizon=3, **SMALL)
     for t in range(60):
@@ -334,6 +344,14 @@ def test_a_loaded_forecaster_goes_on_bit_for_bit(tmp_path: Path, rows: int) -> N
     for other in copies:
         assert np.array_equal(other.forecast(), model.forecast())
         assert np.array_equal(np.stack(other.forecast_interval()), np.stack(model.forecast_interval()))
+
+
+def test_settings_survive_a_file(tmp_path: Path) -> None:
+    model = fed(noisy(20), lags=(1, 3), season=None, level=0.8)
+    model.save(tmp_path / "model.mole")
+    other = OnlineForecaster.load(tmp_path / "model.mole")
+    assert (other.horizon, other.lags, other.season, other.level) == (3, (1, 3), None, 0.8)
+    assert other.model._settings == model.model._settings
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ class MoleForecaster(Forecaster):
     Example:
         >>> from river import datasets
         >>> model = MoleForecaster(horizon=12)
-        >>> for x, y in datasets.AirlinePassengers().take(60):
+        >>> for _, y in datasets.AirlinePassengers():
         ...     model.learn_one(y)
         >>> len(model.forecast(12))
         12

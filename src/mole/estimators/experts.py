@@ -103,21 +103,21 @@ class ExpertPool:
         self._half = np.full((horizon, horizon), np.nan)
         self._ahead = np.arange(horizon)
 
-    def weights(self, forecasts: np.ndarray, *, nearest: bool = False) -> np.ndarray:
+    def weights(self, forecasts: np.ndarray, ahead: np.ndarray | None = None) -> np.ndarray:
         """Weights of the forecasts ``[h, experts]``, which sum to one in every row; zero where there is none.
 
         Args:
             forecasts: of all experts.
-            nearest: whether all rows are weighed as the next one is.
+            ahead: rows ahead of each forecast ``[h]``, 0 for the next row; 0, 1, … if None.
         """
-        rows = np.minimum(np.arange(len(forecasts)), 0 if nearest else self.horizon - 1)
+        rows = np.minimum(np.arange(len(forecasts)) if ahead is None else ahead, self.horizon - 1)
         score = np.where(np.isfinite(forecasts), -self._losses[rows] - _DOUBT, -np.inf)
         weight = np.exp(score - score.max(axis=1, keepdims=True))
         return weight / weight.sum(axis=1, keepdims=True)
 
-    def combined(self, forecasts: np.ndarray, *, nearest: bool = False) -> np.ndarray:
-        """One forecast for each horizon ``[h]``; ``nearest`` as of `weights`."""
-        weights = self.weights(forecasts, nearest=nearest)
+    def combined(self, forecasts: np.ndarray, ahead: np.ndarray | None = None) -> np.ndarray:
+        """One forecast for each row ahead ``[h]``; ``ahead`` as of `weights`."""
+        weights = self.weights(forecasts, ahead)
         return np.sum(weights * np.where(np.isfinite(forecasts), forecasts, 0.0), axis=1)
 
     def half_width(self, level: float | None = None) -> np.ndarray:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,12 +31,12 @@ from mole.estimators.step import Step
 
 __all__ = ["OnlineForecaster"]
 
-_KIND = "online-forecaster"
+_NAME, _KIND = "OnlineForecaster", "online-forecaster"
 _OFTEN, _SELDOM = (
     256,
     4,
 )  # values up to which all horizons are forecast at each row, then at one row in so many
-_ENTRIES = ("settings", "past", "clock", "seen", "mean", "x", "bytes")
+_ENTRIES = ("settings", "past", "clock", "counts", "x")
 
 
 class OnlineForecaster:
@@ -57,7 +55,6 @@ class OnlineForecaster:
 
     Attributes:
         n_seen_: values learned.
-        model: the `mole.OnlineRegressor`: its tasks, history and faults. Its rows are in standard units.
 
     Raises:
         ValueError: for settings out of range.
@@ -85,20 +82,17 @@ class OnlineForecaster:
         mixture: Mapping[str, Any] | None = None,
     ) -> None:
         """See the class."""
-        name = "OnlineForecaster"
-        self.horizon = expect_whole(name, "horizon", horizon)
-        self.level = level
-        self.lags, self.season = checked_lags(name, lags), checked_season(name, season)
+        self.horizon = expect_whole(_NAME, "horizon", horizon)
+        self.lags, self.season = checked_lags(_NAME, lags), checked_season(_NAME, season)
         model = OnlineRegressor(
             level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture
         )
-        self._past = PastModel(model, self.lags, self.season)
+        self.level = float(level)
+        self._past = PastModel(model, self.lags, self.season or 0)
         self._pool = ExpertPool(self.horizon, level)
         self._clock = Clock()
-        self._mean, self.n_seen_ = 0.0, 0
+        self._mean, self.n_seen_, self._gap = 0.0, 0, 0  # the gap is of missing rows since the last value
         self._x: dict[str, Any] = {}  # the newest columns beside the series
-
-    # What can be asked.
 
     @property
     def model(self) -> OnlineRegressor:
@@ -184,7 +178,7 @@ class OnlineForecaster:
         wanted = self._wanted(horizon)
         found = self._forecasts(wanted, read_future(xs, wanted, self._x))
         # Further ahead, the experts were compared without the columns that are given now, as they are for the next row.
-        return self._pool.combined(found, nearest=xs is not None)
+        return self._pool.combined(found, None if xs is None else np.zeros(wanted, int))
 
     def forecast_interval(
         self,
@@ -226,9 +220,12 @@ class OnlineForecaster:
         if self.n_seen_:
             # With the columns of this very row: the forecast made before it had to go on with the newest ones.
             expected, half, typical = self._pool.amend(past.row, model)
-            if value is not None and typical > 0:
+            if self._gap:
+                expected, half = self._in_a_gap(model if x else None)
+            elif value is not None and typical > 0:
                 loss = ((value - expected) / typical) ** 2
             self._pool.score(past.row, value)
+        self._gap = self._gap + 1 if value is None else 0
         past.append(expected if value is None else value)
         self._x = x or self._x
         if value is not None:
@@ -242,39 +239,46 @@ class OnlineForecaster:
             self._pool.remember(past.row, self._forecasts(ahead, [self._x], whole=whole))
         return step._replace(prediction=expected, low=expected - half, high=expected + half, loss=loss)
 
-    def _forecasts(self, horizon: int, xs: Sequence[dict[str, Any]], *, whole: bool = True) -> np.ndarray:
+    def _in_a_gap(self, model: float | None) -> tuple[float, float]:
+        """Forecast of a row after missing ones, as far ahead of the last value as it is; half its width."""
+        ahead = min(self._gap, self.horizon - 1)
+        known = self._past.values[: len(self._past.values) - ahead]
+        found = self._forecasts(ahead + 1, [self._x], past=known)[-1:]
+        if model is not None:
+            found[0, -1] = model
+        return float(self._pool.combined(found, np.array([ahead]))[0]), float(self._pool.half_width()[ahead])
+
+    def _forecasts(
+        self,
+        horizon: int,
+        xs: Sequence[dict[str, Any]],
+        *,
+        past: np.ndarray | None = None,
+        whole: bool = True,
+    ) -> np.ndarray:
         """Of all experts ``[horizon, experts]``; NaN where one has no answer yet, and the model unless ``whole``."""
+        past = self._past.values if past is None else past
         if not self.n_seen_:
             return np.zeros((horizon, len(EXPERTS)))
-        found = simple_forecasts(self._past.values, horizon, self._past.season, self._mean)
+        found = simple_forecasts(past, horizon, self._past.season, self._mean)
         if whole:
-            found[:, -1] = self._past.path(horizon, xs)
+            found[:, -1] = self._past.path(past, horizon, xs)
         return found
 
     def _wanted(self, horizon: int | None) -> int:
         return self.horizon if horizon is None else expect_whole("OnlineForecaster", "horizon", horizon)
 
-    # Files.
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that is needed to go on exactly here to one file, atomically."""
-        with tempfile.TemporaryDirectory() as folder:
-            inner = Path(folder, "model.mole")
-            self.model.save(inner)
-            # Whole words, which a file of ours can hold; the length says how many bytes count.
-            content = inner.read_bytes()
-        words = np.frombuffer(content + bytes(-len(content) % 4), np.int32)
+        past, arrays = self._past.to_parts()
         config = {
-            "settings": {"horizon": self.horizon, "lags": self.lags, "season": self.season},
-            "past": self._past.to_json(),
+            "settings": {name: getattr(self, name) for name in ("horizon", "lags", "season", "level")},
+            "past": past,
             "clock": self._clock.to_json(),
-            "seen": self.n_seen_,
-            "mean": self._mean,
+            "counts": [self.n_seen_, self._gap, self._mean],
             "x": self._x,
-            "bytes": len(content),
         }
-        arrays = {"model": words, "values": self._past.values.copy(), **self._pool.arrays}
-        save_parts(path, _KIND, Parts(config, None, None, arrays), None)
+        save_parts(path, _KIND, Parts(config, None, None, {**arrays, **self._pool.arrays}), None)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> OnlineForecaster:
@@ -287,14 +291,10 @@ class OnlineForecaster:
         parts = load_parts(path, _KIND, frozenset(_ENTRIES))
         config, arrays = parts.config, parts.arrays
         with damage_told(path):
-            with tempfile.TemporaryDirectory() as folder:
-                inner = Path(folder, "model.mole")
-                inner.write_bytes(arrays["model"].tobytes()[: int(config["bytes"])])
-                model = OnlineRegressor.load(inner)
-            made = cls(**config["settings"], **model._settings)
-            made._past.model = model
-            made._past.restore(config["past"], arrays["values"])
+            made = cls(**config["settings"])
+            made._past.restore(config["past"], arrays)
             made._pool.restore(arrays)
             made._clock = Clock.from_json(config["clock"])
-            made.n_seen_, made._mean, made._x = int(config["seen"]), float(config["mean"]), dict(config["x"])
+            made._x = dict(config["x"])
+            made.n_seen_, made._gap, made._mean = config["counts"]
         return made

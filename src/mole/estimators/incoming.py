@@ -123,18 +123,20 @@ def checked_lags(owner: str, lags: Any) -> Any:
     if isinstance(lags, str):
         expect_choice(owner, "lags", lags, ["auto"])
         return lags
-    remedy = "'auto', so many of the last values, or the lags themselves."
+    remedy = "It is 'auto', so many of the last values, or the lags themselves."
     if isinstance(lags, Sequence | np.ndarray):
+        if not len(lags):
+            raise ValueError(f"{owner} got lags={lags!r}; expected one or more. {remedy}")
         return tuple(sorted({expect_whole(owner, "lags", lag, remedy=remedy) for lag in lags}))
     return expect_whole(owner, "lags", lags, remedy=remedy)
 
 
 def checked_season(owner: str, season: Any) -> Any:
-    """The setting ``season``: "auto", or rows of a season, 0 for none."""
+    """The setting ``season``: "auto", rows of a season, or None for none."""
     if isinstance(season, str):
         expect_choice(owner, "season", season, ["auto"])
         return season
-    return 0 if season is None else expect_whole(owner, "season", season, 2, "None is for no season.")
+    return None if season is None else expect_whole(owner, "season", season, 2, "None is for no season.")
 
 
 def read_columns(x: Any) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Inputs", "Tap", "candidates", "named_inputs", "tap_matrix"]
+from mole.estimators.step import Taps
+from mole.rows.encoding import Schema
+
+__all__ = ["Inputs", "Tap", "candidates", "named_inputs", "tap_matrix", "taps_among"]
 
 _CHANGES = 8  # of the last values, from which "auto" chooses
 
@@ -113,3 +116,23 @@ def tap_matrix(taps: Sequence[Tap], size: int) -> np.ndarray:
         for lag, weight in zip(tap.lags, tap.weights, strict=True):
             row[lag - 1] += weight
     return matrix
+
+
+def taps_among(schema: Schema, rows: Mapping[str, np.ndarray], dx: int) -> tuple[Taps, np.ndarray]:
+    """How a window of the past becomes those inputs of a schema that come from it, and which inputs those are.
+
+    Args:
+        schema: of the rows that the regressor gets.
+        rows: column → its weights on the window ``[k]``, as of `tap_matrix`.
+        dx: inputs of the regressor: those of the schema, and zeros.
+    """
+    size = len(next(iter(rows.values())))
+    made = Taps(np.zeros((dx, size), np.float32), *(np.full(dx, v, np.float32) for v in (0.0, 1.0, 0.0)))
+    own, place = [], 0
+    for column in schema.columns:
+        if column.name in rows:
+            made.weights[place] = rows[column.name]
+            made.offset[place], made.factor[place], made.log[place] = column.offset, column.factor, column.log
+            own.append(place)
+        place += len(column.names)
+    return made, np.asarray(own, int)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import collections
 import math
+import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mole.estimators.choice import choose_inputs, robust_scale
 from mole.estimators.incoming import OWN
-from mole.estimators.lags import Inputs, Tap, tap_matrix
+from mole.estimators.lags import Inputs, Tap, tap_matrix, taps_among
 from mole.estimators.regressor import OnlineRegressor
 from mole.estimators.step import Step, Taps
 from mole.online.guard import Fault
@@ -103,6 +105,10 @@ class PastModel:
 
     def append(self, value: float) -> None:
         """Go on by one row."""
+        if value <= 0.0 and self.inputs is not None and self.inputs.log:
+            value = float(
+                self.values[-1]
+            )  # only an expectation comes here so: a value ends the logarithms (`learn`)
         if self._length == 2 * self.memory + 2:
             # The longest season is half of the memory, and is looked back at twice.
             self._buffer[: self.memory] = self.values[-self.memory :]
@@ -126,7 +132,8 @@ class PastModel:
 
     def _select(self, periods: Sequence[int]) -> None:
         history, before = self.values[-self.memory :], self.inputs
-        inputs = choose_inputs(history, periods, before, self._lags, self._season, positive=self._positive)
+        positive = self._positive and bool(history.min() > 0.0)
+        inputs = choose_inputs(history, periods, before, self._lags, self._season, positive=positive)
         self._use(inputs)
         if before is None or inputs._replace(season=0) != before._replace(season=0):
             formed = self._formed(history)
@@ -141,14 +148,15 @@ class PastModel:
         # A power of two, so that few programs are compiled.
         self._matrix = tap_matrix(inputs.taps, 1 << max(inputs.reach - 1, 15).bit_length())
 
-    def path(self, horizon: int, xs: Sequence[dict[str, Any]]) -> np.ndarray:
+    def path(self, past: np.ndarray, horizon: int, xs: Sequence[dict[str, Any]]) -> np.ndarray:
         """The regressor's forecasts of the next rows ``[horizon]``, each from those before it, in one compiled call.
 
         Args:
+            past: values so far ``[n]``.
             horizon: rows ahead.
             xs: columns beside the series of every row, or one of all rows.
         """
-        engine, past = self.model._engine, self.values
+        engine = self.model._engine
         if self.inputs is None or engine is None:
             return np.full(horizon, past[-1])
         taps, own = self._prepared(engine.dx)
@@ -239,42 +247,40 @@ class PastModel:
     def _prepared(self, dx: int) -> tuple[Taps, np.ndarray]:
         """How the past becomes inputs of the schema in use, and which of the ``dx`` inputs those are."""
         schema = self.model.schema_
-        if self._ready is not None and self._ready[0] is schema:
-            return self._ready[1:]
-        size = self._matrix.shape[1]
-        made = Taps(np.zeros((dx, size), np.float32), *(np.full(dx, v, np.float32) for v in (0.0, 1.0, 0.0)))
-        matrix = dict(zip(self._names, self._matrix, strict=True))
-        own, place = [], 0
-        for column in schema.columns:
-            if column.name in matrix:
-                made.weights[place] = matrix[column.name]
-                made.offset[place], made.factor[place], made.log[place] = (
-                    column.offset,
-                    column.factor,
-                    column.log,
-                )
-                own.append(place)
-            place += len(column.names)
-        self._ready = schema, made, np.asarray(own, int)
+        if self._ready is None or self._ready[0] is not schema:
+            self._ready = schema, *taps_among(schema, dict(zip(self._names, self._matrix, strict=True)), dx)
         return self._ready[1:]
 
     # Files.
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the regressor, which has a file of its own, as plain JSON data."""
-        return {
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Everything, as plain JSON data and arrays; the regressor is a file of its own in one of them."""
+        with tempfile.TemporaryDirectory() as folder:
+            inner = Path(folder, "model.mole")
+            self.model.save(inner)
+            content = inner.read_bytes()
+        config = {
             "row": self.row,
             "inputs": None if self.inputs is None else [list(self.inputs.taps), *self.inputs[1:]],
             "positive": self._positive,
             "known": list(self._known),
             "early": [list(pair) for pair in self._early],
             "unit": [self._centre, self._scale, self._usual],
+            "bytes": len(content),
         }
+        # Whole words, which a file of ours can hold; the length says how many bytes count.
+        words = np.frombuffer(content + bytes(-len(content) % 4), np.int32)
+        return config, {"model": words, "values": self.values.copy()}
 
-    def restore(self, data: dict[str, Any], values: np.ndarray) -> None:
-        """Go on where `to_json` and ``values`` were taken."""
+    def restore(self, data: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Go on where `to_parts` were taken."""
+        with tempfile.TemporaryDirectory() as folder:
+            inner = Path(folder, "model.mole")
+            inner.write_bytes(arrays["model"].tobytes()[: int(data["bytes"])])
+            self.model = OnlineRegressor.load(inner)
+        self.memory = self.model._settings["memory"]
         self.row = int(data["row"])
-        self._length, self._buffer = len(values), np.concatenate([values, np.zeros(64)])
+        self._length, self._buffer = len(arrays["values"]), np.concatenate([arrays["values"], np.zeros(64)])
         if data["inputs"] is not None:
             taps, season, change, log = data["inputs"]
             made = (
@@ -282,8 +288,9 @@ class PastModel:
             )
             self._use(Inputs(tuple(made), int(season), bool(change), bool(log)))
         self._positive = bool(data["positive"])
-        self._known.extend(map(int, data["known"]))
-        self._early.extend((int(row), dict(x)) for row, x in data["early"])
+        self._known = collections.deque(map(int, data["known"]), maxlen=self.memory)
+        early = ((int(row), dict(x)) for row, x in data["early"])
+        self._early = collections.deque(early, maxlen=self.memory)
         self._centre, self._scale, self._usual = map(float, data["unit"])
 
 
