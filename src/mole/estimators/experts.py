@@ -26,6 +26,8 @@ EXPERTS = (
     "model",
 )
 """What is combined, in order; the model is the learner's own forecast."""
+_SEASONAL = [1, 3, 5, 6]  # experts that know the season
+_JUDGED = 100  # newest rows by which they are judged when it changes
 _SEASONS = 5  # whose mean is the profile of the smoothed forecasts
 _RATES = np.array([0.3, 0.1])
 _WEIGHTS = _RATES[:, None] * (1.0 - _RATES[:, None]) ** np.arange(64)
@@ -135,6 +137,30 @@ class ExpertPool:
             half = half * (_normal(level) / _normal(self.level))
         return half
 
+    def reconsider(self, values: np.ndarray, season: int) -> None:
+        """Judge the seasonal experts by the newest rows, since their season is another one now.
+
+        Without that a new season would have no errors, and the best weight at once.
+
+        Args:
+            values: the past ``[n]``.
+            season: rows of the new season.
+        """
+        n = len(values)
+        unit = np.where(self._scale > 0, self._scale, self._scale.max() or 1.0)[:, None]
+        totals = np.zeros_like(self._losses)
+        for begin in range(max(n - _JUDGED, 1), n):
+            truth = values[begin : begin + self.horizon]
+            forecasts = simple_forecasts(values[:begin], len(truth), season, 0.0)
+            errors = np.abs(forecasts - truth[:, None])
+            # Where there was none yet, as good as the last value.
+            errors = np.where(np.isfinite(errors), errors, errors[:, :1])
+            ages = n - 1 - begin - self._ahead[: len(truth)]
+            losses = _DISCOUNT ** ages[:, None] * np.minimum(errors / unit[: len(truth)], _WORST)
+            totals[: len(truth)] += losses
+        self._losses[:, _SEASONAL] = self._losses[:, :1] + (totals - totals[:, :1])[:, _SEASONAL]
+        self._losses -= self._losses.min(axis=1, keepdims=True)
+
     def remember(self, row: int, forecasts: np.ndarray) -> None:
         """Keep forecasts ``[h, experts]`` of the rows from ``row`` on, until their truth arrives."""
         place, h = row % self.horizon, len(forecasts)
@@ -173,7 +199,7 @@ class ExpertPool:
     def _learn(self, scored: np.ndarray, error: np.ndarray, missed: np.ndarray, errors: np.ndarray) -> None:
         first = scored & (self._seen == 0)
         self._scale = np.where(first, error, self._scale)
-        # An expert without a forecast is taken for as good as the combination, until it has one.
+        # An expert without a forecast is taken for as good as the combination, until it has one (`reconsider`).
         errors = np.where(np.isfinite(errors), errors, error[:, None])
         unit = np.where(self._scale > 0, self._scale, 1.0)[:, None]
         losses = _DISCOUNT * self._losses + np.minimum(errors / unit, _WORST)

@@ -147,10 +147,7 @@ class OnlineForecaster:
         return self
 
     def step_one(self, y: Any, x: Any = None, t: Any = None) -> Step:
-        """Forecast the next value, then learn it.
-
-        Args:
-            y, x, t: as of `learn_one`.
+        """Forecast the next value, then learn it; arguments and errors as of `learn_one`.
 
         Returns:
             The forecast with its interval, made before the value was seen, and what the regressor did with it. The
@@ -231,7 +228,8 @@ class OnlineForecaster:
         if value is not None:
             self.n_seen_ += 1
             self._mean += (value - self._mean) / self.n_seen_
-            past.choose(self.n_seen_, self._clock.periods)
+            if past.choose(self.n_seen_, self._clock.periods):
+                self._pool.reconsider(past.values, past.season)
         if self.n_seen_:
             # Further ahead only now and then, once enough is known of the errors there.
             whole = self.n_seen_ <= _OFTEN or past.row % _SELDOM == 0

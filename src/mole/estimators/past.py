@@ -87,10 +87,8 @@ class PastModel:
                 self._early.append((self.row, x))
             return _NOTHING, float(past[-1]) if len(past) else 0.0
         row, base = {**self._own_row(past), **x}, self._base(past)
-        if value is None:
-            step = self.model.step_one(row)
-        elif self._fits(value):
-            step = self.model.step_one(row, self._target(value, base))
+        if value is None or self._fits(value):
+            step = self.model.step_one(row, None if value is None else self._target(value, base))
         else:
             # Predicted as before, and learned without the logarithm, which such a value does not have.
             step = self.model.step_one(row)
@@ -119,16 +117,21 @@ class PastModel:
         self._length += 1
         self.row += 1
 
-    def choose(self, seen: int, periods: Sequence[int]) -> None:
+    def choose(self, seen: int, periods: Sequence[int]) -> bool:
         """Choose inputs from the history, if it has grown by a quarter; for others the regressor learns it again.
 
         Args:
             seen: values known so far.
             periods: of the calendar, to look at too.
+
+        Returns:
+            Whether the season is another one now.
         """
         if not _is_mark(seen) or self.row > self.memory:
-            return
+            return False
+        season = self.season
         self._select(periods)
+        return self.season != season
 
     def _select(self, periods: Sequence[int]) -> None:
         history, before = self.values[-self.memory :], self.inputs
@@ -251,10 +254,8 @@ class PastModel:
             self._ready = schema, *taps_among(schema, dict(zip(self._names, self._matrix, strict=True)), dx)
         return self._ready[1:]
 
-    # Files.
-
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Everything, as plain JSON data and arrays; the regressor is a file of its own in one of them."""
+        """Everything, as plain JSON data and arrays, for a file; the regressor's own file is one of them."""
         with tempfile.TemporaryDirectory() as folder:
             inner = Path(folder, "model.mole")
             self.model.save(inner)
