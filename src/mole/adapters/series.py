@@ -17,6 +17,7 @@ import numpy as np
 
 from mole._expect import expect_items, expect_whole
 from mole.estimators import OnlineForecaster
+from mole.rows.batches import rows_of
 
 __all__ = ["SeriesForecaster"]
 
@@ -115,7 +116,7 @@ def _times(y: Any) -> Sequence[Any]:
 
 
 def _rows(X: Any, size: int) -> list[Mapping[str, Any]]:
-    rows = X.to_dict("records") if hasattr(X, "to_dict") and hasattr(X, "columns") else list(X)
+    rows = list(rows_of(X))
     if len(rows) != size:
         raise ValueError(f"SeriesForecaster got {len(rows)} rows in X; expected {size}.")
     return rows

@@ -22,6 +22,7 @@ from mole.estimators.regressor import OnlineRegressor
 from mole.estimators.step import Step, Taps
 from mole.online.guard import Fault
 from mole.rows.encoding import RowEncoder
+from mole.rows.scaling import Units
 
 __all__ = ["PastModel"]
 
@@ -87,26 +88,22 @@ class PastModel:
                 self._early.append((self.row, x))
             return _NOTHING, float(past[-1]) if len(past) else 0.0
         row, base = {**self._own_row(past), **x}, self._base(past)
-        if value is None or self._fits(value):
-            step = self.model.step_one(row, None if value is None else self._target(value, base))
-        else:
-            # Predicted as before, and learned without the logarithm, which such a value does not have.
-            step = self.model.step_one(row)
-            expected = self._natural(base + self._scale * step.prediction)
-            self._select(())
-            self.model.learn_one({**self._own_row(past), **x}, self._target(value, self._base(past)))
-            self._known.append(self.row)
-            return step, expected
+        fits = value is None or self._fits(value)
+        step = self.model.step_one(row, self._target(value, base) if value is not None and fits else None)
+        expected = self._natural(base + self._scale * step.prediction)
         if value is not None:
+            if not fits:
+                # Predicted as before, and learned without the logarithm, which such a value does not have.
+                self._select(())
+                self.model.learn_one({**self._own_row(past), **x}, self._target(value, self._base(past)))
             self._known.append(self.row)
-        return step, self._natural(base + self._scale * step.prediction)
+        return step, expected
 
     def append(self, value: float) -> None:
         """Go on by one row."""
         if value <= 0.0 and self.inputs is not None and self.inputs.log:
-            value = float(
-                self.values[-1]
-            )  # only an expectation comes here so: a value ends the logarithms (`learn`)
+            # Only an expectation comes here so: a value ends the logarithms.
+            value = float(self.values[-1])
         if self._length == 2 * self.memory + 2:
             # The longest season is half of the memory, and is looked back at twice.
             self._buffer[: self.memory] = self.values[-self.memory :]
@@ -170,7 +167,9 @@ class PastModel:
             rows[:, : schema.size] = np.stack([schema.encode({**zeros, **x}) for x in xs])
             rows[:, own] = 0.0
         window = self._window(past).astype(np.float32)
-        formed = engine.rollout(rows, window, taps, float(self.inputs.change))
+        units = self.model._units or Units((0.0,), (1.0,))
+        target = np.array([self.inputs.change, units.offset[0], 1.0 / units.factor[0]], np.float32)
+        formed = engine.rollout(rows, window, taps, target)
         return self._natural(self._centre + self._scale * formed)
 
     def _fits(self, value: float) -> bool:
@@ -200,7 +199,7 @@ class PastModel:
         return math.copysign(size, target)
 
     def _base(self, past: np.ndarray) -> float:
-        """What the regressor's target is counted from."""
+        # What the regressor's target is counted from.
         return (
             float(self._formed(past[-1])) if self.inputs is not None and self.inputs.change else self._centre
         )
@@ -245,7 +244,7 @@ class PastModel:
             model._encoder.observe(row)
         model._rows = collections.deque((row for row, _ in pairs), maxlen=self.memory)
         model._targets = collections.deque((model._target(target) for _, target in pairs), maxlen=self.memory)
-        model._refresh()
+        model._refresh(model._encoder.schema())
 
     def _prepared(self, dx: int) -> tuple[Taps, np.ndarray]:
         """How the past becomes inputs of the schema in use, and which of the ``dx`` inputs those are."""

@@ -157,20 +157,20 @@ class Engine:
         values = np.asarray(self._programs.predict(self._fixed, self._moving, x)).tolist()
         return [values[: self.dy], values[self.dy :]]
 
-    def rollout(self, rows: np.ndarray, window: np.ndarray, taps: Taps, keep: float) -> np.ndarray:
+    def rollout(self, rows: np.ndarray, window: np.ndarray, taps: Taps, target: np.ndarray) -> np.ndarray:
         """Predict one row after another, each from the predictions before it, in one compiled call.
 
         Args:
             rows: inputs ``[h, dx]``, without what comes from the past.
             window: past values, the last one first ``[k]``.
             taps: how they become inputs.
-            keep: 1 if the target is the change from the last value, 0 if it is the value.
+            target: how a prediction becomes a value ``[3]``: share of the last value that is added, offset, and factor.
 
         Returns:
             Values ``[h]``.
         """
         return np.asarray(
-            self._programs.rollout(self._fixed, self._moving, rows, window, taps, np.float32(keep)), float
+            self._programs.rollout(self._fixed, self._moving, rows, window, taps, target), float
         )
 
 
@@ -224,14 +224,15 @@ def _programs(structure: Structure, fixed: Layout, moving: Layout) -> _Programs:
 
     @jax.jit
     def rollout(
-        learner: list[Array], state: list[Array], rows: Array, window: Array, taps: Taps, keep: Array
+        learner: list[Array], state: list[Array], rows: Array, window: Array, taps: Taps, target: Array
     ) -> Array:
         def one(window: Array, row: Array) -> tuple[Array, Array]:
             past = taps.weights @ window
             # The same two forms as of a column of numbers, since the inputs of the past are columns like others.
             sized = jnp.sign(past) * jnp.log1p(jnp.abs(past) * taps.factor)
             past = jnp.where(taps.log > 0, sized, (past - taps.offset) * taps.factor)
-            value = keep * window[0] + forecast(learner, state, row + past)[0]
+            keep, offset, factor = target
+            value = keep * window[0] + offset + factor * forecast(learner, state, row + past)[0]
             return jnp.concatenate([value[None], window[:-1]]), value
 
         return jax.lax.scan(one, window, rows)[1]
