@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mole import OnlineForecaster
+from mole.adapters.series import SeriesForecaster
 from mole.estimators.choice import choose_inputs, find_periods
 from mole.estimators.experts import EXPERTS, ExpertPool, simple_forecasts
 from mole.estimators.incoming import OWN, Clock
@@ -421,3 +422,28 @@ def test_before_the_first_value_nothing_is_known() -> None:
     model.learn_one(None)
     model.learn_one(3.0)
     assert model.forecast() == pytest.approx([3.0, 3.0])
+
+
+# The method names of sktime.
+
+
+def test_a_series_that_is_fitted_and_updated_is_the_one_that_is_learned_value_by_value() -> None:
+    values = noisy(40)
+    model = SeriesForecaster(horizon=3, **SMALL).fit(values[:30]).update(values[30:])
+    assert np.array_equal(model.predict(), fed(values).forecast())
+    assert np.array_equal(model.predict(fh=[3, 1]), fed(values).forecast()[[2, 0]])
+    low, high = model.predict_interval(fh=2, coverage=0.5)
+    expected = fed(values).forecast_interval(level=0.5)
+    assert (low, high) == (expected[0][1:2], expected[1][1:2])
+    # To fit is to begin anew.
+    assert np.array_equal(model.fit(values[:30], fh=[2]).predict(), fed(values[:30]).forecast()[1:2])
+
+
+def test_wrong_steps_and_rows_of_a_series_are_refused() -> None:
+    model = SeriesForecaster(horizon=3, **SMALL).fit(noisy(10))
+    with pytest.raises(ValueError, match="Steps count from 1"):
+        model.predict(fh=[0])
+    with pytest.raises(ValueError, match="expected one or more steps"):
+        model.predict(fh=[])
+    with pytest.raises(ValueError, match="1 rows in X; expected 2"):
+        model.predict(fh=2, X=[{}])

@@ -102,9 +102,7 @@ def test_a_series_with_other_columns_can_be_asked_for(run: Run, capfd: pytest.Ca
     ],
 )
 def test_what_a_series_is(values: list[dict[str, object]], expected: bool) -> None:
-    rows = [
-        Row(values=value, line=place + 2, problem="", position={}) for place, value in enumerate(values)
-    ]
+    rows = [Row(values=value, line=place + 2, problem="", position={}) for place, value in enumerate(values)]
     found, given = is_series(rows, "y")
     assert found == expected
     assert list(given) == rows
