@@ -40,10 +40,14 @@ class Kalman:
             cov = cov - gain[:, None] * direction[None, :] + drift * jnp.eye(weights.size)
             return (weights + gain * (y - expected), cov), expected
 
-        self._learn = jax.jit(learn, donate_argnums=0)
+        self._learn, self._output = jax.jit(learn, donate_argnums=0), jax.jit(output)
         self._state = weights, 0.1 * jnp.eye(weights.size)
 
     def learn(self, x: np.ndarray, y: float) -> float:
         """What was expected before the pair was learned."""
         self._state, expected = self._learn(self._state, x, np.float32(y))
         return float(expected)
+
+    def predict(self, x: np.ndarray) -> float:
+        """What is expected for an input."""
+        return float(self._output(self._state[0], x))

@@ -65,6 +65,7 @@ def calls() -> list[Call]:
     static = mole.Static(prior)
     regressor = mole.OnlineRegressor(width=4)
     regressor.learn_one([1.0, 2.0, 3.0], 1.0)
+    forecaster = mole.OnlineForecaster(2, width=4).learn_one(1.0)
     classifier = mole.OnlineClassifier(width=4)
     classifier.learn_one([1.0, 2.0, 3.0], "a")
     spec = envs.generic_spec(2, 1, lambda obs, action, following: obs[0])
@@ -177,6 +178,17 @@ def calls() -> list[Call]:
         Call("OnlineRegressor.score", regressor.score, {"x": np.zeros((2, 3)), "y": [1.0, 2.0]},
              {"x": "rows", "y": "rows"}),
         Call("OnlineRegressor.importance_", regressor.importance_, {"task": 0}, {"task": "key"}),
+        Call("OnlineForecaster", mole.OnlineForecaster,
+             {"horizon": 2, "lags": 2, "season": 4, "level": 0.9, "width": 4, "seed": 0, "memory": 8, "history": 9},
+             {"horizon": "size", "lags": "lags", "season": "season", "level": "share", "width": "size", "seed": "seed",
+              "memory": "size", "history": "size", "mixture": "dict"}),
+        Call("OnlineForecaster.learn_one", forecaster.learn_one, {"y": 1.0, "x": None},
+             {"y": "value", "x": "columns", "t": "time"}),
+        Call("OnlineForecaster.forecast", forecaster.forecast, {"horizon": 2},
+             {"horizon": "size or None", "xs": "future"}),
+        Call("OnlineForecaster.forecast_interval", forecaster.forecast_interval, {"horizon": 2, "level": 0.5},
+             {"horizon": "size or None", "xs": "future", "level": "share or None"}),
+        Call("OnlineForecaster.load", mole.OnlineForecaster.load, {}, {"path": "path"}),
         Call("OnlineClassifier.learn_one", classifier.learn_one, {"x": [1.0, 2.0, 3.0], "y": "a"},
              {"x": "row", "y": "label"}),
         Call("OnlineClassifier.predict_one", classifier.predict_one, {"x": [1.0, 2.0, 3.0]}, {"x": "row"}),
@@ -248,5 +260,11 @@ WRONG |= {
     "seed": ["x", None, 2.5, math.nan, [1]],
     "count": ["3", -1, 2.5, None],
     "target": [None, "x", math.nan, math.inf, [], np.zeros((2, 2)), {}],
+    "value": ["x", math.inf, [], [1.0, 2.0], {}, object()],
+    "columns": ["x", 3, [1.0], {"own level": 1.0}, {1: 2.0}, {"a": [1.0]}],
+    "time": ["soon", math.inf, [1.0], object()],
+    "future": [3, "x", [], [{}], [None, 3]],
+    "lags": ["auto x", 0, 2.5, None, [], [0], ["a"]],
+    "season": ["auto x", 0, 1, 2.5, [4]],
     "label": [None, 2.5, [1], {}, math.nan],
 }

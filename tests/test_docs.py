@@ -25,6 +25,7 @@ from mole import (
     Mixture,
     Normalizer,
     OnlineClassifier,
+    OnlineForecaster,
     OnlineRegressor,
     Rank1Rate,
     ReadoutMixture,
@@ -240,6 +241,7 @@ def test_an_option_in_the_text_belongs_to_a_command(page: str) -> None:
 # Objects that the documents call by a name → what they are.
 OBJECTS = {
     "model": OnlineRegressor(),
+    "forecaster": OnlineForecaster(),
     "fleet": Fleet,
     "step": Step(*[None] * len(Step._fields)),  # pyright: ignore[reportArgumentType]
     "learner": Mixture(tiny_prior(jax.random.key(0))),
@@ -252,6 +254,7 @@ OBJECTS = {
     "MetaConfig": MetaConfig,
     "Mixture": Mixture,
     "OnlineClassifier": OnlineClassifier,
+    "OnlineForecaster": OnlineForecaster,
     "OnlineRegressor": OnlineRegressor,
     "ReadoutMixture": ReadoutMixture,
     "TrainingConfig": TrainingConfig,
@@ -269,6 +272,7 @@ def missing_attributes(text: str) -> list[str]:
         if re.fullmatch(r"[a-z_]+_", span) and span not in {
             *dir(OnlineRegressor()),
             *dir(OnlineClassifier()),
+            *dir(OnlineForecaster()),
         }:
             wrong.append(span)
     return wrong

@@ -32,10 +32,10 @@ from river import (
 )
 
 from mole import OnlineClassifier, OnlineRegressor, ReadoutConfig, StreamPrior, Trajectory, fit_prior
-from mole.adapters.river import MoleClassifier, MoleMultiTargetRegressor, MoleRegressor
+from mole.adapters.river import MoleClassifier, MoleForecaster, MoleMultiTargetRegressor, MoleRegressor
 from mole.rows.encoding import RowEncoder
 
-KINDS = (MoleRegressor, MoleMultiTargetRegressor, MoleClassifier)
+KINDS = (MoleRegressor, MoleMultiTargetRegressor, MoleClassifier, MoleForecaster)
 SMALL: dict[str, Any] = {
     "memory": 64,
     "width": 8,

@@ -16,7 +16,7 @@ from mole._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from mole._types import Trajectory, Window
-    from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor
+    from mole.estimators import Fleet, OnlineClassifier, OnlineForecaster, OnlineRegressor
     from mole.learning.inner import LayerRate, Rank1Rate, ScalarRate, adapt
     from mole.learning.likelihoods import Categorical, Gaussian, Prediction
     from mole.learning.models import MLP, Normalizer
@@ -40,6 +40,7 @@ __all__ = [
     "Mixture",
     "Normalizer",
     "OnlineClassifier",
+    "OnlineForecaster",
     "OnlineLearner",
     "OnlineRegressor",
     "Oracle",
@@ -66,7 +67,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "_types": "Trajectory Window",
-        "estimators": "Fleet OnlineClassifier OnlineRegressor",
+        "estimators": "Fleet OnlineClassifier OnlineForecaster OnlineRegressor",
         "learning.inner": "LayerRate Rank1Rate ScalarRate adapt",
         "learning.likelihoods": "Categorical Gaussian Prediction",
         "learning.models": "MLP Normalizer",

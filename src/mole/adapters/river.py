@@ -8,22 +8,23 @@ All of river's own estimator checks hold (``river.checks``); none is skipped.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from mole.estimators import OnlineClassifier, OnlineRegressor
+from mole.estimators import OnlineClassifier, OnlineForecaster, OnlineRegressor
 from mole.estimators.classifier import Label
 from mole.estimators.growing import Prior
 from mole.rows.frames import FrameRows, frame_of
 
 try:
     from river import base
+    from river.time_series.base import Forecaster
 except ImportError as error:
     raise ImportError(
         "mole.adapters.river needs river, which is not installed: pip install 'mole-online[streams]'."
     ) from error
 
-__all__ = ["MoleClassifier", "MoleMultiTargetRegressor", "MoleRegressor"]
+__all__ = ["MoleClassifier", "MoleForecaster", "MoleMultiTargetRegressor", "MoleRegressor"]
 
 Features = Mapping[Hashable, Any]
 """Name -> value: a number, a truth value, a word, a time, or None where it is missing."""
@@ -210,6 +211,56 @@ class MoleClassifier(_Settings, base.MiniBatchClassifier):
 
         named = dict(zip(map(str, labels), columns, strict=True))
         return nw.from_dict(named, backend=nw.from_native(X).implementation).to_native()
+
+
+class MoleForecaster(Forecaster):
+    """`mole.OnlineForecaster` as a river forecaster, for ``river.time_series`` and its metrics.
+
+    Arguments as of `mole.OnlineForecaster`.
+
+    Attributes:
+        model: the `mole.OnlineForecaster`, with its intervals (``model.forecast_interval``) and files (``model.save``).
+
+    Raises:
+        ValueError: for settings out of range; when learning, for a value that is no number.
+
+    Example:
+        >>> from river import datasets
+        >>> model = MoleForecaster(horizon=12)
+        >>> for _, y in datasets.AirlinePassengers():
+        ...     model.learn_one(y)
+        >>> len(model.forecast(12))
+        12
+    """
+
+    def __init__(
+        self,
+        horizon: int = 12,
+        *,
+        lags: str | int | Sequence[int] = "auto",
+        season: str | int | None = "auto",
+        level: float = 0.9,
+        width: int = 32,
+        seed: int = 0,
+        memory: int = 4096,
+        history: int = 10_000,
+        mixture: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See the class."""
+        self.horizon, self.lags, self.season, self.level = horizon, lags, season, level
+        self.width, self.seed, self.memory, self.history, self.mixture = width, seed, memory, history, mixture
+        self.model = OnlineForecaster(
+            horizon, lags=lags, season=season, level=level, width=width, seed=seed, memory=memory,
+            history=history, mixture=mixture,
+        )  # fmt: skip
+
+    def learn_one(self, y: float, x: Features | None = None) -> None:
+        """Learn the next value; None or NaN if it is missing."""
+        self.model.learn_one(y, None if x is None else _row(x))
+
+    def forecast(self, horizon: int, xs: Sequence[Features] | None = None) -> list[float]:
+        """Expected values of the next ``horizon`` rows."""
+        return self.model.forecast(horizon, None if xs is None else [_row(x) for x in xs]).tolist()
 
 
 def _row(x: Features) -> dict[str, Any]:

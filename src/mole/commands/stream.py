@@ -19,6 +19,7 @@ from mole._expect import did_you_mean
 from mole.commands.common import invocation
 from mole.commands.stream_loop import Loop, begin, check_options, locked_newest, make_writer
 from mole.commands.stream_prior import GivenPrior, columns_of, given_prior
+from mole.commands.stream_series import SeriesEstimator, is_series
 from mole.commands.stream_text import expect_same, read_as, say_how, text_options
 from mole.commands.stream_view import StreamView
 from mole.files import checkpoint as checkpoints
@@ -39,7 +40,7 @@ def stream(
     source: Annotated[str, tyro.conf.Positional],
     target: str,
     features: str | None = None,
-    task: Literal["regression", "classification"] | None = None,
+    task: Literal["regression", "classification", "forecast"] | None = None,
     prior: Path | None = None,
     out: str | None = None,
     report: Path | None = None,
@@ -65,7 +66,8 @@ def stream(
         source: a CSV, JSON Lines or Parquet file, also packed as .gz or .zst, or - for standard input.
         target: the column to predict.
         features: the columns to predict it from, with commas between them; all others if not given.
-        task: whether the target is a number or a label; if not given, the first target decides.
+        task: whether the target is a number or a label, or a series that is forecast from its own past too. If not
+            given, the first target decides, and a number beside nothing but a time is a series.
         prior: a prior made by mole fit-prior; without one the stream makes its own.
         out: file for the predictions, .csv or .jsonl, or - for standard output, which is where they go if the rows
             come from standard input or the output is no terminal.
@@ -134,6 +136,9 @@ def stream(
         say_how(console, rows.name, dialect, notes)
         if kind is None:
             kind, given = kind_of(given, target)
+        if kind == "regression" and not (task or config or ready or chosen):
+            series, given = is_series(given, target)
+            kind = "forecast" if series else kind
         settings = _settings(target, kind, chosen, level, seed, ready)
         # Now, and not when the report is written: that is after the last row.
         if report is not None and not report.resolve().parent.is_dir():
@@ -229,6 +234,9 @@ def _end(
         console.print(
             f"  row {row}, line {line} {escape(detail)}", style="dim", highlight=False, soft_wrap=True
         )
+    if isinstance(run.estimator, SeriesEstimator):
+        ahead = ", ".join(f"{value:.6g}" for value in run.estimator.model.forecast())
+        console.print(f"next rows: {ahead}", highlight=False, soft_wrap=True)
     if report is not None:
         console.print(f"report: {report}")
     if checkpoint is not None:

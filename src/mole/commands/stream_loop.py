@@ -10,6 +10,7 @@ from typing import Any
 
 from mole import estimators
 from mole.commands.stream_prior import GivenPrior
+from mole.commands.stream_series import SeriesEstimator
 from mole.commands.stream_view import StreamView
 from mole.files.atomic import remove_leftovers
 from mole.files.generations import Periodic, file_lock, newest
@@ -103,7 +104,8 @@ def begin(
     settings: StreamSettings, ready: GivenPrior | None, checkpoint: Path | None, name: str | None
 ) -> SavedRun:
     """The run of the checkpoint, or a new one."""
-    made = estimators.OnlineClassifier if settings.kind == "classification" else estimators.OnlineRegressor
+    others = {"classification": estimators.OnlineClassifier, "forecast": SeriesEstimator}
+    made: Any = others.get(settings.kind, estimators.OnlineRegressor)
     if checkpoint is None:
         prior = None if ready is None else ready.prior
         estimator = made(prior, level=settings.level, seed=settings.seed)

@@ -17,7 +17,7 @@ from mole._types import Array
 from mole.learning.compiled import Layout, Structure, layout_of, pack, take_apart, unpack
 from mole.online.guard import Fault
 
-__all__ = ["Engine", "Learned", "Step", "model_gradient", "replay", "shares_of"]
+__all__ = ["Engine", "Learned", "Step", "Taps", "model_gradient", "replay", "shares_of"]
 
 _CHUNK = 128  # pairs of one compiled call of a replay
 _FIGURES = 6  # what `_figures` gives
@@ -157,6 +157,36 @@ class Engine:
         values = np.asarray(self._programs.predict(self._fixed, self._moving, x)).tolist()
         return [values[: self.dy], values[self.dy :]]
 
+    def rollout(self, rows: np.ndarray, window: np.ndarray, taps: Taps, target: np.ndarray) -> np.ndarray:
+        """Predict one row after another, each from the predictions before it, in one compiled call.
+
+        Args:
+            rows: inputs ``[h, dx]``, without what comes from the past.
+            window: past values, the last one first ``[k]``.
+            taps: how they become inputs.
+            target: how a prediction becomes a value ``[3]``: share of the last value that is added, offset, and factor.
+
+        Returns:
+            Values ``[h]``.
+        """
+        return np.asarray(
+            self._programs.rollout(self._fixed, self._moving, rows, window, taps, target), float
+        )
+
+
+class Taps(NamedTuple):
+    """How past values become inputs: input i is a function of ``weights[i] @ window``, added to what the row has there.
+
+    Attributes:
+        weights: ``[dx, k]``.
+        offset, factor, log: as of `mole.rows.columns.ColumnInputs`, each ``[dx]``; log is 0 or 1.
+    """
+
+    weights: Any
+    offset: Any
+    factor: Any
+    log: Any
+
 
 _pack, _unpack = (jax.jit(function, static_argnums=0) for function in (pack, unpack))
 
@@ -166,6 +196,7 @@ class _Programs(NamedTuple):
 
     step: Any
     predict: Any
+    rollout: Any
 
 
 @functools.cache
@@ -191,7 +222,22 @@ def _programs(structure: Structure, fixed: Layout, moving: Layout) -> _Programs:
         slots = (whole.responsibilities(after), whole.task_numbers(after).astype(jnp.float32))
         return pack(moving, after), jnp.concatenate([expected, _figures(info), *slots])
 
-    return _Programs(step, jax.jit(forecast))
+    @jax.jit
+    def rollout(
+        learner: list[Array], state: list[Array], rows: Array, window: Array, taps: Taps, target: Array
+    ) -> Array:
+        def one(window: Array, row: Array) -> tuple[Array, Array]:
+            past = taps.weights @ window
+            # The same two forms as of a column of numbers, since the inputs of the past are columns like others.
+            sized = jnp.sign(past) * jnp.log1p(jnp.abs(past) * taps.factor)
+            past = jnp.where(taps.log > 0, sized, (past - taps.offset) * taps.factor)
+            keep, offset, factor = target
+            value = keep * window[0] + offset + factor * forecast(learner, state, row + past)[0]
+            return jnp.concatenate([value[None], window[:-1]]), value
+
+        return jax.lax.scan(one, window, rows)[1]
+
+    return _Programs(step, jax.jit(forecast), rollout)
 
 
 def _figures(info: Any) -> Array:

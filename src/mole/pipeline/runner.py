@@ -57,7 +57,7 @@ class StreamSettings:
 
     Attributes:
         target: column to predict.
-        kind: ``regression`` or ``classification``.
+        kind: ``regression``, ``classification`` or ``forecast``.
         features: columns to predict from; all others if None.
         level: of the intervals, 0.9 for 90 %.
         seed: of the estimator.
@@ -75,8 +75,8 @@ class StreamSettings:
 
     def __post_init__(self) -> None:
         """Check."""
-        if self.kind not in ("regression", "classification"):
-            raise ValueError(f"got task {self.kind!r}, expected 'regression' or 'classification'")
+        if self.kind not in ("regression", "classification", "forecast"):
+            raise ValueError(f"got task {self.kind!r}, expected 'regression', 'classification' or 'forecast'")
         if not 0 < self.level < 1:
             raise ValueError(f"got level {self.level}, expected a share between 0 and 1, such as 0.9")
         if self.features is not None and (not self.features or self.target in self.features):
@@ -132,7 +132,8 @@ class StreamRun:
         """A run before its first row; ``estimator`` is a `StreamEstimator` that has learned nothing yet."""
         self.settings, self.estimator = settings, estimator
         self._classify = settings.kind == "classification"
-        self._checks = RowChecks(settings.target, settings.features, classify=self._classify)
+        series = settings.kind == "forecast"
+        self._checks = RowChecks(settings.target, settings.features, classify=self._classify, series=series)
         self.rows = self.learned = 0
         self.digest = RunDigest()
 

@@ -44,6 +44,8 @@ class RowChecks:
         target: column to predict.
         features: columns to predict it from; all others if None.
         classify: whether the target is a label.
+        series: whether the target is predicted from its own past: then a row needs no inputs, and one without a target
+            is a request for a forecast.
 
     Attributes:
         seen: statistics of the input columns, from the rows that passed.
@@ -52,8 +54,11 @@ class RowChecks:
         labels: their labels, as text (classification).
     """
 
-    def __init__(self, target: str, features: Sequence[str] | None, *, classify: bool) -> None:
+    def __init__(
+        self, target: str, features: Sequence[str] | None, *, classify: bool, series: bool = False
+    ) -> None:
         """See the class."""
+        self.series = series
         self.target, self.features, self.classify = target, features, classify
         self.seen = RowEncoder()
         self.targets, self.largest = 0, 0.0
@@ -81,7 +86,7 @@ class RowChecks:
             else:
                 known = True
             x.put(name, kind, content)
-        if not known:
+        if not known and not self.series:
             return Checked(None, None, "no input", "has no value in any of its inputs")
         # The inputs count even if the target turns out to be wrong: the row is predicted all the same.
         self.seen.observe(x)
@@ -90,6 +95,8 @@ class RowChecks:
             kind, content = read_value(given)
         except TypeError as error:
             return Checked(x, None, "target is no single value", f"target {self.target!r}: {error}")
+        if kind == MISSING and self.series:
+            return Checked(x, None)
         if kind == MISSING:
             return Checked(x, None, "no target", f"has no target {self.target!r}")
         return self._label(x, kind, content) if self.classify else self._number(x, kind, content)
