@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import mole
+from mole.cli import main
 from mole.estimators import late
+from mole.pipeline.runner import StreamRun, StreamSettings
+from mole.pipeline.sources import Row
 
 
 def rows(n, seed=0):
@@ -159,3 +162,68 @@ def test_copies_have_a_lock_of_their_own():
     for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert copied._lock is not model._lock
         assert copied.predict_one([1.0, 0.0]) == model.predict_one([1.0, 0.0])
+
+
+# The command, with targets that become known some rows later.
+
+
+def table(n, seed=5):
+    x, y = rows(n, seed)
+    return [{"a": a, "b": b, "y": t} for (a, b), t in zip(x.tolist(), y.tolist(), strict=True)]
+
+
+def outcomes(run, records, first=0):
+    return [run.step(Row(first + k + 2, dict(record), "", {})) for k, record in enumerate(records)]
+
+
+def begun(delay):
+    return StreamRun(StreamSettings("y", "regression", label_delay=delay), mole.OnlineRegressor())
+
+
+def test_a_delay_of_one_row_is_none():
+    records = table(60)
+    told, plain = outcomes(begun(1), records), outcomes(begun(0), records)
+    assert [one.prediction for one in told] == [one.prediction for one in plain]
+
+
+def test_a_delay_gives_the_figures_of_river():
+    pytest.importorskip("river")
+    from river.evaluate import iter_progressive_val_score
+    from river.metrics import MAE
+
+    from mole.adapters.river import MoleRegressor
+
+    records, delay = table(80), 7
+    pairs = [({"a": r["a"], "b": r["b"]}, r["y"]) for r in records]
+    *_, last = iter_progressive_val_score(pairs, MoleRegressor(), MAE(), step=1, delay=delay)
+    found = outcomes(begun(delay), records)
+    assert np.mean([abs(one.prediction - one.target) for one in found]) == pytest.approx(
+        last["MAE"].get(), rel=1e-12
+    )
+
+
+def test_a_run_with_late_labels_goes_on_from_a_file(tmp_path):
+    records = table(50)
+    whole, run = outcomes(begun(6), records), begun(6)
+    head = outcomes(run, records[:20])
+    run.estimator.save(tmp_path / "model.mole")
+    again = StreamRun(run.settings, mole.OnlineRegressor.load(tmp_path / "model.mole"))
+    again.restore(run.to_json())
+    assert [one.prediction for one in head + outcomes(again, records[20:], 20)] == [
+        one.prediction for one in whole
+    ]
+    assert again.learned == 44
+
+
+def test_the_command_predicts_without_the_newest_targets(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    records = table(40)
+    lines = ["a,b,y", *(f"{r['a']},{r['b']},{r['y']}" for r in records)]
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    command = ["stream", "data.csv", "--target", "y", "--out", "out.csv", "--label-delay"]
+    assert main([*command, "10"]) == 0
+    assert "40 rows, 30 learned" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "out.csv").read_text().splitlines()[5].split(",")[1] == "0"  # nothing was known yet
+    for wrong in ("-1", "10001"):
+        assert main([*command, wrong]) != 0
+        assert "expected 0 to 10,000 rows" in " ".join(capsys.readouterr().err.split())

@@ -22,6 +22,7 @@ from mole.commands.stream_prior import GivenPrior, columns_of, given_prior
 from mole.commands.stream_series import SeriesEstimator, is_series
 from mole.commands.stream_text import expect_same, read_as, say_how, text_options
 from mole.commands.stream_view import StreamView
+from mole.estimators.late import MOST_PENDING
 from mole.files import checkpoint as checkpoints
 from mole.files.generations import KEPT, SECONDS, Periodic
 from mole.files.processes import Interrupts
@@ -51,6 +52,7 @@ def stream(
     resume: bool = False,
     new_input: bool = False,
     strict: bool = False,
+    label_delay: int = 0,
     level: float = 0.9,
     seed: int = 0,
     format: Literal["csv", "jsonl", "parquet"] | None = None,
@@ -79,6 +81,8 @@ def stream(
         resume: go on from the checkpoint, if there is one.
         new_input: with --resume: the rows of the source are new, none of them was learned yet.
         strict: stop at the first bad row instead of counting it.
+        label_delay: rows after which a target becomes known; a row is predicted without those of the newest rows. With
+            1 every target is known before the next row.
         level: share of the targets that the intervals are to hold.
         seed: of the first weights and of all training.
         format: of the source, if its name does not tell.
@@ -139,7 +143,7 @@ def stream(
         if kind == "regression" and not (task or config or ready or chosen):
             series, given = is_series(given, target)
             kind = "forecast" if series else kind
-        settings = _settings(target, kind, chosen, level, seed, ready)
+        settings = _settings(target, kind, chosen, level, seed, ready, label_delay)
         # Now, and not when the report is written: that is after the last row.
         if report is not None and not report.resolve().parent.is_dir():
             raise FileNotFoundError(f"cannot write {report}: its folder does not exist; create it first")
@@ -191,11 +195,22 @@ def kind_of(rows: Iterable[Row], target: str) -> tuple[str, Iterator[Row]]:
 
 
 def _settings(
-    target: str, kind: str, chosen: tuple[str, ...] | None, level: float, seed: int, ready: GivenPrior | None
+    target: str,
+    kind: str,
+    chosen: tuple[str, ...] | None,
+    level: float,
+    seed: int,
+    ready: GivenPrior | None,
+    delay: int,
 ) -> StreamSettings:
     name = None if ready is None else ready.name
     labels = ready.prior.labels if ready is not None and kind == "classification" else None
-    return StreamSettings(target, kind, chosen, level, seed, name, labels)
+    if not 0 <= delay <= MOST_PENDING or (delay and kind == "forecast"):
+        raise ValueError(
+            f"got --label-delay {delay}, expected 0 to {MOST_PENDING:,} rows, and none for a series (a forecast of it "
+            "some rows ahead is mole.OnlineForecaster.forecast)"
+        )
+    return StreamSettings(target, kind, chosen, level, seed, name, labels, delay)
 
 
 def _shown(console: Console, view: StreamView) -> Any:

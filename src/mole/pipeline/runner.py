@@ -9,6 +9,7 @@ A run can be saved between any two rows and goes on there, bit for bit: see `mol
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -42,8 +43,12 @@ class BadRowError(ValueError):
 class StreamEstimator(Protocol):
     """What the loop needs of `mole.OnlineRegressor` and `mole.OnlineClassifier`."""
 
-    def step_one(self, x: Any, y: Any) -> Step:
+    def step_one(self, x: Any, y: Any, *, id: Any = None) -> Step:
         """Predict a row, then learn it; without a target predict alone."""
+        ...
+
+    def learn_one(self, x: Any = None, y: Any = None, *, id: Any = None) -> Any:
+        """Learn the target of a row that was predicted by this id."""
         ...
 
     def save(self, path: Any) -> None:
@@ -63,6 +68,8 @@ class StreamSettings:
         seed: of the estimator.
         prior: name and sha256 of the prior file; None without one.
         labels: which the prior knows; rows with others are bad. None if labels may appear at any time.
+        label_delay: rows after which a target becomes known: that of row 1 before row 1 + ``label_delay`` is predicted.
+            With 1, or 0, before the next row.
     """
 
     target: str
@@ -72,6 +79,7 @@ class StreamSettings:
     seed: int = 0
     prior: str | None = None
     labels: tuple[int | str | bool, ...] | None = None
+    label_delay: int = 0
 
     def __post_init__(self) -> None:
         """Check."""
@@ -87,6 +95,8 @@ class StreamSettings:
     def to_json(self) -> dict[str, Any]:
         """As a checkpoint holds them, where the kind is called by the name of its option."""
         data = asdict(self)
+        if not self.label_delay:
+            del data["label_delay"]  # files of runs without one are as they were in 0.1
         return {"target": data.pop("target"), "task": data.pop("kind"), **data}
 
 
@@ -136,6 +146,8 @@ class StreamRun:
         self._checks = RowChecks(settings.target, settings.features, classify=self._classify, series=series)
         self.rows = self.learned = 0
         self.digest = RunDigest()
+        # Rows whose targets are not known yet, with the targets that the estimator must not see before.
+        self._late: collections.deque[tuple[int, Any]] = collections.deque()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -166,9 +178,14 @@ class StreamRun:
             self.digest.add(self.rows)  # so that the curves keep the row numbers of the input
             return Outcome(self.rows, note=note)
         y = checked.y
-        step = self.estimator.step_one(checked.x, y)
-        if y is not None:
-            self.learned += 1
+        if self.settings.label_delay:
+            self._learn_late()
+            step = self.estimator.step_one(checked.x, None, id=None if y is None else self.rows)
+            if y is not None:
+                self._late.append((self.rows, y))
+        else:
+            step = self.estimator.step_one(checked.x, y)
+            self.learned += y is not None
         prediction, loss = step.prediction, None
         low = high = width = None
         covered = False
@@ -200,6 +217,13 @@ class StreamRun:
             note, step.shares,
         )  # fmt: skip
 
+    def _learn_late(self) -> None:
+        """Learn the targets that became known before the present row."""
+        while self._late and self._late[0][0] + self.settings.label_delay <= self.rows:
+            row, y = self._late.popleft()
+            self.estimator.learn_one(y=y, id=row)
+            self.learned += 1
+
     def _checked(self, values: Mapping[str, Any]) -> Checked:
         checked, labels = self._checks.check(values), self.settings.labels
         if labels is None or checked.y is None or checked.y in labels:
@@ -214,6 +238,7 @@ class StreamRun:
             "learned": self.learned,
             "checks": self._checks.to_json(),
             "digest": self.digest.to_json(),
+            **({"late": list(self._late)} if self._late else {}),
         }
 
     def restore(self, data: Mapping[str, Any]) -> None:
@@ -221,6 +246,7 @@ class StreamRun:
         self.rows, self.learned = int(data["rows"]), int(data["learned"])
         self._checks.restore(data["checks"])
         self.digest = RunDigest.from_json(data["digest"])
+        self._late = collections.deque((int(row), y) for row, y in data.get("late", []))
 
 
 def _finite(value: Any) -> float | None:
