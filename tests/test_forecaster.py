@@ -14,11 +14,11 @@ import pytest
 
 from mole import OnlineForecaster
 from mole.adapters.series import SeriesForecaster
-from mole.estimators.choice import choose_inputs, find_periods
-from mole.estimators.experts import EXPERTS, ExpertPool, simple_forecasts
-from mole.estimators.incoming import OWN, Clock
-from mole.estimators.lags import Inputs, Tap, named_inputs, tap_matrix
 from mole.files.checkpoint import CheckpointError
+from mole.forecasting.choice import choose_inputs, find_periods
+from mole.forecasting.experts import EXPERTS, ExpertPool, simple_forecasts
+from mole.forecasting.incoming import OWN, Clock
+from mole.forecasting.lags import Inputs, Tap, named_inputs, tap_matrix
 
 SMALL: dict[str, Any] = {"memory": 64, "width": 8}
 SEASON = (5.0, 7.0, 9.0, 4.0)

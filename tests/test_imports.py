@@ -36,13 +36,14 @@ MAY_IMPORT = {
     "envs": BASE,
     "control": f"{BASE} files learning meta online readout datasets priors planning envs.spec",
     "estimators": f"{BASE} files learning online readout rows priors",
-    "adapters": f"{BASE} rows estimators",
+    "forecasting": f"{BASE} online rows estimators",
+    "adapters": f"{BASE} rows estimators forecasting",
     "pipeline": f"{BASE} files rows estimators.step",
     "experiment": f"{BASE} files learning online readout datasets priors planning envs control",
     "report": f"{BASE} files control pipeline experiment",
-    "commands": f"{BASE} files meta rows priors control estimators pipeline experiment report",
+    "commands": f"{BASE} files meta rows priors control estimators forecasting pipeline experiment report",
     "cli": "files commands",
-    "mole": f"_version _moved {BASE} learning meta online readout priors estimators",
+    "mole": f"_version _moved {BASE} learning meta online readout priors estimators forecasting",
 }
 # package -> the rooms or modules that may import it when they are imported themselves or later
 EXTRAS = {

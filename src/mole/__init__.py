@@ -16,7 +16,8 @@ from mole._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from mole._types import Trajectory, Window
-    from mole.estimators import Fleet, OnlineClassifier, OnlineForecaster, OnlineRegressor
+    from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor
+    from mole.forecasting import OnlineForecaster
     from mole.learning.inner import LayerRate, Rank1Rate, ScalarRate, adapt
     from mole.learning.likelihoods import Categorical, Gaussian, Prediction
     from mole.learning.models import MLP, Normalizer
@@ -67,7 +68,8 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "_types": "Trajectory Window",
-        "estimators": "Fleet OnlineClassifier OnlineForecaster OnlineRegressor",
+        "estimators": "Fleet OnlineClassifier OnlineRegressor",
+        "forecasting": "OnlineForecaster",
         "learning.inner": "LayerRate Rank1Rate ScalarRate adapt",
         "learning.likelihoods": "Categorical Gaussian Prediction",
         "learning.models": "MLP Normalizer",

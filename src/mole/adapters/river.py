@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from mole.estimators import OnlineClassifier, OnlineForecaster, OnlineRegressor
+from mole.estimators import OnlineClassifier, OnlineRegressor
 from mole.estimators.classifier import Label
 from mole.estimators.growing import Prior
+from mole.forecasting import OnlineForecaster
 from mole.rows.frames import FrameRows, frame_of
 
 try:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mole._expect import expect_items, expect_whole
-from mole.estimators import OnlineForecaster
+from mole.forecasting import OnlineForecaster
 from mole.rows.batches import rows_of
 
 __all__ = ["SeriesForecaster"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mole.estimators import OnlineForecaster
 from mole.estimators.step import Step
+from mole.forecasting import OnlineForecaster
 from mole.pipeline.sources import Row
 from mole.rows.encoding import Schema
 from mole.rows.values import MISSING, TIME, ReadRow, read_value

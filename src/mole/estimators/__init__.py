@@ -3,7 +3,6 @@
 from mole._lazy import lazy
 from mole.estimators.classifier import OnlineClassifier
 from mole.estimators.fleet import Fleet
-from mole.estimators.forecaster import OnlineForecaster
 from mole.estimators.regressor import OnlineRegressor
 from mole.estimators.step import Step
 from mole.priors.stream import StreamPrior, fit_prior
@@ -11,7 +10,6 @@ from mole.priors.stream import StreamPrior, fit_prior
 __all__ = [
     "Fleet",
     "OnlineClassifier",
-    "OnlineForecaster",
     "OnlineRegressor",
     "Step",
     "StreamPrior",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mole.estimators.lags import Inputs, Tap, candidates, named_inputs
+from mole.forecasting.lags import Inputs, Tap, candidates, named_inputs
 
 __all__ = ["choose_inputs", "find_periods", "robust_scale"]
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from mole.estimators.choice import choose_inputs, robust_scale
-from mole.estimators.incoming import OWN
-from mole.estimators.lags import Inputs, Tap, tap_matrix, taps_among
 from mole.estimators.regressor import OnlineRegressor
 from mole.estimators.step import Step, Taps
+from mole.forecasting.choice import choose_inputs, robust_scale
+from mole.forecasting.incoming import OWN
+from mole.forecasting.lags import Inputs, Tap, tap_matrix, taps_among
 from mole.online.guard import Fault
 from mole.rows.encoding import RowEncoder
 from mole.rows.scaling import Units

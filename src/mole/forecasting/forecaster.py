@@ -1,6 +1,6 @@
 """Forecasts of a series: a regressor on the series' own past, beside simple forecasts, with an interval per horizon.
 
-A row's way: the past becomes inputs (`mole.estimators.lags`), an `OnlineRegressor` learns the next value from them and
+A row's way: the past becomes inputs (`mole.forecasting.lags`), an `OnlineRegressor` learns the next value from them and
 from the columns beside the series, and an `ExpertPool` weighs its forecasts against simple ones, for each horizon by
 the forecasts whose truth has arrived.
 """
@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 
 from mole._expect import expect_number, expect_whole
-from mole.estimators.experts import EXPERTS, ExpertPool, simple_forecasts
-from mole.estimators.incoming import (
+from mole.estimators.regressor import OnlineRegressor
+from mole.estimators.saving import Parts, damage_told, load_parts, save_parts
+from mole.estimators.step import Step
+from mole.forecasting.experts import EXPERTS, ExpertPool, simple_forecasts
+from mole.forecasting.incoming import (
     Clock,
     checked_lags,
     checked_season,
@@ -24,10 +27,7 @@ from mole.estimators.incoming import (
     read_future,
     read_target,
 )
-from mole.estimators.past import PastModel
-from mole.estimators.regressor import OnlineRegressor
-from mole.estimators.saving import Parts, damage_told, load_parts, save_parts
-from mole.estimators.step import Step
+from mole.forecasting.past import PastModel
 
 __all__ = ["OnlineForecaster"]
 
@@ -111,7 +111,7 @@ class OnlineForecaster:
 
     @property
     def weights_(self) -> dict[str, np.ndarray]:
-        """Expert → its weight for each horizon ``[horizon]``; see `mole.estimators.experts.EXPERTS`."""
+        """Expert → its weight for each horizon ``[horizon]``; see `mole.forecasting.experts.EXPERTS`."""
         return dict(zip(EXPERTS, self._pool.weights(self._forecasts(self.horizon, [self._x])).T, strict=True))
 
     @property
