@@ -103,6 +103,26 @@ def test_a_series_with_other_columns_can_be_asked_for(run: Run, capfd: pytest.Ca
 )
 def test_what_a_series_is(values: list[dict[str, object]], expected: bool) -> None:
     rows = [Row(values=value, line=place + 2, problem="", position={}) for place, value in enumerate(values)]
-    found, given = is_series(rows, "y")
+    found, given = is_series(rows, "y", live=False)
     assert found == expected
     assert list(given) == rows
+
+
+@pytest.mark.parametrize(
+    ("values", "series"),
+    [
+        ({"y": 1.0}, True),
+        ({"t": "2026-01-01", "y": 1.0}, True),
+        ({"a": None, "y": 1.0}, False),
+        ({"a": 2, "y": 1}, False),
+    ],
+)
+def test_the_first_row_of_a_pipe_decides(values, series):
+    """The next one may not come before this one is predicted."""
+
+    def rows():
+        yield Row(2, values, "", {})
+        raise AssertionError("a second row was asked for")
+
+    found, given = is_series(rows(), "y", live=True)
+    assert (found, next(given).values) == (series, values)

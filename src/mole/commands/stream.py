@@ -141,7 +141,7 @@ def stream(
         if kind is None:
             kind, given = kind_of(given, target)
         if kind == "regression" and not (task or config or ready or chosen):
-            series, given = is_series(given, target)
+            series, given = is_series(given, target, live=source == "-")
             kind = "forecast" if series else kind
         settings = _settings(target, kind, chosen, level, seed, ready, label_delay)
         # Now, and not when the report is written: that is after the last row.

@@ -61,19 +61,26 @@ class SeriesEstimator:
         return cls(model=OnlineForecaster.load(path))
 
 
-def is_series(rows: Iterable[Row], target: str) -> tuple[bool, Iterator[Row]]:
-    """Whether the first rows have nothing beside the target but a time; the rows looked at come again."""
-    rows = iter(rows)
-    looked_at = list(itertools.islice(rows, _LOOKED_AT))
-    kinds: dict[str, set[str]] = {}
-    for row in looked_at:
-        for name, value in (row.values or {}).items():
-            if name != target:
-                kinds.setdefault(name, set()).add(_kind(value))
-    beside = [found - {MISSING} for found in kinds.values()]
-    beside = [found for found in beside if found]
-    alone = not beside or beside == [{TIME}]
-    return alone and any(row.values for row in looked_at), itertools.chain(looked_at, rows)
+def is_series(rows: Iterable[Row], target: str, *, live: bool) -> tuple[bool, Iterator[Row]]:
+    """Whether the first rows have nothing beside the target but a time; the rows looked at come again.
+
+    Args:
+        rows: the rows.
+        target: column to predict.
+        live: whether they come as they are made: then the first one decides, since the next may not come before the
+            prediction of this one is asked for.
+    """
+    rows, looked_at, times = iter(rows), list[Row](), set[str]()
+    # Of a pipe, a column without a value in the first row may have one in the next.
+    some, nothing = False, {TIME} if live else {TIME, MISSING}
+    for row in itertools.islice(rows, 1 if live else _LOOKED_AT):
+        looked_at.append(row)
+        some = some or bool(row.values)
+        kinds = {name: _kind(value) for name, value in (row.values or {}).items() if name != target}
+        times |= {name for name, kind in kinds.items() if kind == TIME}
+        if len(times) > 1 or not nothing.issuperset(kinds.values()):
+            return False, itertools.chain(looked_at, rows)
+    return some, itertools.chain(looked_at, rows)
 
 
 def _kind(value: Any) -> str:
