@@ -129,14 +129,16 @@ def test_only_so_many_rows_wait(monkeypatch):
     assert len(model._pending) == 1
 
 
-def test_threads_predict_while_another_one_learns():
+def test_threads_predict_and_save_while_another_one_learns(tmp_path):
     x, y = rows(150)
     model = mole.OnlineRegressor().learn_many(x[:20], y[:20])
     wrong, done = [], threading.Event()
 
-    def ask():
+    def ask(number):
         while not done.is_set():
             try:
+                if number == 0:
+                    model.save(tmp_path / "model.mole")
                 low, high = model.predict_interval_one(x[0])
                 if not low <= high:
                     wrong.append((low, high))
@@ -144,7 +146,7 @@ def test_threads_predict_while_another_one_learns():
                 wrong.append(error)
                 return
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(3)]
     for thread in threads:
         thread.start()
     # With a growth of the prior among them, which changes the compiled program and the state at once.

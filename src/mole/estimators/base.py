@@ -284,17 +284,15 @@ class OnlineEstimator(EstimatorState):
     def _ask(self, x: Any, level: float | None = None, id: Any = None) -> tuple[Any, ...]:
         """What `_predicted` says of a row; with an ``id`` the row is kept until its label comes."""
         with self._lock:
-            forecast = self._forecast(x)
+            x = series_as_row(x)
+            row = self._read(x)
+            pair = self._pair_of(row)
+            # Mean and scale, each [dy]; None while nothing is known.
+            forecast = None if pair is None else self._engine_.predict(pair[: self._engine_.dx])
             if id is not None:
                 mean, scale = (None, None) if forecast is None else forecast
                 if forecast is not None and (units := self._units) is not None:
                     mean, scale = units.decode(mean), units.widths(scale)
-                row = kept(read_row(x, None, type(self).__name__), series_as_row(x))
-                if self._pending.put(id, PendingRow(row, mean, scale)):
+                if self._pending.put(id, PendingRow(kept(row, x), mean, scale)):
                     self._faults["forgotten"] += 1
             return self._predicted(forecast, level)
-
-    def _forecast(self, x: Any) -> Any:
-        """Mean and scale for a row, each ``[dy]``; None while nothing is known."""
-        pair = self._pair_of(self._read(x))
-        return None if pair is None else self._engine_.predict(pair[: self._engine_.dx])

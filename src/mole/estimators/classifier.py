@@ -129,8 +129,9 @@ class OnlineClassifier(OnlineEstimator):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that is needed to go on exactly here to one file, atomically."""
-        extra = {"labels": self._labels, "counts": self._counts, "sharpness": self._sharpness}
-        save_estimator(self, path, "online-classifier", extra)
+        with self._lock:
+            extra = {"labels": self._labels, "counts": self._counts, "sharpness": self._sharpness}
+            save_estimator(self, path, "online-classifier", extra)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> OnlineClassifier:

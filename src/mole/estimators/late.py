@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["MOST_PENDING", "Pending", "PendingRow"]
+__all__ = ["MOST_PENDING", "Pending", "PendingRow", "row_from", "row_json"]
 
 MOST_PENDING = 10_000
 """Rows that wait for their labels at most; the oldest are forgotten first, since some labels never come."""
@@ -89,7 +90,7 @@ class Pending:
 
     def to_json(self) -> list[Any]:
         """Everything as plain JSON data."""
-        return [[name, _plain(row.x), row.mean, row.scale] for name, row in self._rows.items()]
+        return [[name, row_json(row.x), row.mean, row.scale] for name, row in self._rows.items()]
 
     def restore(self, data: Any) -> None:
         """Go on where `to_json` was taken.
@@ -98,7 +99,7 @@ class Pending:
             ValueError: if the data is damaged.
         """
         for name, x, mean, scale in data:
-            row = np.asarray([np.nan if v is None else v for v in x], float) if isinstance(x, list) else x
+            row = row_from(x)
             if not isinstance(row, np.ndarray | Mapping):
                 raise ValueError(f"got {x!r:.80} as a row that waits; expected numbers or columns")  # noqa: TRY004
             self.put(name, PendingRow(row, mean, scale))
@@ -112,9 +113,17 @@ class Pending:
         return name
 
 
-def _plain(row: Any) -> Any:
+def row_json(row: Any) -> Any:
+    """A vector as JSON, which has neither NaN nor infinity: None, and the words inf and -inf; a dict as it is."""
     if not isinstance(row, np.ndarray):
         return row
-    # JSON has neither NaN nor infinity: None, and the words inf and -inf, which float() reads.
-    values = row.tolist()
-    return [v if v - v == 0 else None if v != v else str(v) for v in values]
+    return [
+        value if math.isfinite(value) else None if math.isnan(value) else str(value) for value in row.tolist()
+    ]
+
+
+def row_from(row: Any) -> Any:
+    """The inverse of `row_json`."""
+    if not isinstance(row, list):
+        return row
+    return np.asarray([np.nan if value is None else float(value) for value in row], float)

@@ -146,7 +146,8 @@ class OnlineRegressor(OnlineEstimator):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that is needed to go on exactly here to one file, atomically."""
-        save_estimator(self, path, "online-regressor", {"outputs": self._outputs})
+        with self._lock:
+            save_estimator(self, path, "online-regressor", {"outputs": self._outputs})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> OnlineRegressor:

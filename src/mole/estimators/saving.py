@@ -7,7 +7,6 @@ apart for them and put it together again.
 from __future__ import annotations
 
 import collections
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import numpy as np
 from mole.estimators.base import OnlineEstimator
 from mole.estimators.described import describe_given, describe_learner, given_from, learner_skeleton
 from mole.estimators.intervals import IntervalTracker
+from mole.estimators.late import row_from, row_json
 from mole.estimators.state import HISTORY
 from mole.estimators.step import Engine
 from mole.files import checkpoint
@@ -173,7 +173,7 @@ def save_estimator(
         "settings": {**model._settings},
         "encoder": model._encoder.to_json(),
         "schema": None if model._schema is None else model._schema.to_json(),
-        "rows": None if plain else [_row_json(row) for row in rows],
+        "rows": None if plain else [row_json(row) for row in rows],
         "length": model._length,
         "seen": model.n_seen_,
         "changes": model._changes.to_json(),
@@ -219,7 +219,7 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
             None if config["intervals"] is None else IntervalTracker.from_json(config["intervals"])
         )
         model._faults = collections.Counter({str(name): int(n) for name, n in config["faults"].items()})
-        rows = list(arrays["rows"]) if config["rows"] is None else [_row_from(row) for row in config["rows"]]
+        rows = list(arrays["rows"]) if config["rows"] is None else [row_from(row) for row in config["rows"]]
         memory, history = config["settings"]["memory"], config["settings"]["history"]
         model._rows = collections.deque(rows, maxlen=memory)
         model._targets = collections.deque(list(arrays["targets"]), maxlen=memory)
@@ -253,18 +253,3 @@ def _check(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
 def _columns(model: OnlineEstimator) -> dict[str, np.ndarray]:
     columns = zip(*model._history, strict=True) if model._history else ((),) * len(HISTORY)
     return {name: np.asarray(column) for name, column in zip(HISTORY, columns, strict=True)}
-
-
-def _row_json(row: Any) -> Any:
-    """A vector as JSON, which has neither NaN nor infinity: None, and the words inf and -inf."""
-    if not isinstance(row, np.ndarray):
-        return row
-    return [
-        value if math.isfinite(value) else None if math.isnan(value) else str(value) for value in row.tolist()
-    ]
-
-
-def _row_from(row: Any) -> Any:
-    if not isinstance(row, list):
-        return row
-    return np.asarray([np.nan if value is None else float(value) for value in row], float)

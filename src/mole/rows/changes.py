@@ -141,7 +141,6 @@ class InputChanges:
     def renew(self, pairs: int) -> None:
         """The inputs were made anew, since they had changed."""
         self.changed = pairs
-        self.counts.clear()
 
     def follow_up(self, pairs: int) -> bool:
         """Whether by now there is so much more to train on with the changed inputs that it is worth doing."""
