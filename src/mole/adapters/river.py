@@ -13,7 +13,7 @@ from typing import Any
 
 from mole.estimators import OnlineClassifier, OnlineRegressor
 from mole.estimators.classifier import Label
-from mole.estimators.growing import Prior
+from mole.estimators.described import Prior
 from mole.forecasting import OnlineForecaster
 from mole.rows.frames import FrameRows, frame_of
 

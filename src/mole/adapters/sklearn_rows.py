@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
-from mole.estimators.growing import Prior
+from mole.estimators.described import Prior
 from mole.rows.batches import is_missing, rows_of, targets_of, weights_of
 from mole.rows.frames import FrameRows, frame_of
 from mole.rows.values import NUMBER

@@ -61,6 +61,7 @@ def stream(
     date_format: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     encoding: str | None = None,
     comment: str | None = None,
+    background: bool = True,
 ) -> None:
     """Learn a stream of rows online: predict each row, then learn it; find regimes and recall them.
 
@@ -93,6 +94,8 @@ def stream(
             COLUMN=FORMAT. If not given, the first rows decide. With none only ISO times are times.
         encoding: of the text, such as latin-1; if not given, UTF-8, or UTF-16 with its mark.
         comment: leave out lines that begin so; if not given, only those with a # before the header.
+        background: make new priors a little at every row, so that no row waits for one; without it they are used some
+            rows earlier.
     """
     options = text_options(sep, decimal, date_format, encoding, comment)
     periodic = Periodic(every, every_seconds)
@@ -143,7 +146,7 @@ def stream(
         if kind == "regression" and not (task or config or ready or chosen):
             series, given = is_series(given, target, live=source == "-")
             kind = "forecast" if series else kind
-        settings = _settings(target, kind, chosen, level, seed, ready, label_delay)
+        settings = _settings(target, kind, chosen, level, seed, ready, label_delay, background)
         # Now, and not when the report is written: that is after the last row.
         if report is not None and not report.resolve().parent.is_dir():
             raise FileNotFoundError(f"cannot write {report}: its folder does not exist; create it first")
@@ -202,6 +205,7 @@ def _settings(
     seed: int,
     ready: GivenPrior | None,
     delay: int,
+    background: bool,
 ) -> StreamSettings:
     name = None if ready is None else ready.name
     labels = ready.prior.labels if ready is not None and kind == "classification" else None
@@ -210,7 +214,7 @@ def _settings(
             f"got --label-delay {delay}, expected 0 to {MOST_PENDING:,} rows, and none for a series (a forecast of it "
             "some rows ahead is mole.OnlineForecaster.forecast)"
         )
-    return StreamSettings(target, kind, chosen, level, seed, name, labels, delay)
+    return StreamSettings(target, kind, chosen, level, seed, name, labels, delay, background)
 
 
 def _shown(console: Console, view: StreamView) -> Any:

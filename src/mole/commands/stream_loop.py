@@ -108,7 +108,8 @@ def begin(
     made: Any = others.get(settings.kind, estimators.OnlineRegressor)
     if checkpoint is None:
         prior = None if ready is None else ready.prior
-        estimator = made(prior, level=settings.level, seed=settings.seed)
+        beside = {} if settings.kind == "forecast" else {"background": settings.background}
+        estimator = made(prior, level=settings.level, seed=settings.seed, **beside)
         return SavedRun(StreamRun(settings, estimator), None, name, 0)
     saved = load_run(checkpoint, settings, made.load)
     if saved.output != name:

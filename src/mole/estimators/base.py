@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole.estimators.late import PendingRow
-from mole.estimators.state import NOTHING, EstimatorState
+from mole.estimators.renewal import GrowingEstimator
+from mole.estimators.state import NOTHING
 from mole.estimators.step import Learned, Step, shares_of
 from mole.online.base import expect_weight
 from mole.online.guard import REFUSED, Fault
@@ -32,16 +33,12 @@ T = TypeVar("T", bound="OnlineEstimator")
 _HEALTHY, _REFUSED = Fault(0), REFUSED.value
 
 
-class OnlineEstimator(EstimatorState):
+class OnlineEstimator(GrowingEstimator):
     """Predicts and learns rows one at a time. Final classes: `OnlineRegressor`, `OnlineClassifier`."""
 
     _targets_are: str
 
     # What the final classes add.
-
-    @abc.abstractmethod
-    def _target(self, y: Any) -> Any:
-        """A checked target: a vector of floats, or a label."""
 
     def _is_new(self, target: Any) -> bool:
         """Whether predictions have to change before this target can be learned."""
@@ -53,7 +50,7 @@ class OnlineEstimator(EstimatorState):
 
     def _vector(self, target: Any) -> np.ndarray:
         """A kept target as it is learned ``[dy]``; in float64, since intervals score it before it is rounded."""
-        return self._vectors([target])[0]
+        return self._vectors([target], self._units)[0]
 
     @abc.abstractmethod
     def _predicted(self, forecast: Any, level: float | None = None) -> tuple[Any, ...]:
@@ -209,7 +206,7 @@ class OnlineEstimator(EstimatorState):
                 self._faults["unknown"] += 1
             self._changes.add(news)
         grows = self._given is None
-        # Once the memory is full the statistics are made of the kept rows (`_schema_now`).
+        # Once the memory is full the statistics are made of the kept rows (`_schema_of_all`).
         if grows and len(self._rows) < self._settings["memory"]:
             self._encoder.observe(row)
         if not isinstance(x, Mapping):
@@ -269,7 +266,10 @@ class OnlineEstimator(EstimatorState):
         pair = np.zeros(engine.dx + engine.dy, np.float32)
         if self._schema is not None:
             # What the estimator makes for itself is padded with zeros up to a size for which things are compiled.
-            pair[: self._schema.size] = self._schema.encode(row)
+            inputs = self._schema.encode(row)
+            if self._places is not None:
+                inputs = inputs[self._places]
+            pair[: len(inputs)] = inputs
         elif not isinstance(row, dict) and len(row) == engine.dx and fits(row):
             inputs = self._given.inputs if isinstance(self._given, StreamPrior) else None
             pair[: engine.dx] = row if inputs is None else inputs.encode(row)

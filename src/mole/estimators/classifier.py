@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole.estimators.base import OnlineEstimator
-from mole.estimators.growing import Prior
+from mole.estimators.described import Prior
 from mole.estimators.saving import load_estimator, save_estimator
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
 from mole.rows.batches import is_missing, pairs_of, rows_of
-from mole.rows.scaling import class_normalizer
+from mole.rows.scaling import Units, class_normalizer
 
 __all__ = ["OnlineClassifier"]
 
@@ -42,6 +42,7 @@ class OnlineClassifier(OnlineEstimator):
         memory: newest pairs that are kept to make priors from.
         history: newest pairs whose figures are kept in ``history_``.
         mixture: settings of `mole.readout.ReadoutMixture`.
+        background: as of `OnlineRegressor`.
 
     Attributes:
         n_seen_: pairs learned.
@@ -71,6 +72,7 @@ class OnlineClassifier(OnlineEstimator):
         memory: int = 4096,
         history: int = 10_000,
         mixture: Mapping[str, Any] | None = None,
+        background: bool = False,
     ) -> None:
         """See the class."""
         if prior is not None and not (isinstance(prior, StreamPrior) and prior.kind == "classification"):
@@ -82,8 +84,9 @@ class OnlineClassifier(OnlineEstimator):
         self._counts: list[int] = [0] * len(self._labels)
         self._sharpness = 1.0
         super().__init__(
-            prior, level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture
-        )
+            prior, level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture,
+            background=background,
+        )  # fmt: skip
 
     @property
     def classes_(self) -> list[Label]:
@@ -217,15 +220,17 @@ class OnlineClassifier(OnlineEstimator):
             self._counts.append(0)
             changed = self._learner is not None and self._room() != self._learner.prior.target_size
             if changed:
-                self._refresh(self._schema_now())
+                self._renew_now()
             elif self._learner is not None:
+                # A prior in the making does not know the label: it is begun again.
+                self._postponed, self._renewal = self._renewal is not None, None
                 # There is an output for it already. Its weight alone changes, and that is an array: nothing compiles.
                 weights = jnp.asarray(self._output_weights(), jnp.float32)
                 learner = eqx.tree_at(lambda learner: learner.outputs, self._learner, weights)
                 self._start(learner, self._state)
         return self._labels.index(target), changed
 
-    def _vectors(self, targets: list[Any]) -> np.ndarray:
+    def _vectors(self, targets: list[Any], units: Units | None) -> np.ndarray:
         places, room = np.asarray(targets, int), self._room()
         if room == 1:
             return (places == 1).astype(np.float32)[:, None]

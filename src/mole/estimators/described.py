@@ -1,4 +1,4 @@
-"""Learners and priors of estimators as plain JSON, and their structures from that.
+"""What an estimator was given: a prior or a learner, with settings; as plain JSON, and as a structure from that.
 
 A file holds numbers, and no code and no classes. Its header describes the learner; from the description a structure
 without numbers is made, which `mole.files.checkpoint.load` compares with the file before it reads any array.
@@ -12,20 +12,65 @@ from typing import Any
 
 import equinox as eqx
 
-from mole.estimators.growing import Prior
+from mole._expect import expect_type
 from mole.files.checkpoint import CheckpointError
+from mole.learning.prior import MetaPrior
 from mole.online import Continuous, KShot, Mixture, Static
 from mole.online.base import OnlineLearner
 from mole.priors.file import describe_prior, parse_header
-from mole.priors.stream import StreamPrior
+from mole.priors.stream import StreamPrior, learner_of
 from mole.priors.stream_file import describe_readout_prior, describe_units, readout_skeleton, units_from
 from mole.readout import ReadoutMixture, ReadoutPrior
 from mole.rows.encoding import Schema
 
-__all__ = ["describe_given", "describe_learner", "given_from", "learner_skeleton"]
+__all__ = [
+    "Prior",
+    "describe_given",
+    "describe_learner",
+    "given_from",
+    "learner_from",
+    "learner_skeleton",
+    "plain_settings",
+]
+
+Prior = StreamPrior | ReadoutPrior | MetaPrior | OnlineLearner
 
 # A closed list: a name in a stranger's file must not choose what is imported or called.
 _LEARNERS = {kind.__name__: kind for kind in (Continuous, KShot, Mixture, ReadoutMixture, Static)}
+
+
+def learner_from(owner: str, prior: Any, settings: Mapping[str, Any]) -> OnlineLearner:
+    """The learner that was given, or the mixture that belongs to the prior that was given.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for settings beside a learner, which has its own.
+    """
+    if isinstance(prior, StreamPrior | ReadoutPrior | MetaPrior):
+        return learner_of(prior, settings)
+    if not isinstance(prior, OnlineLearner):
+        raise TypeError(
+            f"{owner} got a prior of type {type(prior).__name__}; expected one from mole.fit_prior, mole.meta_train or "
+            "mole.load_prior, or a learner such as mole.KShot(prior)."
+        )
+    if settings:
+        raise ValueError(
+            f"{owner} got mixture={dict(settings)!r:.80} beside a learner; expected none: a learner has its own "
+            "settings."
+        )
+    return prior
+
+
+def plain_settings(owner: str, mixture: Any) -> dict[str, Any]:
+    """Settings of a mixture as JSON can hold them, since they go into files: arrays and NumPy's numbers as Python's.
+
+    Raises:
+        TypeError: unless they are a mapping, or None.
+    """
+    if mixture is None:
+        return {}
+    expect_type(owner, "mixture", mixture, Mapping, "It is settings by name, such as {'alpha': 2.0}.")
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in mixture.items()}
 
 
 def learner_skeleton(described: Any, settings: Mapping[str, Any], path: Any) -> Any:

@@ -14,8 +14,7 @@ import numpy as np
 
 from mole._expect import expect_whole
 from mole._types import Array
-from mole.estimators.described import given_from
-from mole.estimators.growing import Prior, learner_from, plain_settings
+from mole.estimators.described import Prior, given_from, learner_from, plain_settings
 from mole.estimators.saving import Parts, damage_told, load_parts, save_parts
 from mole.files.checkpoint import CheckpointError
 from mole.files.processes import available_cores

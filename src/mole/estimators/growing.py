@@ -1,4 +1,4 @@
-"""Where the learner of an estimator comes from: it was given, or the stream makes a prior for itself as it grows.
+"""How a stream makes a prior for itself as it grows.
 
 The first pairs are learned by Bayesian linear regression with random hidden units. Whenever the history has doubled,
 inputs and targets are scaled anew. Once the history is long enough, the hidden units and a belief about tasks are
@@ -8,8 +8,9 @@ numbers. The number of steps is bounded, and the same stream gives the same lear
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Generator
 from typing import Any
 
 import equinox as eqx
@@ -17,59 +18,81 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole._expect import expect_type
-from mole._types import Trajectory
-from mole.estimators.step import replay
+from mole._types import Array, Trajectory
+from mole.estimators.step import Engine
 from mole.learning.models import Normalizer
-from mole.learning.prior import MetaPrior
-from mole.online.base import REACH, OnlineLearner
-from mole.priors.stream import StreamPrior, learner_of
-from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
+from mole.online.base import REACH
+from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior
 from mole.readout.order import mixed_runs
-from mole.rows.scaling import padded_size
+from mole.readout.training import readout_prior_in_slices, slices_of
+from mole.rows.encoding import RowEncoder, Schema
+from mole.rows.scaling import Units, padded_size, robust_normalizer
+from mole.rows.selection import MOST_INPUTS, choices_of, chosen_inputs
 
-__all__ = ["MARKS", "Grown", "Prior", "grow", "learner_from", "pad", "plain_settings", "refresh_due"]
+__all__ = ["REPLAYED", "SELF_TRAINING", "TRAIN_FROM", "Grown", "Kept", "Recipe", "grow", "slices_of_grow"]
 
-Prior = StreamPrior | ReadoutPrior | MetaPrior | OnlineLearner
-MARKS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-"""Pairs after which the prior is made anew. They double, so that a pair is learned again about twice in all."""
-_TRAIN_FROM = 128
-_SELF_TRAINING = ReadoutConfig(window=32, iterations=400, learn_mean=False)
+TRAIN_FROM = 128
+SELF_TRAINING = ReadoutConfig(window=32, iterations=400, learn_mean=False)
+REPLAYED = 32  # pairs that are learned again in one slice
+_CELLS = 512  # values that are encoded in one slice
 _SHORTEST = 48  # pairs of a task that is trained on: a window of 32 fits at several places
 
 
-def learner_from(owner: str, prior: Any, settings: Mapping[str, Any]) -> OnlineLearner:
-    """The learner that was given, or the mixture that belongs to the prior that was given.
+@dataclasses.dataclass
+class Kept:
+    """Pairs that a prior is made of, oldest first; those that arrive while it is made are added.
 
-    Raises:
-        TypeError: for anything else.
-        ValueError: for settings beside a learner, which has its own.
+    Attributes:
+        rows: as `mole.rows.values.kept` gives them.
+        targets: as the estimator keeps them.
+        tasks: number of the task of every pair, as found before.
+        weights: of the pairs.
+        begun: pairs that the prior is made of; the mixture over it learns all of them.
+        complete: whether no more pairs arrive before the prior is used.
     """
-    if isinstance(prior, StreamPrior | ReadoutPrior | MetaPrior):
-        return learner_of(prior, settings)
-    if not isinstance(prior, OnlineLearner):
-        raise TypeError(
-            f"{owner} got a prior of type {type(prior).__name__}; expected one from mole.fit_prior, mole.meta_train or "
-            "mole.load_prior, or a learner such as mole.KShot(prior)."
-        )
-    if settings:
-        raise ValueError(
-            f"{owner} got mixture={dict(settings)!r:.80} beside a learner; expected none: a learner has its own "
-            "settings."
-        )
-    return prior
+
+    rows: list[Any]
+    targets: list[Any]
+    tasks: list[int]
+    weights: list[float]
+    begun: int
+    complete: bool
+
+    def add(self, row: Any, target: Any, task: int, weight: float) -> None:
+        """One more pair."""
+        self.rows.append(row)
+        self.targets.append(target)
+        self.tasks.append(task)
+        self.weights.append(weight)
 
 
-def plain_settings(owner: str, mixture: Any) -> dict[str, Any]:
-    """Settings of a mixture as JSON can hold them, since they go into files: arrays and NumPy's numbers as Python's.
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How an estimator makes a prior of its pairs.
 
-    Raises:
-        TypeError: unless they are a mapping, or None.
+    Attributes:
+        schema: how rows become inputs; None if it is made of the rows first.
+        needed: of that schema, once it is made: whether the prior is to be made at all.
+        units: of the targets, where float32 would lose their digits.
+        vectors: kept targets and units to what is learned ``[n, dy]``.
+        target_norm: their normaliser.
+        settings: those of `ReadoutMixture` by now.
+        free: number that the next task gets by now.
+        width: hidden units.
+        seed: of random hidden units and training.
+        memory: most pairs.
     """
-    if mixture is None:
-        return {}
-    expect_type(owner, "mixture", mixture, Mapping, "It is settings by name, such as {'alpha': 2.0}.")
-    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in mixture.items()}
+
+    schema: Schema | None
+    needed: Callable[[Schema], bool]
+    units: Units | None
+    vectors: Callable[[list[Any], Units | None], np.ndarray]
+    target_norm: Callable[[np.ndarray], Normalizer]
+    settings: Callable[[], dict[str, Any]]
+    free: Callable[[], int]
+    width: int
+    seed: int
+    memory: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,19 +100,20 @@ class Grown:
     """What `grow` made.
 
     Attributes:
+        schema: how rows become inputs.
+        places: of the inputs that are learned from ``[m]``; None if all are.
         learner: the mixture over the new prior.
-        state: after the whole history.
-        tasks: number of the task of every pair ``[n]``.
+        state: after all pairs.
+        tasks: number of the task of every pair ``[n]``, under their old numbers.
+        recent: newest inputs of the learner ``[r, dx]``, at most as many as were asked for.
     """
 
+    schema: Schema
+    places: np.ndarray | None
     learner: ReadoutMixture
     state: Any
     tasks: np.ndarray
-
-
-def refresh_due(pairs: int, memory: int) -> bool:
-    """Whether the prior is to be made anew after so many pairs."""
-    return pairs in MARKS and pairs <= memory
+    recent: np.ndarray
 
 
 def pad(x: np.ndarray) -> np.ndarray:
@@ -98,66 +122,77 @@ def pad(x: np.ndarray) -> np.ndarray:
     return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, extra)])
 
 
-def grow(
-    x: np.ndarray,
-    y: np.ndarray,
-    tasks: np.ndarray,
-    free: int,
-    *,
-    x_norm: Normalizer,
-    y_norm: Normalizer,
-    growing: tuple[int, ...],
-    width: int,
-    seed: int,
-    settings: Mapping[str, Any],
-    weights: np.ndarray | None = None,
-) -> Grown:
-    """Make a prior from the history, and a learner over it that has learned the history.
+def grow(kept: Kept, recipe: Recipe, recent: int) -> Generator[None, None, Grown | None]:
+    """Make a prior of kept pairs and a learner over it that has learned them, a slice of a few milliseconds at a time.
 
     Args:
-        x: padded inputs ``[n, dx]``.
-        y: targets ``[n, dy]``.
-        tasks: number of the task of every pair, as found before ``[n]``; new numbers continue them.
-        free: number that the next task was to get.
-        x_norm: normaliser of the inputs.
-        y_norm: normaliser of the targets.
-        growing: places of inputs that grow without bound.
-        width: hidden units.
-        seed: of random hidden units and training.
-        settings: of `ReadoutMixture`.
-        weights: of the pairs, as they are learned again ``[n]``; all one if None.
+        kept: the pairs; it ends when they are ``complete`` and learned.
+        recipe: how.
+        recent: newest inputs that are wanted.
 
     Returns:
-        The learner, its state, and the tasks of the history under their old numbers.
+        What was made; None if the schema showed that there is no need.
     """
+    count, schema = kept.begun, recipe.schema
+    if schema is None:
+        schema = yield from _schema_of(kept.rows[:count])
+        if not recipe.needed(schema):
+            return None
+    encoded, at_once = [], max(1, _CELLS // schema.size)
+    for place, row in enumerate(kept.rows[:count]):
+        encoded.append(schema.encode(row))
+        if place % at_once == at_once - 1:
+            yield
+    raw, y = np.stack(encoded), recipe.vectors(kept.targets[:count], recipe.units)
+    places = None
+    if schema.size > MOST_INPUTS:
+        places = yield from chosen_inputs(raw, y)
+        raw = raw[:, places]
+    x = pad(raw)
+    x_norm, y_norm = robust_normalizer(raw, x.shape[1]), recipe.target_norm(y)
+    yield
+    growing = tuple(
+        place
+        for place, source in enumerate(range(schema.size) if places is None else places.tolist())
+        if source in schema.growing
+    )
     # Of seed and length alone: a run that was stopped makes the same prior when it reaches this length.
-    key = jax.random.fold_in(jax.random.key(seed), len(x))
+    key = jax.random.fold_in(jax.random.key(recipe.seed), count)
     # What the learner would refuse is nothing to train on.
     sane = np.abs((y - np.asarray(y_norm.mean)) / np.asarray(y_norm.std)).max(axis=1) <= REACH
+    tasks, settings = np.asarray(kept.tasks[:count]), recipe.settings()
     segments = _segments(x[sane], y[sane], tasks[sane], classes=bool(settings.get("classes")))
-    trained = len(x) >= _TRAIN_FROM and bool(segments)
+    trained = count >= TRAIN_FROM and bool(segments)
     if trained:
-        prior = train_readout_prior(
-            segments,
-            x_norm=x_norm,
-            y_norm=y_norm,
-            width=width,
-            config=_SELF_TRAINING,
-            key=key,
-            growing=growing,
-        )
+        prior = yield from readout_prior_in_slices(
+            segments, x_norm=x_norm, y_norm=y_norm, width=recipe.width, config=SELF_TRAINING, key=key, growing=growing,
+            size=1 << (recipe.memory - 1).bit_length(),
+        )  # fmt: skip
     else:
-        untrained = ReadoutPrior.untrained(
-            width=width, x_norm=x_norm, y_norm=y_norm, key=jax.random.key(seed), growing=growing
-        )
-        # Twice the broad belief, since a trained prior has a broad and a learned one: same shapes, same program.
-        both = jax.tree.map(lambda a: jnp.concatenate([a, a]), untrained.beliefs)
-        prior = eqx.tree_at(lambda p: p.beliefs, untrained, both)
-    learner = ReadoutMixture(prior, **settings)
+        prior = _untrained(recipe.width, x_norm, y_norm, jax.random.key(recipe.seed), growing)
+    yield
+    learner = ReadoutMixture(prior, **recipe.settings())
     # The history made the learned belief: tasks of the history must not be drawn from it, or they count twice.
-    state, found = replay(learner, learner.init(kinds=(1.0, 0.0)), x, y, weights)
+    engine, found = Engine(learner, learner.init(kinds=(1.0, 0.0))), []
+    inputs: collections.deque[np.ndarray] = collections.deque(maxlen=recent)
+    while len(found) < len(kept.rows) or not kept.complete:
+        for place in range(len(found), min(len(found) + REPLAYED, len(kept.rows))):
+            if place < count:
+                here, target = x[place], y[place]
+            else:
+                new = schema.encode(kept.rows[place])
+                here = pad(new if places is None else new[places])
+                target = recipe.vectors([kept.targets[place]], recipe.units)[0]
+            inputs.append(here)
+            pair = np.concatenate((here, target), dtype=np.float32)
+            found.append(engine.step(pair, kept.weights[place]).task)
+        if len(found) < len(kept.rows) or not kept.complete:
+            yield
+    state = engine.state
     # The replay numbers tasks from 0 on. To the user they are the tasks that are known already.
-    numbers, following = _renumbered(found, tasks, int(state.next_task), free)
+    numbers, following = _renumbered(
+        np.asarray(found), np.asarray(kept.tasks), int(state.next_task), recipe.free()
+    )
     state = eqx.tree_at(
         lambda s: (s.task, s.next_task, s.kind_counts),
         state,
@@ -167,7 +202,45 @@ def grow(
             jnp.asarray((1.0, float(trained)), jnp.float32),
         ),
     )
-    return Grown(learner, state, np.asarray([numbers[n] for n in found.tolist()]))
+    return Grown(schema, places, learner, state, np.asarray([numbers[n] for n in found]), np.stack(inputs))
+
+
+def slices_of_grow(count: int, size: int, pairs: int, schema: bool) -> int:
+    """How often `grow` yields, at most.
+
+    Args:
+        count: pairs that the prior is made of.
+        size: inputs of a row.
+        pairs: all that are learned in the end.
+        schema: whether it makes the schema first.
+    """
+    encoding = count // max(1, _CELLS // size) + 1
+    choosing = choices_of(size) if size > MOST_INPUTS else 0
+    training = slices_of(SELF_TRAINING) if count >= TRAIN_FROM else 0
+    return (1 + schema) * encoding + choosing + training + pairs // REPLAYED + 4
+
+
+def _schema_of(rows: list[Any]) -> Generator[None, None, Schema]:
+    """The schema of these rows alone: what forgotten ones held must not decide.
+
+    A column that was constant for a million rows would keep the scale of a constant.
+    """
+    encoder = RowEncoder()
+    for row in rows:
+        encoder.observe(row)
+        if encoder.rows % max(1, _CELLS // len(encoder.columns)) == 0:
+            yield
+    return encoder.schema()
+
+
+@eqx.filter_jit
+def _untrained(
+    width: int, x_norm: Normalizer, y_norm: Normalizer, key: Array, growing: tuple[int, ...]
+) -> ReadoutPrior:
+    untrained = ReadoutPrior.untrained(width=width, x_norm=x_norm, y_norm=y_norm, key=key, growing=growing)
+    # Twice the broad belief, since a trained prior has a broad and a learned one: same shapes, same program.
+    both = jax.tree.map(lambda a: jnp.concatenate([a, a]), untrained.beliefs)
+    return eqx.tree_at(lambda p: p.beliefs, untrained, both)
 
 
 def _segments(x: np.ndarray, y: np.ndarray, tasks: np.ndarray, *, classes: bool) -> list[Trajectory]:

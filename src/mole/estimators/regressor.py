@@ -11,7 +11,7 @@ import numpy as np
 
 from mole._expect import expect_number
 from mole.estimators.base import OnlineEstimator
-from mole.estimators.growing import Prior
+from mole.estimators.described import Prior
 from mole.estimators.saving import load_estimator, save_estimator
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
@@ -40,6 +40,8 @@ class OnlineRegressor(OnlineEstimator):
         history: newest pairs whose figures are kept in ``history_``.
         mixture: settings of `mole.readout.ReadoutMixture`, or of `mole.Mixture` with a prior from `mole.meta_train`;
             none beside a learner.
+        background: whether priors are made a little at every row, so that no row waits for one; they are used some rows
+            later then.
 
     Attributes:
         n_seen_: pairs learned.
@@ -70,6 +72,7 @@ class OnlineRegressor(OnlineEstimator):
         memory: int = 4096,
         history: int = 10_000,
         mixture: Mapping[str, Any] | None = None,
+        background: bool = False,
     ) -> None:
         """See the class."""
         if isinstance(prior, StreamPrior) and prior.kind != "regression":
@@ -79,8 +82,9 @@ class OnlineRegressor(OnlineEstimator):
             )
         self._outputs: int | None = None
         super().__init__(
-            prior, level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture
-        )
+            prior, level=level, width=width, seed=seed, memory=memory, history=history, mixture=mixture,
+            background=background,
+        )  # fmt: skip
         if self._learner is not None:
             self._outputs = self._learner.prior.target_size
 
@@ -189,14 +193,14 @@ class OnlineRegressor(OnlineEstimator):
     def _vector(self, target: np.ndarray) -> np.ndarray:
         return target if self._units is None else self._units.encode(target)
 
-    def _vectors(self, targets: list[Any]) -> np.ndarray:
+    def _vectors(self, targets: list[Any], units: Units | None) -> np.ndarray:
         values = np.asarray(targets, float)
-        return (values if self._units is None else self._units.encode(values)).astype(np.float32)
+        return (values if units is None else units.encode(values)).astype(np.float32)
 
-    def _rescale(self) -> None:
-        units = Units.of(np.asarray(self._targets, float))
+    def _units_of(self, targets: list[Any]) -> Units | None:
+        units = Units.of(np.asarray(targets, float))
         # None where nothing is to be done: the usual target is not multiplied by one.
-        self._units = None if units.plain else units
+        return None if units.plain else units
 
     def _target_norm(self, vectors: np.ndarray) -> Normalizer:
         return robust_normalizer(vectors)

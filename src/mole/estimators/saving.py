@@ -39,7 +39,7 @@ __all__ = [
     "save_parts",
 ]
 
-_LATER = frozenset({"changes", "pending", "units"})
+_LATER = frozenset({"changes", "pending", "places", "renewal", "units"})
 """Entries that version 0.1 did not write."""
 _VERSION = 1  # of the entries of the configuration; another one is refused
 # Leaves that 0.1 wrote otherwise: a readout's memory of its rates of drift is a setting now, and labels have an order.
@@ -155,6 +155,8 @@ _NAMES = frozenset(
         "changes",
         "pending",
         "units",
+        "places",
+        "renewal",
         "intervals",
         "faults",
         "extra",
@@ -179,6 +181,8 @@ def save_estimator(
         "changes": model._changes.to_json(),
         "pending": model._pending.to_json(),
         "units": None if model._units is None else list(model._units),
+        "places": None if model._places is None else model._places.tolist(),
+        "renewal": None if model._renewal is None else model._renewal.to_json(model._postponed),
         "intervals": None if model._intervals is None else model._intervals.to_json(),
         "faults": model.faults_,
         "extra": extra,
@@ -213,6 +217,7 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model._changes = InputChanges.from_json(config["changes"]) if "changes" in config else InputChanges()
         model._pending.restore(config.get("pending", []))
         model._units = None if config.get("units") is None else Units.from_json(config["units"])
+        model._places = None if config.get("places") is None else np.asarray(config["places"], int)
         model._length, model.n_seen_ = config["length"], int(config["seen"])
         model._engine = None if parts.learner is None else Engine(parts.learner, parts.state)
         model._intervals = (
@@ -229,6 +234,8 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model._recent = collections.deque(list(arrays["recent"]), maxlen=model._recent.maxlen)
         columns = [arrays[f"history_{name}"].tolist() for name in HISTORY]
         model._history = collections.deque(zip(*columns, strict=True), maxlen=history)
+        if config.get("renewal") is not None:
+            model._go_on_renewing(config["renewal"])
     return model, config["extra"]
 
 

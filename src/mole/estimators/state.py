@@ -11,22 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from mole._expect import expect_number, expect_whole
-from mole.estimators.growing import MARKS, Prior, grow, learner_from, pad, plain_settings, refresh_due
+from mole._expect import expect_number, expect_type, expect_whole
+from mole.estimators.described import Prior, learner_from, plain_settings
 from mole.estimators.intervals import IntervalTracker, task_importance
 from mole.estimators.late import Pending
 from mole.estimators.step import Engine
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
-from mole.rows.changes import InputChanges, explained
+from mole.rows.changes import InputChanges
 from mole.rows.encoding import RowEncoder, Schema
-from mole.rows.scaling import robust_normalizer
+from mole.rows.scaling import Units
 
-__all__ = ["HISTORY", "NOTHING", "RECENT", "EstimatorState"]
+__all__ = ["HISTORY", "MARKS", "NOTHING", "RECENT", "EstimatorState"]
 
 HISTORY = ("loss", "task", "n_tasks", "spawned", "probability")
 NOTHING = (math.nan, 0, 1, False, 1.0)
 """The figures of a pair, as in ``HISTORY``, while there is no learner: one task, and no loss."""
+MARKS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+"""Pairs after which the prior is made anew. They double, so that a pair is learned again about twice in all."""
 RECENT = 256
 """Newest inputs that are kept to say what a task's model depends on (`EstimatorState.importance_`)."""
 
@@ -46,10 +48,13 @@ class EstimatorState(abc.ABC):
         memory: int,
         history: int,
         mixture: Mapping[str, Any] | None,
+        background: bool,
     ) -> None:
         """See the final classes."""
         name = type(self).__name__
         expect_number(name, "level", level, above=0.0, below=1.0, remedy="It is a share, such as 0.9.")
+        remedy = "True spreads the work of a new prior over rows."
+        expect_type(name, "background", background, bool, remedy)
         self._settings: dict[str, Any] = {
             "level": float(level),
             "width": expect_whole(name, "width", width),
@@ -59,10 +64,12 @@ class EstimatorState(abc.ABC):
             ),
             "history": expect_whole(name, "history", history),
             "mixture": plain_settings(name, mixture),
+            "background": background,
         }
         memory, history = self._settings["memory"], self._settings["history"]
         self._given = prior
-        self._encoder, self._schema = RowEncoder(), prior.schema if isinstance(prior, StreamPrior) else None
+        self._encoder = RowEncoder()
+        self._schema: Schema | None = prior.schema if isinstance(prior, StreamPrior) else None
         self._rows: collections.deque[Any] = collections.deque(maxlen=memory)
         self._targets: collections.deque[Any] = collections.deque(maxlen=memory)
         self._tasks: collections.deque[int] = collections.deque(maxlen=memory)
@@ -71,6 +78,9 @@ class EstimatorState(abc.ABC):
         self._history: collections.deque[tuple[float, ...]] = collections.deque(maxlen=history)
         self._faults: collections.Counter[str] = collections.Counter()
         self._changes = InputChanges()
+        self._renewal: Any = None  # a prior that is being made beside the stream
+        self._postponed = False  # whether another one has become due meanwhile
+        self._places: np.ndarray | None = None  # of the inputs of a wide row that are learned from
         self._pending = Pending(name)
         # One thread may predict while another one learns: a step writes the new state in place of the old one.
         self._lock = threading.RLock()
@@ -97,12 +107,12 @@ class EstimatorState(abc.ABC):
     # What the final classes add.
 
     @abc.abstractmethod
-    def _vectors(self, targets: list[Any]) -> np.ndarray:
+    def _vectors(self, targets: list[Any], units: Units | None) -> np.ndarray:
         """Kept targets as they are learned ``[n, dy]``."""
 
-    def _rescale(self) -> None:
-        """Choose the units of the targets anew, from those that are kept."""
-        return
+    def _units_of(self, targets: list[Any]) -> Units | None:
+        """Units in which such targets are learned; None for those that they have."""
+        return None
 
     @abc.abstractmethod
     def _target_norm(self, vectors: np.ndarray) -> Normalizer:
@@ -194,60 +204,13 @@ class EstimatorState(abc.ABC):
         if slot is None and task != self.task_:
             raise KeyError(task)
         found = task_importance(self._learner, self._state, slot, np.stack(self._recent))
-        return found if self._schema is None else found[:, : self._schema.size]
-
-    def _schema_now(self) -> Schema:
-        """How the kept rows become inputs, by the columns that they have."""
-        if self.n_seen_ > len(self._rows):
-            # Rows have been forgotten. What they held must not decide: a column that was constant for a million rows
-            # would keep a scale for a constant.
-            self._encoder = RowEncoder()
-            for row in self._rows:
-                self._encoder.observe(row)
-        return self._encoder.schema()
-
-    def _grow(self) -> None:
-        """Make the prior anew where the history has doubled, or the inputs have changed."""
-        pairs, memory = self.n_seen_, self._settings["memory"]
-        # Rows without a single value are learned as such, but there is nothing to make inputs of.
-        if not any(column.present for column in self._encoder.columns.values()):
-            return
-        if refresh_due(pairs, memory) or self._changes.follow_up(pairs):
-            self._refresh(self._schema_now())
-        elif self._schema is not None and (news := self._changes.pressing(pairs, memory)):
-            schema = self._schema_now()
-            if any(explained(item, self._schema, schema) for item in news):
-                self._changes.renew(pairs)
-                self._refresh(schema)
-
-    def _refresh(self, schema: Schema) -> None:
-        """Make the prior anew from the history, and learn the history again."""
-        # The columns may be others by now: all kept rows are encoded anew, so that every input means the same in them.
-        self._schema = schema
-        self._changes.counts.clear()
-        self._rescale()
-        raw = np.stack([self._schema.encode(row) for row in self._rows])
-        x, y = pad(raw), self._vectors(list(self._targets))
-        grown = grow(
-            x,
-            y,
-            np.asarray(self._tasks),
-            0 if self._learner is None else int(self._state.next_task),
-            x_norm=robust_normalizer(raw, x.shape[1]),
-            y_norm=self._target_norm(y),
-            growing=schema.growing,
-            width=self._settings["width"],
-            seed=self._settings["seed"],
-            settings=self._mixture_settings(),
-            weights=np.asarray(self._weights),
-        )
-        self._start(grown.learner, grown.state)
-        self._tasks = collections.deque(grown.tasks.tolist(), maxlen=self._settings["memory"])
-        # What is told of the last pair must agree with the new mixture, which may know other tasks.
-        loss, _, _, spawned, probability = self._history[-1]
-        n_tasks = max(int(np.sum(self.tasks_ >= 0)), 1)
-        self._history[-1] = (loss, self._tasks[-1], n_tasks, spawned, probability)
-        self._recent = collections.deque(x[-RECENT:], maxlen=RECENT)
+        if self._schema is None:
+            return found
+        if self._places is None:
+            return found[:, : self._schema.size]
+        whole = np.zeros((len(found), self._schema.size), found.dtype)
+        whole[:, self._places] = found[:, : len(self._places)]
+        return whole
 
     def _start(self, learner: Any, state: Any = None) -> None:
         self._engine, self._slots = Engine(learner, state), None

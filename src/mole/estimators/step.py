@@ -17,9 +17,8 @@ from mole._types import Array
 from mole.learning.compiled import Layout, Structure, layout_of, pack, take_apart, unpack
 from mole.online.guard import Fault
 
-__all__ = ["Engine", "Learned", "Step", "Taps", "model_gradient", "replay", "shares_of"]
+__all__ = ["Engine", "Learned", "Step", "Taps", "model_gradient", "shares_of"]
 
-_CHUNK = 128  # pairs of one compiled call of a replay
 _FIGURES = 6  # what `_figures` gives
 
 
@@ -246,49 +245,6 @@ def _figures(info: Any) -> Array:
     chance = jnp.max(info.responsibilities)
     figures = (info.loss, chance, info.task, info.n_tasks, info.spawned, info.fault)
     return jnp.stack([figure.astype(jnp.float32) for figure in figures])
-
-
-@eqx.filter_jit
-def _chunk(learner: Any, state: Any, x: Any, y: Any, weights: Any = None) -> tuple[Any, Array]:
-    def step(state: Any, pair: tuple[Array, ...]) -> tuple[Any, Array]:
-        # The forecast is not needed. It stays since what XLA fuses, and so the last bit of a prior that a stream makes
-        # for itself, depends on it: saved estimators go on as they did in 0.1.
-        expected = learner.predict(state, pair[0])
-        state, info = learner.update(state, *pair)
-        return state, jnp.concatenate([expected.mean, expected.scale, _figures(info)])
-
-    pairs = (jnp.asarray(x), jnp.asarray(y))
-    return jax.lax.scan(step, state, pairs if weights is None else (*pairs, jnp.asarray(weights)))
-
-
-def replay(
-    learner: Any, state: Any, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None
-) -> tuple[Any, np.ndarray]:
-    """Learn pairs in order, in compiled chunks of one size, so that no length compiles anew.
-
-    Args:
-        learner: the learner.
-        state: to go on from.
-        x: inputs ``[n, dx]``.
-        y: targets ``[n, dy]``.
-        weights: of the pairs ``[n]``; all one if None.
-
-    Returns:
-        The state after them, and the number of the task of each pair ``[n]``.
-    """
-    tasks, whole = [], len(x) - len(x) % _CHUNK
-    if weights is not None:
-        weights = None if np.all(weights == 1.0) else np.asarray(weights, np.float32)
-    for begin in range(0, whole, _CHUNK):
-        part = slice(begin, begin + _CHUNK)
-        state, found = _chunk(learner, state, x[part], y[part], None if weights is None else weights[part])
-        tasks += np.asarray(found)[:, 2 * y.shape[1] + 2].tolist()
-    # What is left over goes one by one through the program that the stream uses anyway.
-    engine = Engine(learner, state)
-    for place in range(whole, len(x)):
-        pair = np.concatenate((x[place], y[place]), dtype=np.float32)
-        tasks.append(engine.step(pair, 1.0 if weights is None else float(weights[place])).task)
-    return engine.state, np.asarray(tasks, int)
 
 
 @eqx.filter_jit

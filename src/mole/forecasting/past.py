@@ -21,7 +21,6 @@ from mole.forecasting.choice import choose_inputs, robust_scale
 from mole.forecasting.incoming import OWN
 from mole.forecasting.lags import Inputs, Tap, tap_matrix, taps_among
 from mole.online.guard import Fault
-from mole.rows.encoding import RowEncoder
 from mole.rows.scaling import Units
 
 __all__ = ["PastModel"]
@@ -238,13 +237,7 @@ class PastModel:
             for pair in pairs:
                 model.learn_one(*pair)
             return
-        # Its rows are replaced in place: it learns them again as at any other mark, and its tasks keep their numbers.
-        model._encoder = RowEncoder()
-        for row, _ in pairs:
-            model._encoder.observe(row)
-        model._rows = collections.deque((row for row, _ in pairs), maxlen=self.memory)
-        model._targets = collections.deque((model._target(target) for _, target in pairs), maxlen=self.memory)
-        model._refresh(model._encoder.schema())
+        model.relearn([row for row, _ in pairs], [target for _, target in pairs])
 
     def _prepared(self, dx: int) -> tuple[Taps, np.ndarray]:
         """How the past becomes inputs of the schema in use, and which of the ``dx`` inputs those are."""

@@ -53,18 +53,19 @@ class WindowData(NamedTuple):
     bounds: Int[Array, " groups_1"]
 
 
-def _padded(values: np.ndarray) -> np.ndarray:
+def _padded(values: np.ndarray, size: int) -> np.ndarray:
     power = max(_LEAST, 1 << (len(values) - 1).bit_length())
-    extra = -len(values) % min(power, _STEP)
+    extra = max(-len(values) % min(power, _STEP), size - len(values))
     return np.concatenate([values, np.zeros((extra, *values.shape[1:]), values.dtype)])
 
 
-def window_data(groups: Sequence[Sequence[Trajectory]], length: int) -> WindowData:
+def window_data(groups: Sequence[Sequence[Trajectory]], length: int, size: int = 0) -> WindowData:
     """Prepare groups of (normalised) trajectories for windows of ``length`` consecutive pairs.
 
     Args:
         groups: one or more groups of trajectories; sampling weighs the groups.
         length: pairs in a window (2k).
+        size: pairs up to which the arrays are padded at least, so that data of other lengths share a program.
 
     Raises:
         ValueError: if x and y of a trajectory differ in length, or a group has no trajectory of ``length`` pairs.
@@ -90,9 +91,9 @@ def window_data(groups: Sequence[Sequence[Trajectory]], length: int) -> WindowDa
                 f"of 2k = {length} consecutive pairs. Record longer trajectories or use a smaller window."
             )
     return WindowData(
-        jnp.asarray(_padded(np.concatenate(xs))),
-        jnp.asarray(_padded(np.concatenate(ys))),
-        jnp.asarray(_padded(np.concatenate(starts))),
+        jnp.asarray(_padded(np.concatenate(xs), size)),
+        jnp.asarray(_padded(np.concatenate(ys), size)),
+        jnp.asarray(_padded(np.concatenate(starts), size)),
         jnp.asarray(bounds, jnp.int32),
     )
 

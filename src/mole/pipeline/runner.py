@@ -70,6 +70,7 @@ class StreamSettings:
         labels: which the prior knows; rows with others are bad. None if labels may appear at any time.
         label_delay: rows after which a target becomes known: that of row 1 before row 1 + ``label_delay`` is predicted.
             With 1, or 0, before the next row.
+        background: whether no row waits for a new prior of the estimator.
     """
 
     target: str
@@ -80,6 +81,7 @@ class StreamSettings:
     prior: str | None = None
     labels: tuple[int | str | bool, ...] | None = None
     label_delay: int = 0
+    background: bool = True
 
     def __post_init__(self) -> None:
         """Check."""
@@ -97,6 +99,8 @@ class StreamSettings:
         data = asdict(self)
         if not self.label_delay:
             del data["label_delay"]  # files of runs without one are as they were in 0.1
+        if self.background:
+            del data["background"]  # likewise; what an estimator does is in its own part of the file
         return {"target": data.pop("target"), "task": data.pop("kind"), **data}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -13,16 +13,17 @@ import numpy as np
 import optax
 
 from mole._expect import expect_key, expect_number, expect_type, expect_whole
-from mole._types import Array, Float, Key, Trajectory, Window
+from mole._types import Array, Float, Int, Key, Trajectory, Window
 from mole.learning.models import Normalizer
 from mole.meta.resume import TrainingFile, TrainingState, described, kept
 from mole.meta.tasks import WindowData, normalised, one_group, sample_windows, window_data
 from mole.readout.belief import Belief, log_evidence
 from mole.readout.prior import Features, ReadoutPrior, broad_belief
 
-__all__ = ["ReadoutConfig", "train_readout_prior"]
+__all__ = ["ReadoutConfig", "readout_prior_in_slices", "slices_of", "train_readout_prior"]
 
-_CHUNK = 100  # iterations of one compiled call; a signal to stop waits for its end
+_CALL = 5  # iterations of one compiled call: a stream that trains beside its rows waits for it
+_CHUNK = 100  # iterations between two checkpoints
 _SPREAD = 0.5  # of what all hidden units add together, in the broad belief and at the start
 _SCALED_ON = 4096  # pairs on which the spread of each hidden unit is measured
 
@@ -113,10 +114,61 @@ def train_readout_prior(
     expect_whole("train_readout_prior", "width", width)
     items = one_group("train_readout_prior", trajectories)
     data = window_data([[normalised(t, x_norm, y_norm) for t in items]], config.window)
-    features = Features(x_norm.mean.shape[0], width=width, key=key, growing=growing)
-    dy = y_norm.mean.shape[0]
+    fit, state = _begun(config, x_norm.mean.shape[0], y_norm.mean.shape[0], width, growing, key)
+    start = TrainingState(fit, state, best=(), best_loss=0.0, stale=0, done=0)
+    about = {} if checkpoint is None else described(config, key, [items], [1.0], fit)
+    with kept(checkpoint, start, about) as keeper:
+        fit, first = keeper.state.fit, keeper.state
+        work = _descent(first.fit, first.opt_state, data, key, config, first.done)
+        for fit, opt_state, done, loss in work:
+            if done % _CHUNK and done < config.iterations:
+                continue
+            if callback is not None:
+                callback(done, loss)
+            keeper.after(start._replace(fit=fit, opt_state=opt_state, done=done))
+    # Beyond `count` the arrays of `window_data` are padding.
+    return _finished(fit, data.x[:_SCALED_ON], jnp.int32(sum(len(t.x) for t in items)), x_norm, y_norm)
+
+
+def readout_prior_in_slices(
+    trajectories: Sequence[Trajectory],
+    *,
+    x_norm: Normalizer,
+    y_norm: Normalizer,
+    width: int,
+    config: ReadoutConfig,
+    key: Key,
+    growing: tuple[int, ...],
+    size: int,
+) -> Generator[None, None, ReadoutPrior]:
+    """`train_readout_prior` a few iterations at a time, for a stream that must not wait for it.
+
+    Args:
+        trajectories, x_norm, y_norm, width, config, key, growing: as of `train_readout_prior`, and checked.
+        size: pairs up to which the data are padded: the programs are compiled for that size, once.
+    """
+    data = window_data([[normalised(t, x_norm, y_norm) for t in trajectories]], config.window, size)
+    fit, opt_state = _begun(config, x_norm.mean.shape[0], y_norm.mean.shape[0], width, growing, key)
+    work = _descent(fit, opt_state, data, key, config, 0)
+    for fit, *_ in work:  # noqa: B007  the last one is used
+        yield
+    count = jnp.int32(sum(len(t.x) for t in trajectories))
+    return _finished(fit, data.x[:_SCALED_ON], count, x_norm, y_norm)
+
+
+def slices_of(config: ReadoutConfig) -> int:
+    """How often `readout_prior_in_slices` yields."""
+    return -(-config.iterations // _CALL)
+
+
+@eqx.filter_jit
+def _begun(
+    config: ReadoutConfig, dx: int, dy: int, width: int, growing: tuple[int, ...], key: Key
+) -> tuple[_Fit, optax.OptState]:
+    """What is trained, and the optimiser's state, before the first step."""
+    features = Features(dx, width=width, key=key, growing=growing)
     scale = jnp.concatenate(
-        [jnp.ones((1 + features.in_size,)), jnp.full((width,), _SPREAD / np.sqrt(width, dtype=np.float32))]
+        [jnp.ones((1 + dx,)), jnp.full((width,), _SPREAD / np.sqrt(width, dtype=np.float32))]
     )
     fit = _Fit(
         features,
@@ -125,28 +177,31 @@ def train_readout_prior(
         jnp.log(jnp.float32(2.0)),
         jnp.full((dy,), jnp.log(jnp.float32(0.3))),
     )
-    optimiser = _optimiser(config)
-    state = optimiser.init(eqx.filter(fit, eqx.is_inexact_array))
-    start = TrainingState(fit, state, best=(), best_loss=0.0, stale=0, done=0)
-    about = {} if checkpoint is None else described(config, key, [items], [1.0], fit)
-    with kept(checkpoint, start, about) as keeper:
-        fit, state, done = keeper.state.fit, keeper.state.opt_state, keeper.state.done
-        while done < config.iterations:
-            steps = min(_CHUNK, config.iterations - done)
-            keys = jax.random.split(jax.random.fold_in(key, done + 1), steps)
-            fit, state, losses = _steps(fit, state, data, keys, config)
-            done += steps
-            loss = float(jnp.mean(losses))
-            if not np.isfinite(loss):
+    return fit, _optimiser(config).init(eqx.filter(fit, eqx.is_inexact_array))  # pyright: ignore[reportArgumentType]
+
+
+def _descent(
+    fit: _Fit, opt_state: optax.OptState, data: WindowData, key: Key, config: ReadoutConfig, done: int
+) -> Iterator[tuple[_Fit, optax.OptState, int, float]]:
+    """The fit, the optimiser's state, the iterations done and the loss after every few iterations.
+
+    Raises:
+        FloatingPointError: if the evidence is no longer finite.
+    """
+    while done < config.iterations:
+        # The keys of a hundred iterations together, as when these were one call: the same windows are drawn.
+        begun = done - done % _CHUNK
+        keys = jax.random.split(jax.random.fold_in(key, begun + 1), min(_CHUNK, config.iterations - begun))
+        losses = []
+        for here in range(done - begun, len(keys), _CALL):
+            fit, opt_state, found = _steps(fit, opt_state, data, keys[here : here + _CALL], config)
+            losses.append(float(jnp.mean(found)))
+            done = begun + min(here + _CALL, len(keys))
+            if not np.isfinite(losses[-1]):
                 raise FloatingPointError(
                     f"training diverged at iteration {done}: the evidence is not finite. Lower learning_rate."
                 )
-            if callback is not None:
-                callback(done, loss)
-            keeper.after(start._replace(fit=fit, opt_state=state, done=done))
-    # Beyond `count` the arrays of `window_data` are padding.
-    count = sum(len(t.x) for t in items)
-    return _finished(fit, data.x[: min(count, _SCALED_ON)], x_norm, y_norm)
+            yield fit, opt_state, done, float(np.mean(losses))
 
 
 def _optimiser(config: ReadoutConfig) -> optax.GradientTransformation:
@@ -191,10 +246,23 @@ def _steps(
     return eqx.combine(arrays, static), state, losses
 
 
-def _finished(fit: _Fit, x: Array, x_norm: Normalizer, y_norm: Normalizer) -> ReadoutPrior:
-    """The prior, with hidden units scaled to a spread of one on the data: the broad belief is about such units."""
+@eqx.filter_jit
+def _finished(
+    fit: _Fit, x: Array, count: Int[Array, ""], x_norm: Normalizer, y_norm: Normalizer
+) -> ReadoutPrior:
+    """The prior, with hidden units scaled to a spread of one on the data: the broad belief is about such units.
+
+    Args:
+        fit: what was trained.
+        x: normalised inputs ``[n, dx]``, of which those from ``count`` on are padding.
+        count: inputs that count.
+        x_norm, y_norm: as of `train_readout_prior`.
+    """
     hidden = jax.vmap(lambda one: fit.features(one)[1 + fit.features.in_size :])(x)
-    spread = jnp.maximum(jnp.std(hidden, axis=0), 1e-3)
+    # The spread of those that count: their number is no shape, or every length of a history would compile anew.
+    there = (jnp.arange(len(x)) < count)[:, None]
+    mean = jnp.mean(hidden, axis=0, where=there)
+    spread = jnp.maximum(jnp.sqrt(jnp.mean((hidden - mean[None]) ** 2, axis=0, where=there)), 1e-3)
     features = eqx.tree_at(lambda f: f.scale, fit.features, spread)
     rescale = jnp.concatenate([jnp.ones((1 + features.in_size,)), spread])
     factor = rescale[:, None] * fit.factor
