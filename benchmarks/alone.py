@@ -76,7 +76,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:  # a folder for the compilation cache
         import os
 
-        from mole.commands.common import VARIABLE, use_compilation_cache
+        from mole.files.programs import VARIABLE, use_compilation_cache
 
         os.environ[VARIABLE] = sys.argv[2]
         use_compilation_cache()

@@ -12,7 +12,8 @@ import pytest
 
 from mole import cli
 from mole.commands import common
-from mole.commands.common import VARIABLE, cache_folder, use_compilation_cache
+from mole.commands.common import use_compilation_cache
+from mole.files.programs import VARIABLE, cache_folder
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setenv(VARIABLE, str(tmp_path / "full"))
-    monkeypatch.setattr(common.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(programs.tempfile, "TemporaryFile", full)
     use_compilation_cache()
     assert not updates
     assert "Permission denied" in capsys.readouterr().err

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "report": f"{BASE} files control pipeline experiment",
     "commands": f"{BASE} files meta rows priors control estimators forecasting pipeline experiment report",
     "cli": "files commands",
-    "mole": f"_version _moved {BASE} learning meta online readout priors estimators forecasting",
+    "mole": f"_version _moved {BASE} files learning meta online readout priors estimators forecasting",
 }
 # package -> the rooms or modules that may import it when they are imported themselves or later
 EXTRAS = {

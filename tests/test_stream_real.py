@@ -22,7 +22,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from mole import OnlineRegressor, ReadoutConfig, StreamPrior, load_prior, priors, save_prior
 from mole.cli import main
-from mole.commands.common import VARIABLE
+from mole.files.programs import VARIABLE
 from mole.pipeline.run_file import load_run
 from mole.pipeline.runner import StreamSettings
 from mole.priors import read_provenance

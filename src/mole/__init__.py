@@ -17,6 +17,7 @@ from mole._version import __version__ as __version__
 if TYPE_CHECKING:
     from mole._types import Trajectory, Window
     from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor
+    from mole.files.programs import use_compilation_cache
     from mole.forecasting import OnlineForecaster
     from mole.learning.inner import LayerRate, Rank1Rate, ScalarRate, adapt
     from mole.learning.likelihoods import Categorical, Gaussian, Prediction
@@ -62,6 +63,7 @@ __all__ = [
     "save_prior",
     "supervised_train",
     "train_readout_prior",
+    "use_compilation_cache",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -69,6 +71,7 @@ __getattr__, __dir__ = lazy(
     {
         "_types": "Trajectory Window",
         "estimators": "Fleet OnlineClassifier OnlineRegressor",
+        "files.programs": "use_compilation_cache",
         "forecasting": "OnlineForecaster",
         "learning.inner": "LayerRate Rank1Rate ScalarRate adapt",
         "learning.likelihoods": "Categorical Gaussian Prediction",
