@@ -17,7 +17,11 @@ from mole.estimators import renewal
 from mole.estimators.growing import TRAIN_FROM, slices_of_grow
 from mole.estimators.renewal import Renewal
 
-SMALL = {"memory": 64, "width": 8, "background": True}  # no training: that begins at 128 pairs
+SMALL: dict[str, Any] = {
+    "memory": 64,
+    "width": 8,
+    "background": True,
+}  # no training: that begins at 128 pairs
 
 
 def pairs(count: int, seed: int = 0) -> list[tuple[dict[str, float], float]]:
@@ -60,7 +64,7 @@ def test_it_goes_on_exactly_from_any_row(
 
 
 def test_a_trained_prior_too(tmp_path: Path) -> None:
-    settings = {"memory": 2 * TRAIN_FROM, "width": 8, "background": True}
+    settings: dict[str, Any] = {"memory": 2 * TRAIN_FROM, "width": 8, "background": True}
     stream, whole, model = pairs(200), OnlineRegressor(**settings), OnlineRegressor(**settings)
     expected = learned(whole, stream)
     learned(model, stream[:150])
@@ -116,16 +120,16 @@ def test_every_row_does_an_equal_share(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_label_that_comes_meanwhile_begins_it_again() -> None:
-    model = OnlineClassifier(**SMALL)
+    model, before = OnlineClassifier(**SMALL), None
     for number in range(100):
         label = "abcd"[number % 3] if number != 40 else "d"
         model.learn_one([float(number % 3), 1.0 + number % 2], label)
         if number == 39:
             before = model._renewal
-            assert isinstance(before, Renewal)
     assert model.classes_ == ["a", "b", "c", "d"]
     assert sum(model.predict_proba_one([1.0, 1.0]).values()) == pytest.approx(1.0)
     assert model.predict_one([1.0, 1.0]) == "b"
+    assert isinstance(before, Renewal)
     assert before.begun == 32
     assert model._renewal is None
 

@@ -11,8 +11,8 @@ import jax
 import pytest
 
 from mole import cli
-from mole.commands import common
 from mole.commands.common import use_compilation_cache
+from mole.files import programs
 from mole.files.programs import VARIABLE, cache_folder
 
 

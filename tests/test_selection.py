@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mole import OnlineClassifier, OnlineRegressor
-from mole.rows.selection import MOST_INPUTS, choices_of, chosen_inputs
+from mole.rows.selection import MOST_INPUTS, Neglected, choices_of, chosen_inputs
 
 
 def chosen(x: np.ndarray, y: np.ndarray) -> tuple[list[int], int]:
@@ -97,3 +97,26 @@ def test_classes_of_wide_rows() -> None:
         right.append(model.predict_one(row) == label)
         model.learn_one(row, label)
     assert np.mean(right[-50:]) > 0.9
+
+
+def test_a_column_that_begins_to_matter_late_is_learned(tmp_path: Path) -> None:
+    model, errors = OnlineRegressor(memory=64, width=8), []
+    for number, row in enumerate(normal(700, 80)):
+        y = row[0] + (3.0 * row[79] if number >= 100 else 0.0)
+        errors.append(model.predict_one(row) - y)
+        model.learn_one(row, y)
+        if number in (90, 120, 200):  # also from a file in between
+            model.save(tmp_path / "model.mole")
+            model = OnlineRegressor.load(tmp_path / "model.mole")
+    assert model._places is not None
+    assert 79 in model._places.tolist()
+    assert np.sqrt(np.mean(np.square(errors[-100:]))) < 0.5
+
+
+def test_noise_is_not_neglected() -> None:
+    watch, misses = Neglected(np.arange(64), 300, 2), normal(3000, 2, seed=1)
+    assert all(watch.update(x, miss) is None for x, miss in zip(normal(3000, 300), misses, strict=True))
+    again = Neglected.from_arrays(np.arange(64), watch.to_arrays())
+    found = [one.update(x, x[[299, 0]]) for x in normal(200, 300, seed=2) for one in (watch, again)]
+    assert found[::2] == found[1::2]
+    assert set(found) == {None, 299}, "input 0 is learned from already"

@@ -247,6 +247,8 @@ class OnlineEstimator(GrowingEstimator):
                     if (units := self._units) is not None:
                         mean, scale = units.encode(mean).tolist(), units.learned_widths(scale)
                 self._intervals.update(vector.tolist(), mean, scale, done.task)
+            if self._neglected is not None:
+                self._watch(vector, done.mean, done.scale)
         self._history.append((done.loss, done.task, done.n_tasks, done.spawned, done.probability))
 
     # Rows and predictions.
@@ -268,6 +270,7 @@ class OnlineEstimator(GrowingEstimator):
             # What the estimator makes for itself is padded with zeros up to a size for which things are compiled.
             inputs = self._schema.encode(row)
             if self._places is not None:
+                self._encoded = inputs
                 inputs = inputs[self._places]
             pair[: len(inputs)] = inputs
         elif not isinstance(row, dict) and len(row) == engine.dx and fits(row):

@@ -19,6 +19,7 @@ from mole.estimators.growing import Grown, Kept, Recipe, grow, slices_of_grow
 from mole.estimators.state import MARKS, RECENT, EstimatorState
 from mole.rows.changes import News, explained
 from mole.rows.encoding import RowEncoder, Schema
+from mole.rows.selection import Neglected
 from mole.rows.values import kept, read_row
 
 __all__ = ["GrowingEstimator", "Renewal"]
@@ -188,6 +189,11 @@ class GrowingEstimator(EstimatorState):
             self._changes.renew(self.n_seen_)
         self._changes.counts.clear()
         self._schema, self._places, self._units = grown.schema, grown.places, renewal.recipe.units
+        self._neglected = (
+            None
+            if grown.places is None
+            else Neglected(grown.places, grown.schema.size, grown.learner.prior.target_size)
+        )
         self._start(grown.learner, grown.state)
         self._tasks = collections.deque(grown.tasks.tolist(), maxlen=self._settings["memory"])
         # What is told of the last pair must agree with the new mixture, which may know other tasks.
@@ -195,6 +201,14 @@ class GrowingEstimator(EstimatorState):
         n_tasks = max(int(np.sum(self.tasks_ >= 0)), 1)
         self._history[-1] = (loss, self._tasks[-1], n_tasks, spawned, probability)
         self._recent = collections.deque(grown.recent, maxlen=RECENT)
+
+    def _watch(self, target: np.ndarray, mean: list[float], scale: list[float]) -> None:
+        """Notice an input of a wide row that is not learned from and by now should be."""
+        if self._neglected is None or self._schema is None:
+            return
+        miss = (target - np.asarray(mean)) / np.maximum(np.asarray(scale), 1e-30)
+        if (place := self._neglected.update(self._encoded, miss)) is not None:
+            self._changes.add([(self._schema.sources[place], "matters")])
 
     def relearn(self, rows: list[Any], targets: list[Any]) -> None:
         """Put other pairs in the place of those that are kept, and learn them again; tasks keep their numbers.

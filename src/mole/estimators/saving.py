@@ -29,6 +29,7 @@ from mole.readout import mixture, order
 from mole.rows.changes import InputChanges
 from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.scaling import Units
+from mole.rows.selection import Neglected
 
 __all__ = [
     "Parts",
@@ -193,6 +194,9 @@ def save_estimator(
         "recent": np.asarray(list(model._recent), np.float32),
         **{f"history_{name}": column for name, column in _columns(model).items()},
     }
+    if model._neglected is not None:
+        found = model._neglected.to_arrays()
+        arrays |= {f"neglected_{name}": array for name, array in found.items()}
     if plain:
         arrays["rows"] = np.asarray(rows, float)
     if any(weight != 1.0 for weight in model._weights):  # a file without them has pairs of weight one alone
@@ -234,6 +238,10 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model._recent = collections.deque(list(arrays["recent"]), maxlen=model._recent.maxlen)
         columns = [arrays[f"history_{name}"].tolist() for name in HISTORY]
         model._history = collections.deque(zip(*columns, strict=True), maxlen=history)
+        if model._places is not None:
+            names = [name for name in arrays if name.startswith("neglected_")]
+            found = {name.removeprefix("neglected_"): arrays[name] for name in names}
+            model._neglected = Neglected.from_arrays(model._places, found)
         if config.get("renewal") is not None:
             model._go_on_renewing(config["renewal"])
     return model, config["extra"]

@@ -21,6 +21,7 @@ from mole.priors.stream import StreamPrior
 from mole.rows.changes import InputChanges
 from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.scaling import Units
+from mole.rows.selection import Neglected
 
 __all__ = ["HISTORY", "MARKS", "NOTHING", "RECENT", "EstimatorState"]
 
@@ -80,7 +81,10 @@ class EstimatorState(abc.ABC):
         self._changes = InputChanges()
         self._renewal: Any = None  # a prior that is being made beside the stream
         self._postponed = False  # whether another one has become due meanwhile
-        self._places: np.ndarray | None = None  # of the inputs of a wide row that are learned from
+        # Of a wide row: places of the inputs that are learned from, a watch over the others, and the row now in hand.
+        self._places: np.ndarray | None = None
+        self._neglected: Neglected | None = None
+        self._encoded = np.zeros(0, np.float32)
         self._pending = Pending(name)
         # One thread may predict while another one learns: a step writes the new state in place of the old one.
         self._lock = threading.RLock()

@@ -20,7 +20,8 @@ __all__ = ["InputChanges", "News", "check_names", "explained", "news_of"]
 
 News = tuple[str, str]
 """A column, and what is new in it: ``column`` (all of it), ``missing`` (there always was a value), ``kind`` (a value of
-another kind), ``range`` (a number far from those seen), ``=word`` (a word without an input of its own)."""
+another kind), ``range`` (a number far from those seen), ``=word`` (a word without an input of its own), ``matters`` (an
+input of a wide row that is not learned from goes with what the forecasts miss)."""
 
 _ENOUGH = 8  # rows with the same news: fewer may be slips, and no weight is learned from them
 _AFTER = (32, 128, 512, 2048)  # rows after a change, when there is more to train on with the new inputs
@@ -167,6 +168,8 @@ def explained(item: News, before: Schema, after: Schema) -> bool:
     Not always: words beyond the most frequent ones, and a few slips in a column of numbers, never get an input.
     """
     name, what = item
+    if what == "matters":  # the inputs are chosen anew then
+        return True
     old, new = ({c.name: c for c in schema.columns}.get(name) for schema in (before, after))
     if new is None or not new.names:
         return False

@@ -9,10 +9,11 @@ inputs would explain by chance.
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 
-__all__ = ["MOST_INPUTS", "choices_of", "chosen_inputs"]
+__all__ = ["MOST_INPUTS", "Neglected", "choices_of", "chosen_inputs"]
 
 MOST_INPUTS = 64
 """Inputs that a learner gets at most."""
@@ -23,6 +24,8 @@ _BLOCK = (
 _AT_ONCE = 32  # columns that are scaled at a time
 _FAR = 4.0  # robust standard deviations at which values are cut off
 _TO_STD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+_FAR_OFF = 1e150  # its square is still a number
+_PLAIN = 7.0  # standard deviations of a correlation that many inputs at many rows do not reach by chance
 _PAIRS_AN_INPUT = 8  # rows for each input that is taken along without evidence
 
 
@@ -102,3 +105,65 @@ def _gains(
         remaining = np.where(remaining > 1e-6 * whole, remaining, np.inf)
         gains += len(block) * np.max([(form[block].T @ rest) ** 2 for form in forms], axis=0) / remaining
     return np.max(gains, axis=1)
+
+
+class Neglected:
+    """Watches the inputs that are not learned from: whether one of them goes with what the forecasts miss by now.
+
+    Correlations over about the last 256 rows, each input and each miss by its own spread over them.
+
+    Args:
+        places: of the inputs that are learned from ``[m]``.
+        size: all inputs, dx.
+        outputs: dy.
+
+    Attributes:
+        count: rows seen.
+    """
+
+    def __init__(self, places: np.ndarray, size: int, outputs: int) -> None:
+        """See the class."""
+        self.count = 0
+        self._places = places
+        # Mean and square of every input, products with every miss, and squares of the misses.
+        self._sums = [np.zeros(size), np.zeros(size), np.zeros((size, outputs)), np.zeros(outputs)]
+
+    def update(self, x: np.ndarray, miss: np.ndarray) -> int | None:
+        """Place of an input that would explain misses, if there is one now.
+
+        Args:
+            x: all encoded inputs of a row ``[dx]``.
+            miss: target minus forecast, in scales of the forecast ``[dy]``.
+        """
+        self.count += 1
+        mean, square, product, missed = self._sums
+        # From the first rows plain means, later those of about the last 256.
+        rate = max(1.0 / self.count, 1.0 / _BLOCK)
+        away = np.clip(x - mean, -_FAR_OFF, _FAR_OFF)
+        mean += rate * away
+        square += rate * (away**2 - square)
+        spread = np.sqrt(square)
+        scaled = np.clip(away / np.where(spread > 0, spread, np.inf), -_FAR, _FAR)
+        miss = np.clip(miss, -_FAR, _FAR)
+        product += rate * (scaled[:, None] * miss[None] - product)
+        missed += rate * (miss**2 - missed)
+        if self.count < _BLOCK // 2:
+            return None
+        # A mean over the last 256 has the variance of half as many independent rows.
+        strength = np.abs(product) / np.sqrt(np.maximum(missed, 1e-12) * 0.5 * rate)
+        strength[self._places] = 0.0
+        best = int(np.argmax(strength.max(axis=1)))
+        return best if strength[best].max() > _PLAIN else None
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Everything but the places, for a file."""
+        names = ("mean", "square", "product", "missed")
+        return {"count": np.asarray(self.count), **dict(zip(names, self._sums, strict=True))}
+
+    @classmethod
+    def from_arrays(cls, places: np.ndarray, arrays: dict[str, Any]) -> Neglected:
+        """The inverse of `to_arrays`."""
+        made = cls(places, *arrays["product"].shape)
+        made.count = int(arrays["count"])
+        made._sums = [np.array(arrays[name], float) for name in ("mean", "square", "product", "missed")]
+        return made
