@@ -75,7 +75,7 @@ def test_a_trained_prior_too(tmp_path: Path) -> None:
 
 def test_a_new_prior_is_used_from_a_fixed_row_and_not_before() -> None:
     stream = pairs(60)
-    beside, at_once = OnlineRegressor(**SMALL), OnlineRegressor(**SMALL | {"background": False})
+    beside, at_once = OnlineRegressor(**SMALL), OnlineRegressor(memory=64, width=8)
     one, other = learned(beside, stream), learned(at_once, stream)
     assert one[:32] == other[:32]
     assert one[32:] != other[32:]

@@ -247,8 +247,7 @@ class OnlineEstimator(GrowingEstimator):
                     if (units := self._units) is not None:
                         mean, scale = units.encode(mean).tolist(), units.learned_widths(scale)
                 self._intervals.update(vector.tolist(), mean, scale, done.task)
-            if self._neglected is not None:
-                self._watch(vector, done.mean, done.scale)
+            self._watch(vector, done.mean, done.scale)
         self._history.append((done.loss, done.task, done.n_tasks, done.spawned, done.probability))
 
     # Rows and predictions.
