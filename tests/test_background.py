@@ -15,7 +15,7 @@ import pytest
 from mole import OnlineClassifier, OnlineRegressor
 from mole.estimators import renewal
 from mole.estimators.growing import TRAIN_FROM, slices_of_grow
-from mole.estimators.renewal import Renewal
+from mole.estimators.renewal import Renewal, delay_of
 
 SMALL: dict[str, Any] = {
     "memory": 64,
@@ -56,7 +56,7 @@ def test_it_goes_on_exactly_from_any_row(
     how: str, whole: tuple[list[float], list[int]], tmp_path: Path
 ) -> None:
     stream, model, found = pairs(100), OnlineRegressor(**SMALL), []
-    cuts = [0, 20, 32, 33, 40, 47, 48, 64, 70, 79, 80, 100]
+    cuts = [0, 20, 32, 33, 34, 35, 50, 64, 65, 67, 68, 80, 100]
     for begin, end in itertools.pairwise(cuts):
         found += learned(model, stream[begin:end])
         model = COPIES[how](model, tmp_path)
@@ -112,19 +112,20 @@ def test_every_row_does_an_equal_share(monkeypatch: pytest.MonkeyPatch) -> None:
     for x, y in pairs(100):
         slices.append(0)
         model.learn_one(x, y)
-    begun = slices_of_grow(64 - 16, 3, 64, schema=False)
-    share = -(-begun // 16)
-    assert slices[64:79] == [share] * 15
-    assert slices[79] <= share, "what is left at the end is no more than a share"
-    assert slices[80:] == [0] * 20
+    delay = delay_of(64, 64, 3, schema=False)
+    share = -(-slices_of_grow(64, 3, 64 + delay, schema=False) // delay)
+    assert delay >= 3
+    assert slices[64 : 63 + delay] == [share] * (delay - 1)
+    assert slices[63 + delay] <= share, "what is left at the end is no more than a share"
+    assert slices[64 + delay :] == [0] * (36 - delay)
 
 
 def test_a_label_that_comes_meanwhile_begins_it_again() -> None:
     model, before = OnlineClassifier(**SMALL), None
     for number in range(100):
-        label = "abcd"[number % 3] if number != 40 else "d"
+        label = "abcd"[number % 3] if number != 33 else "d"
         model.learn_one([float(number % 3), 1.0 + number % 2], label)
-        if number == 39:
+        if number == 32:
             before = model._renewal
     assert model.classes_ == ["a", "b", "c", "d"]
     assert sum(model.predict_proba_one([1.0, 1.0]).values()) == pytest.approx(1.0)

@@ -77,7 +77,8 @@ def test_rows_of_a_hundred_columns_are_learned_from_few_rows(tmp_path: Path) -> 
         errors.append(model.predict_one(x) - 3.0 * row[99])
         model.learn_one(x, 3.0 * row[99])
     assert np.sqrt(np.mean(np.square(errors[-50:]))) < 0.3
-    assert model.learner_.prior.input_size == 8
+    assert model._places is not None
+    assert len(model._places) == 8
     importance = model.importance_(model.task_)
     assert importance.shape == (1, 100)
     assert int(np.argmax(importance)) == 99

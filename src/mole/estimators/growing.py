@@ -29,7 +29,18 @@ from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.scaling import Units, padded_size, robust_normalizer
 from mole.rows.selection import MOST_INPUTS, choices_of, chosen_inputs
 
-__all__ = ["REPLAYED", "SELF_TRAINING", "TRAIN_FROM", "Grown", "Kept", "Recipe", "grow", "slices_of_grow"]
+__all__ = [
+    "REPLAYED",
+    "SELF_TRAINING",
+    "TRAIN_FROM",
+    "Grown",
+    "Kept",
+    "Recipe",
+    "grow",
+    "learned_size",
+    "padded_memory",
+    "slices_of_grow",
+]
 
 TRAIN_FROM = 128
 SELF_TRAINING = ReadoutConfig(window=32, iterations=400, learn_mean=False)
@@ -116,9 +127,19 @@ class Grown:
     recent: np.ndarray
 
 
-def pad(x: np.ndarray) -> np.ndarray:
-    """Inputs ``[..., dx]`` with zeros up to the next size for which things are compiled."""
-    extra = padded_size(x.shape[-1]) - x.shape[-1]
+def padded_memory(memory: int) -> int:
+    """Pairs up to which the data of a training are padded: one program for all lengths of a history."""
+    return 1 << (memory - 1).bit_length()
+
+
+def learned_size(schema: Schema) -> int:
+    """Inputs of the learner: the next size for which things are compiled; of wide rows always the same."""
+    return padded_size(schema.size) if schema.size <= MOST_INPUTS else MOST_INPUTS
+
+
+def _pad(x: np.ndarray, size: int) -> np.ndarray:
+    """Inputs ``[..., dx]`` with zeros up to ``size``."""
+    extra = size - x.shape[-1]
     return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, extra)])
 
 
@@ -148,8 +169,9 @@ def grow(kept: Kept, recipe: Recipe, recent: int) -> Generator[None, None, Grown
     if schema.size > MOST_INPUTS:
         places = yield from chosen_inputs(raw, y)
         raw = raw[:, places]
-    x = pad(raw)
-    x_norm, y_norm = robust_normalizer(raw, x.shape[1]), recipe.target_norm(y)
+    size = learned_size(schema)
+    x = _pad(raw, size)
+    x_norm, y_norm = robust_normalizer(raw, size), recipe.target_norm(y)
     yield
     growing = tuple(
         place
@@ -166,7 +188,7 @@ def grow(kept: Kept, recipe: Recipe, recent: int) -> Generator[None, None, Grown
     if trained:
         prior = yield from readout_prior_in_slices(
             segments, x_norm=x_norm, y_norm=y_norm, width=recipe.width, config=SELF_TRAINING, key=key, growing=growing,
-            size=1 << (recipe.memory - 1).bit_length(),
+            size=padded_memory(recipe.memory),
         )  # fmt: skip
     else:
         prior = _untrained(recipe.width, x_norm, y_norm, jax.random.key(recipe.seed), growing)
@@ -181,7 +203,7 @@ def grow(kept: Kept, recipe: Recipe, recent: int) -> Generator[None, None, Grown
                 here, target = x[place], y[place]
             else:
                 new = schema.encode(kept.rows[place])
-                here = pad(new if places is None else new[places])
+                here = _pad(new if places is None else new[places], size)
                 target = recipe.vectors([kept.targets[place]], recipe.units)[0]
             inputs.append(here)
             pair = np.concatenate((here, target), dtype=np.float32)

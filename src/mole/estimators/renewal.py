@@ -11,27 +11,48 @@ import abc
 import collections
 import functools
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from mole.estimators.growing import Grown, Kept, Recipe, grow, slices_of_grow
+from mole.estimators.growing import (
+    SELF_TRAINING,
+    Grown,
+    Kept,
+    Recipe,
+    grow,
+    learned_size,
+    padded_memory,
+    slices_of_grow,
+)
 from mole.estimators.state import MARKS, RECENT, EstimatorState
+from mole.readout.training import compile_ahead
 from mole.rows.changes import News, explained
 from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.selection import Neglected
 from mole.rows.values import kept, read_row
 
-__all__ = ["GrowingEstimator", "Renewal"]
+__all__ = ["GrowingEstimator", "Renewal", "delay_of"]
 
 _AT_ONCE = 20  # pairs up to which the work is too little to be spread
-_DELAY = 128  # rows over which it is spread at most
+_AT_A_ROW = 2  # slices; each takes a few milliseconds
 
 
-def _delay_of(pairs: int, memory: int) -> int:
-    """Rows between the beginning of the work and its use, if it is done beside the stream."""
+def delay_of(pairs: int, memory: int, size: int, schema: bool) -> int:
+    """Rows between the beginning of the work and its use, if it is done beside the stream.
+
+    Args:
+        pairs: that have been learned.
+        memory: most pairs that are kept.
+        size: inputs of a row.
+        schema: whether the schema is made first.
+    """
+    if pairs <= _AT_ONCE:
+        return 0
+    slices = slices_of_grow(min(pairs, memory), size, min(pairs, memory), schema)
     # A quarter of the memory: the oldest pairs are forgotten meanwhile, and are left out from the beginning.
-    return 0 if pairs <= _AT_ONCE else min(pairs // 2, _DELAY, memory // 4)
+    return min(-(-slices // _AT_A_ROW), memory // 4)
 
 
 class Renewal:
@@ -132,7 +153,10 @@ class GrowingEstimator(EstimatorState):
         schema = self._schema_of_all()
         if schema is not None and news and not self._needed(news, schema):
             return
-        delay = _delay_of(pairs, memory) if self._settings["background"] else 0
+        now = self._schema if schema is None else schema
+        assert now is not None  # it was made before any row was forgotten
+        beside = self._settings["background"]
+        delay = delay_of(pairs, memory, now.size, schema is None) if beside else 0
         renewal = self._renewal_of(pairs, delay, schema, news)
         if delay:
             self._renewal = renewal
@@ -170,7 +194,7 @@ class GrowingEstimator(EstimatorState):
     def _go_on_renewing(self, data: Mapping[str, Any]) -> None:
         """Take up what `Renewal.to_json` wrote: the work is done again at the next row, to the same numbers."""
         begun, due = int(data["begun"]), int(data["due"])
-        if not 0 <= begun <= self.n_seen_ < due <= begun + _DELAY:
+        if not 0 <= begun <= self.n_seen_ < due <= begun + self._settings["memory"]:
             raise ValueError(f"a prior begun at {begun} and due at {due}, at {self.n_seen_}")
         schema = None if data["schema"] is None else Schema.from_json(data["schema"])
         news = [(str(column), str(what)) for column, what in data["news"]]
@@ -182,7 +206,8 @@ class GrowingEstimator(EstimatorState):
 
     def _use(self, renewal: Renewal) -> None:
         """Take a new prior and its mixture into use."""
-        grown, self._renewal = renewal.finished(), None
+        first = self._settings["background"] and self._engine is None
+        grown, self._renewal = self._first(renewal) if first else renewal.finished(), None
         if grown is None:
             return
         if renewal.news:
@@ -201,6 +226,21 @@ class GrowingEstimator(EstimatorState):
         n_tasks = max(int(np.sum(self.tasks_ >= 0)), 1)
         self._history[-1] = (loss, self._tasks[-1], n_tasks, spawned, probability)
         self._recent = collections.deque(grown.recent, maxlen=RECENT)
+
+    def _first(self, renewal: Renewal) -> Grown | None:
+        """The first prior of all; meanwhile what later rows will run is compiled, or one of them would wait for it."""
+        schema, targets = renewal.recipe.schema, renewal.recipe.vectors(renewal.kept.targets, None)
+        if schema is None:
+            return renewal.finished()
+        settings = self._settings
+        with ThreadPoolExecutor(1) as beside:
+            compiled = beside.submit(
+                compile_ahead, learned_size(schema), targets.shape[1], width=settings["width"], config=SELF_TRAINING,
+                growing=schema.growing, size=padded_memory(settings["memory"]),
+            )  # fmt: skip
+            grown = renewal.finished()
+            compiled.result()
+        return grown
 
     def _watch(self, target: np.ndarray, mean: list[float], scale: list[float]) -> None:
         """Notice an input of a wide row that is not learned from and by now should be."""

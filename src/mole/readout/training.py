@@ -20,7 +20,7 @@ from mole.meta.tasks import WindowData, normalised, one_group, sample_windows, w
 from mole.readout.belief import Belief, log_evidence
 from mole.readout.prior import Features, ReadoutPrior, broad_belief
 
-__all__ = ["ReadoutConfig", "readout_prior_in_slices", "slices_of", "train_readout_prior"]
+__all__ = ["ReadoutConfig", "compile_ahead", "readout_prior_in_slices", "slices_of", "train_readout_prior"]
 
 _CALL = 5  # iterations of one compiled call: a stream that trains beside its rows waits for it
 _CHUNK = 100  # iterations between two checkpoints
@@ -154,6 +154,19 @@ def readout_prior_in_slices(
         yield
     count = jnp.int32(sum(len(t.x) for t in trajectories))
     return _finished(fit, data.x[:_SCALED_ON], count, x_norm, y_norm)
+
+
+def compile_ahead(
+    dx: int, dy: int, *, width: int, config: ReadoutConfig, growing: tuple[int, ...], size: int
+) -> None:
+    """Compile what `readout_prior_in_slices` runs for data of these sizes, so that no slice of it has to."""
+    nothing = Trajectory(np.zeros((config.window, dx)), np.zeros((config.window, dy)))
+    data = window_data([[nothing]], config.window, size)
+    fit, opt_state = _begun(config, dx, dy, width, growing, jax.random.key(0))
+    for _ in _descent(fit, opt_state, data, jax.random.key(0), config, 0):
+        break
+    norms = (Normalizer(jnp.zeros((n,)), jnp.ones((n,))) for n in (dx, dy))
+    _finished(fit, data.x[:_SCALED_ON], jnp.int32(config.window), *norms)
 
 
 def slices_of(config: ReadoutConfig) -> int:
