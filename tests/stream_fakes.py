@@ -21,7 +21,7 @@ __all__ = ["FakeClassifier", "FakeRegressor"]
 class _Fake:
     """What both share: the encoding of rows, two tasks, and the file."""
 
-    def __init__(self, prior: Any = None, *, level: float = 0.9, seed: int = 0) -> None:
+    def __init__(self, prior: Any = None, *, level: float = 0.9, seed: int = 0, **_: Any) -> None:
         self.state: dict[str, Any] = {
             "prior": prior is not None, "level": level, "seed": seed, "task": 0, "learned": 0,
             "weights": [{}, {}], "errors": [1.0, 1.0], "counts": {}, "classes": [],

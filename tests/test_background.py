@@ -14,7 +14,7 @@ import pytest
 
 from mole import OnlineClassifier, OnlineRegressor
 from mole.estimators import renewal
-from mole.estimators.growing import TRAIN_FROM, slices_of_grow
+from mole.estimators.growing import slices_of_grow
 from mole.estimators.renewal import Renewal, delay_of
 
 SMALL: dict[str, Any] = {
@@ -64,7 +64,7 @@ def test_it_goes_on_exactly_from_any_row(
 
 
 def test_a_trained_prior_too(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"memory": 2 * TRAIN_FROM, "width": 8, "background": True}
+    settings: dict[str, Any] = {"memory": 256, "width": 8, "background": True}
     stream, whole, model = pairs(200), OnlineRegressor(**settings), OnlineRegressor(**settings)
     expected = learned(whole, stream)
     learned(model, stream[:150])

@@ -56,6 +56,7 @@ LEFT_OUT = {
     "DamagedError", "PriorHeader", "Step",
     # tested by themselves: files (test_checkpoint*, test_prior_file, test_stream_prior), adapters of environments
     # (test_generic, test_switching, test_envs, test_dynamics_spec), rollouts (test_planning_errors)
+    "use_compilation_cache",  # test_compilation_cache
     "save", "save_prior", "save_stream_prior", "save_readout_prior", "load_readout_prior", "FlatSpaces",
     "RewardInObservation", "SwitchingWrapper", "agent_env", "as_schedule", "switching", "switching_by_name",
     "register_reward", "register_spec", "CrawlerLegsEnv", "HalfCheetahMotorsEnv", "HalfCheetahTerrainEnv",

@@ -30,9 +30,7 @@ from mole.rows.scaling import Units, padded_size, robust_normalizer
 from mole.rows.selection import MOST_INPUTS, choices_of, chosen_inputs
 
 __all__ = [
-    "REPLAYED",
     "SELF_TRAINING",
-    "TRAIN_FROM",
     "Grown",
     "Kept",
     "Recipe",
@@ -42,9 +40,9 @@ __all__ = [
     "slices_of_grow",
 ]
 
-TRAIN_FROM = 128
+_TRAIN_FROM = 128
 SELF_TRAINING = ReadoutConfig(window=32, iterations=400, learn_mean=False)
-REPLAYED = 32  # pairs that are learned again in one slice
+_REPLAYED = 32  # pairs that are learned again in one slice
 _CELLS = 512  # values that are encoded in one slice
 _SHORTEST = 48  # pairs of a task that is trained on: a window of 32 fits at several places
 
@@ -184,7 +182,7 @@ def grow(kept: Kept, recipe: Recipe, recent: int) -> Generator[None, None, Grown
     sane = np.abs((y - np.asarray(y_norm.mean)) / np.asarray(y_norm.std)).max(axis=1) <= REACH
     tasks, settings = np.asarray(kept.tasks[:count]), recipe.settings()
     segments = _segments(x[sane], y[sane], tasks[sane], classes=bool(settings.get("classes")))
-    trained = count >= TRAIN_FROM and bool(segments)
+    trained = count >= _TRAIN_FROM and bool(segments)
     if trained:
         prior = yield from readout_prior_in_slices(
             segments, x_norm=x_norm, y_norm=y_norm, width=recipe.width, config=SELF_TRAINING, key=key, growing=growing,
@@ -198,7 +196,7 @@ def grow(kept: Kept, recipe: Recipe, recent: int) -> Generator[None, None, Grown
     engine, found = Engine(learner, learner.init(kinds=(1.0, 0.0))), []
     inputs: collections.deque[np.ndarray] = collections.deque(maxlen=recent)
     while len(found) < len(kept.rows) or not kept.complete:
-        for place in range(len(found), min(len(found) + REPLAYED, len(kept.rows))):
+        for place in range(len(found), min(len(found) + _REPLAYED, len(kept.rows))):
             if place < count:
                 here, target = x[place], y[place]
             else:
@@ -238,8 +236,8 @@ def slices_of_grow(count: int, size: int, pairs: int, schema: bool) -> int:
     """
     encoding = count // max(1, _CELLS // size) + 1
     choosing = choices_of(size) if size > MOST_INPUTS else 0
-    training = slices_of(SELF_TRAINING) if count >= TRAIN_FROM else 0
-    return (1 + schema) * encoding + choosing + training + pairs // REPLAYED + 4
+    training = slices_of(SELF_TRAINING) if count >= _TRAIN_FROM else 0
+    return (1 + schema) * encoding + choosing + training + pairs // _REPLAYED + 4
 
 
 def _schema_of(rows: list[Any]) -> Generator[None, None, Schema]:
