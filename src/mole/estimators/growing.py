@@ -36,7 +36,6 @@ __all__ = [
     "Recipe",
     "grow",
     "learned_size",
-    "padded_memory",
     "slices_of_grow",
 ]
 
@@ -125,11 +124,6 @@ class Grown:
     recent: np.ndarray
 
 
-def padded_memory(memory: int) -> int:
-    """Pairs up to which the data of a training are padded: one program for all lengths of a history."""
-    return 1 << (memory - 1).bit_length()
-
-
 def learned_size(schema: Schema) -> int:
     """Inputs of the learner: the next size for which things are compiled; of wide rows always the same."""
     return padded_size(schema.size) if schema.size <= MOST_INPUTS else MOST_INPUTS
@@ -186,7 +180,7 @@ def grow(kept: Kept, recipe: Recipe, recent: int) -> Generator[None, None, Grown
     if trained:
         prior = yield from readout_prior_in_slices(
             segments, x_norm=x_norm, y_norm=y_norm, width=recipe.width, config=SELF_TRAINING, key=key, growing=growing,
-            size=padded_memory(recipe.memory),
+            size=recipe.memory,
         )  # fmt: skip
     else:
         prior = _untrained(recipe.width, x_norm, y_norm, jax.random.key(recipe.seed), growing)

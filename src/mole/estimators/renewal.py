@@ -23,7 +23,6 @@ from mole.estimators.growing import (
     Recipe,
     grow,
     learned_size,
-    padded_memory,
     slices_of_grow,
 )
 from mole.estimators.state import MARKS, RECENT, EstimatorState
@@ -236,7 +235,7 @@ class GrowingEstimator(EstimatorState):
         with ThreadPoolExecutor(1) as beside:
             compiled = beside.submit(
                 compile_ahead, learned_size(schema), targets.shape[1], width=settings["width"], config=SELF_TRAINING,
-                growing=schema.growing, size=padded_memory(settings["memory"]),
+                growing=schema.growing, size=settings["memory"],
             )  # fmt: skip
             grown = renewal.finished()
             compiled.result()

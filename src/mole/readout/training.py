@@ -145,9 +145,11 @@ def readout_prior_in_slices(
 
     Args:
         trajectories, x_norm, y_norm, width, config, key, growing: as of `train_readout_prior`, and checked.
-        size: pairs up to which the data are padded: the programs are compiled for that size, once.
+        size: most pairs; the data are padded to the next power of two, so that programs are compiled once.
     """
-    data = window_data([[normalised(t, x_norm, y_norm) for t in trajectories]], config.window, size)
+    data = window_data(
+        [[normalised(t, x_norm, y_norm) for t in trajectories]], config.window, 1 << (size - 1).bit_length()
+    )
     fit, opt_state = _begun(config, x_norm.mean.shape[0], y_norm.mean.shape[0], width, growing, key)
     work = _descent(fit, opt_state, data, key, config, 0)
     for fit, *_ in work:  # noqa: B007  the last one is used
@@ -161,7 +163,7 @@ def compile_ahead(
 ) -> None:
     """Compile what `readout_prior_in_slices` runs for data of these sizes, so that no slice of it has to."""
     nothing = Trajectory(np.zeros((config.window, dx)), np.zeros((config.window, dy)))
-    data = window_data([[nothing]], config.window, size)
+    data = window_data([[nothing]], config.window, 1 << (size - 1).bit_length())
     fit, opt_state = _begun(config, dx, dy, width, growing, jax.random.key(0))
     for _ in _descent(fit, opt_state, data, jax.random.key(0), config, 0):
         break
