@@ -19,11 +19,10 @@ from mole.estimators.state import NOTHING, EstimatorState
 from mole.estimators.step import Learned, Step, shares_of
 from mole.online.base import expect_weight
 from mole.online.guard import REFUSED, Fault
-from mole.priors.stream import StreamPrior
 from mole.rows.batches import is_missing, weighted_pairs
-from mole.rows.changes import check_names, news_of
+from mole.rows.changes import news_of
 from mole.rows.foreign import series_as_row
-from mole.rows.values import fits, has_holes, kept, read_row, shown
+from mole.rows.values import has_holes, kept
 
 __all__ = ["OnlineEstimator"]
 
@@ -62,6 +61,10 @@ class OnlineEstimator(EstimatorState):
     def _learned(self, forecast: Any, target: Any) -> None:
         """Learn what the class keeps beside the mixture; ``forecast`` is None if the pair had none."""
         return
+
+    @abc.abstractmethod
+    def _notice(self) -> None:
+        """Keep a record if another regime leads since a pair (`mole.estimators.explained`)."""
 
     # Predict and learn.
 
@@ -234,6 +237,7 @@ class OnlineEstimator(EstimatorState):
             self._tasks.append(self.task_)
             self._weights.append(weight)
             self._grow()
+        self._notice()
         return predicted, fault
 
     def _note(self, done: Learned, pair: np.ndarray, vector: np.ndarray, made: PendingRow | None) -> None:
@@ -251,35 +255,6 @@ class OnlineEstimator(EstimatorState):
                         mean, scale = units.encode(mean).tolist(), units.learned_widths(scale)
                 self._intervals.update(vector.tolist(), mean, scale, done.task)
         self._history.append((done.loss, done.task, done.n_tasks, done.spawned, done.probability))
-
-    # Rows and predictions.
-
-    def _read(self, x: Any) -> Any:
-        """A row as `read_row` gives it, of columns that are known."""
-        row = read_row(x, self._length, type(self).__name__)
-        if self._schema is not None:
-            check_names(type(self).__name__, row, self._schema)
-        return row
-
-    def _pair_of(self, row: Any) -> np.ndarray | None:
-        """Room for a pair ``[dx + dy]`` with the input of a row in it; None while there is no learner."""
-        engine = self._engine
-        if engine is None:
-            return None
-        pair = np.zeros(engine.dx + engine.dy, np.float32)
-        if self._schema is not None:
-            # What the estimator makes for itself is padded with zeros up to a size for which things are compiled.
-            pair[: self._schema.size] = self._schema.encode(row)
-        elif not isinstance(row, dict) and len(row) == engine.dx and fits(row):
-            inputs = self._given.inputs if isinstance(self._given, StreamPrior) else None
-            pair[: engine.dx] = row if inputs is None else inputs.encode(row)
-        else:
-            raise ValueError(
-                f"{type(self).__name__} got x={shown(row)}; expected {engine.dx} finite numbers, as the prior was "
-                "trained with. A prior from mole.fit_prior with a schema takes dicts and missing values. Nothing was "
-                "learned."
-            )
-        return pair
 
     def _ask(self, x: Any, level: float | None = None, id: Any = None) -> tuple[Any, ...]:
         """What `_predicted` says of a row; with an ``id`` the row is kept until its label comes."""

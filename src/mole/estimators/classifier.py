@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from mole.estimators.base import OnlineEstimator
+from mole.estimators.anomaly import chance_slopes, label_score
+from mole.estimators.explained import ExplainedEstimator
 from mole.estimators.growing import Prior
 from mole.estimators.saving import load_estimator, save_estimator
 from mole.files.checkpoint import CheckpointError
@@ -27,7 +28,7 @@ _SHARPNESS_RATE = 0.02
 _SHARPNESS_RANGE = (0.25, 8.0)
 
 
-class OnlineClassifier(OnlineEstimator):
+class OnlineClassifier(ExplainedEstimator):
     """Learns a label from a row one pair at a time, discovers regimes by itself and recalls them.
 
     The mixture of `OnlineRegressor` predicts the indicators of the classes. Their expectations are kept positive,
@@ -109,6 +110,21 @@ class OnlineClassifier(OnlineEstimator):
         """
         return self._ask(x, id=id)[0]
 
+    def anomaly_score_one(self, x: Any, y: Any) -> float:
+        """How odd a label is, from 0 to 1: the probability of the labels that are more probable. Nothing is learned.
+
+        If labels are as predicted, at most one in a hundred has a score above .99: labels come in lumps of probability,
+        so that the score is no more than uniform. A label that has not come before has the score 1.
+
+        Args:
+            x: a row.
+            y: its label.
+
+        Raises:
+            ValueError: for a wrong row or label.
+        """
+        return label_score(self.predict_proba_one(x), self._target(y)) if self._labels else 0.0
+
     def predict(self, x: Any) -> np.ndarray:
         """The most probable label of several rows ``[n]``; none of them is learned."""
         return np.asarray([self.predict_one(row) for row in rows_of(x)])
@@ -187,6 +203,26 @@ class OnlineClassifier(OnlineEstimator):
     def _powered(self, chances: np.ndarray) -> np.ndarray:
         power = chances**self._sharpness
         return power / power.sum()
+
+    def _output_names(self) -> Sequence[Label]:
+        # The one output of two classes says how probable the second is.
+        return self._labels[1:2] if self._room() == 1 else self._labels
+
+    def _along(
+        self, means: np.ndarray, gradients: np.ndarray, label: Any
+    ) -> tuple[np.ndarray, np.ndarray, Any]:
+        chances = np.asarray([self._powered(self._indicators([mean])) for mean in means])
+        label = self._labels[int(np.argmax(chances[1]))] if label is None else _label(label)
+        if label not in self._labels:
+            raise ValueError(
+                f"OnlineClassifier.explain_one got label={label!r}; expected one of {self._labels}."
+            )
+        place, classes = self._labels.index(label), len(self._labels)
+        if means.shape[1] == 1:
+            means = np.concatenate([1.0 - means, means], axis=1)
+            gradients = np.concatenate([-gradients, gradients], axis=1)
+        by = chance_slopes(means[2:, :classes], chances[2:], place, self._sharpness, _LEAST)
+        return chances[:2, place, None], np.einsum("pj,pjx->px", by, gradients[:, :classes])[:, None], label
 
     def _sharpen(self, chances: np.ndarray, place: int) -> None:
         """One step of the sharpness down the logarithmic loss of the label at ``place``."""

@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole.estimators.step import model_gradient
+from mole._types import Array
 
 __all__ = ["IntervalTracker", "task_importance"]
 
@@ -129,4 +130,10 @@ def task_importance(learner: Any, state: Any, slot: int | None, recent: np.ndarr
         Importances ``[dy, dx]``.
     """
     model = learner.model(state) if slot is None else learner.model_in(state, slot)
-    return np.asarray(model_gradient(model, jax.vmap(learner.prior.x_norm)(jnp.asarray(recent))))
+    return np.asarray(_gradient(model, jax.vmap(learner.prior.x_norm)(jnp.asarray(recent))))
+
+
+@eqx.filter_jit
+def _gradient(model: Any, x: Array) -> Array:
+    """Mean absolute derivative of a model's outputs by its inputs over ``x[n, dx]``: ``[dy, dx]``."""
+    return jnp.mean(jnp.abs(jax.vmap(jax.jacfwd(model))(x)), axis=0)

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mole._expect import expect_number
-from mole.estimators.base import OnlineEstimator
+from mole.estimators.explained import ExplainedEstimator
 from mole.estimators.growing import Prior
 from mole.estimators.saving import load_estimator, save_estimator
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
 from mole.rows.batches import is_missing, pairs_of, rows_of
+from mole.rows.foreign import series_as_row
 from mole.rows.scaling import Units, robust_normalizer
 from mole.rows.values import FLOAT32, fits
 
 __all__ = ["OnlineRegressor"]
 
 
-class OnlineRegressor(OnlineEstimator):
+class OnlineRegressor(ExplainedEstimator):
     """Learns y from x one pair at a time, discovers regimes by itself and recalls them.
 
     Without a prior it learns from the first pair on. Whenever its history has doubled, up to ``memory`` pairs, it makes
@@ -117,6 +118,30 @@ class OnlineRegressor(OnlineEstimator):
             )
         return self._ask(x, level, id)[1:3]
 
+    def anomaly_score_one(self, x: Any, y: Any) -> float:
+        """How odd a target is, from 0 to 1: the probability of a target that is less odd. Nothing is learned.
+
+        Odd is what has a low density under the prediction of `predict_one`, a mixture of Student-t distributions (one
+        of each task, candidate and rate of drift). The score is 1 − P(f(Y) ≤ f(y)) for this density f. If targets are
+        as predicted it is uniform: one target in a hundred has a score above .99. Between the predictions of two tasks
+        a target is odd; what another known task expects is less odd, by the probability of a switch. Of several
+        targets the oddest counts, as the oddest of so many: with the tails p_j it is (1 − min p_j)^dy, uniform if
+        their noise is independent. Of a learner that is no readout the density is normal.
+
+        Args:
+            x: a row.
+            y: its target, as `learn_one` takes it.
+
+        Returns:
+            The score; 0 while nothing is known.
+
+        Raises:
+            ValueError: for a wrong row or target.
+        """
+        with self._lock:
+            pair, target = self._pair_of(self._read(series_as_row(x))), self._target(y)
+            return 0.0 if pair is None else self._scored(pair, self._vector(target))
+
     def predict(self, x: Any) -> np.ndarray:
         """Expected targets of several rows, ``[n]`` or ``[n, dy]``; none of them is learned."""
         return np.asarray([self.predict_one(row) for row in rows_of(x)], float)
@@ -197,6 +222,22 @@ class OnlineRegressor(OnlineEstimator):
         units = Units.of(np.asarray(self._targets, float))
         # None where nothing is to be done: the usual target is not multiplied by one.
         self._units = None if units.plain else units
+
+    def _output_names(self) -> Sequence[str]:
+        outputs = self._outputs or 1
+        return ("y",) if outputs == 1 else [f"y{place}" for place in range(outputs)]
+
+    def _along(
+        self, means: np.ndarray, gradients: np.ndarray, label: Any
+    ) -> tuple[np.ndarray, np.ndarray, Any]:
+        if label is not None:
+            raise ValueError(
+                f"OnlineRegressor.explain_one got label={label!r}; expected none: there are no labels."
+            )
+        if (units := self._units) is None:
+            return means[:2], gradients, None
+        factors = np.asarray(units.factor)[:, None]
+        return np.asarray([units.decode(end) for end in means[:2]]), gradients / factors, None
 
     def _target_norm(self, vectors: np.ndarray) -> Normalizer:
         return robust_normalizer(vectors)

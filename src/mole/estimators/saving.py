@@ -39,7 +39,7 @@ __all__ = [
     "save_parts",
 ]
 
-_LATER = frozenset({"changes", "pending", "units"})
+_LATER = frozenset({"changes", "pending", "regimes", "units"})
 """Entries that version 0.1 did not write."""
 _VERSION = 1  # of the entries of the configuration; another one is refused
 # Leaves that 0.1 wrote otherwise: a readout's memory of its rates of drift is a setting now, and labels have an order.
@@ -154,6 +154,7 @@ _NAMES = frozenset(
         "seen",
         "changes",
         "pending",
+        "regimes",
         "units",
         "intervals",
         "faults",
@@ -178,6 +179,7 @@ def save_estimator(
         "seen": model.n_seen_,
         "changes": model._changes.to_json(),
         "pending": model._pending.to_json(),
+        "regimes": model._watch.to_json(),
         "units": None if model._units is None else list(model._units),
         "intervals": None if model._intervals is None else model._intervals.to_json(),
         "faults": model.faults_,
@@ -212,6 +214,8 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model._schema = None if config["schema"] is None else Schema.from_json(config["schema"])
         model._changes = InputChanges.from_json(config["changes"]) if "changes" in config else InputChanges()
         model._pending.restore(config.get("pending", []))
+        if "regimes" in config:
+            model._watch.restore(config["regimes"])
         model._units = None if config.get("units") is None else Units.from_json(config["units"])
         model._length, model.n_seen_ = config["length"], int(config["seen"])
         model._engine = None if parts.learner is None else Engine(parts.learner, parts.state)

@@ -13,14 +13,16 @@ import numpy as np
 
 from mole._expect import expect_number, expect_whole
 from mole.estimators.growing import MARKS, Prior, grow, learner_from, pad, plain_settings, refresh_due
-from mole.estimators.intervals import IntervalTracker, task_importance
+from mole.estimators.intervals import IntervalTracker
 from mole.estimators.late import Pending
+from mole.estimators.regimes import RegimeWatch
 from mole.estimators.step import Engine
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
-from mole.rows.changes import InputChanges, explained
+from mole.rows.changes import InputChanges, check_names, explained
 from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.scaling import robust_normalizer
+from mole.rows.values import fits, read_row, shown
 
 __all__ = ["HISTORY", "NOTHING", "RECENT", "EstimatorState"]
 
@@ -28,7 +30,7 @@ HISTORY = ("loss", "task", "n_tasks", "spawned", "probability")
 NOTHING = (math.nan, 0, 1, False, 1.0)
 """The figures of a pair, as in ``HISTORY``, while there is no learner: one task, and no loss."""
 RECENT = 256
-"""Newest inputs that are kept to say what a task's model depends on (`EstimatorState.importance_`)."""
+"""Newest inputs that are kept to say what a task's model depends on (`mole.estimators.explained`)."""
 
 
 class EstimatorState(abc.ABC):
@@ -71,7 +73,7 @@ class EstimatorState(abc.ABC):
         self._history: collections.deque[tuple[float, ...]] = collections.deque(maxlen=history)
         self._faults: collections.Counter[str] = collections.Counter()
         self._changes = InputChanges()
-        self._pending = Pending(name)
+        self._pending, self._watch = Pending(name), RegimeWatch()
         # One thread may predict while another one learns: a step writes the new state in place of the old one.
         self._lock = threading.RLock()
         self._units = prior.targets if isinstance(prior, StreamPrior) else None
@@ -177,24 +179,36 @@ class EstimatorState(abc.ABC):
         """
         return dict(self._faults)
 
-    def importance_(self, task: int) -> np.ndarray:
-        """How much a task's model depends on each input: mean |dy / dx| over recent inputs ``[dy, dx]``.
+    # Rows.
 
-        In standard deviations of target and input; inputs are those of ``schema_``.
+    def _read(self, x: Any) -> Any:
+        """A row as `read_row` gives it, of columns that are known."""
+        row = read_row(x, self._length, type(self).__name__)
+        if self._schema is not None:
+            check_names(type(self).__name__, row, self._schema)
+        return row
 
-        Raises:
-            KeyError: if the mixture does not (or no longer) know the task.
-            ValueError: before there is a mixture.
-        """
-        if self._learner is None or not self._recent:
+    def _pair_of(self, row: Any) -> np.ndarray | None:
+        """Room for a pair ``[dx + dy]`` with the input of a row in it; None while there is no learner."""
+        engine = self._engine
+        if engine is None:
+            return None
+        pair = np.zeros(engine.dx + engine.dy, np.float32)
+        if self._schema is not None:
+            # What the estimator makes for itself is padded with zeros up to a size for which things are compiled.
+            pair[: self._schema.size] = self._schema.encode(row)
+        elif not isinstance(row, dict) and len(row) == engine.dx and fits(row):
+            inputs = self._given.inputs if isinstance(self._given, StreamPrior) else None
+            pair[: engine.dx] = row if inputs is None else inputs.encode(row)
+        else:
             raise ValueError(
-                f"{type(self).__name__}.importance_ needs learned pairs; got {self.n_seen_}, expected a few."
+                f"{type(self).__name__} got x={shown(row)}; expected {engine.dx} finite numbers, as the prior was "
+                "trained with. A prior from mole.fit_prior with a schema takes dicts and missing values. Nothing was "
+                "learned."
             )
-        slot = next(iter(np.flatnonzero(self.tasks_ == task).tolist()), None)
-        if slot is None and task != self.task_:
-            raise KeyError(task)
-        found = task_importance(self._learner, self._state, slot, np.stack(self._recent))
-        return found if self._schema is None else found[:, : self._schema.size]
+        return pair
+
+    # Priors.
 
     def _schema_now(self) -> Schema:
         """How the kept rows become inputs, by the columns that they have."""

@@ -17,7 +17,7 @@ from mole._types import Array
 from mole.learning.compiled import Layout, Structure, layout_of, pack, take_apart, unpack
 from mole.online.guard import Fault
 
-__all__ = ["Engine", "Learned", "Step", "Taps", "model_gradient", "replay", "shares_of"]
+__all__ = ["Engine", "Learned", "Step", "Taps", "replay", "shares_of"]
 
 _CHUNK = 128  # pairs of one compiled call of a replay
 _FIGURES = 6  # what `_figures` gives
@@ -124,7 +124,8 @@ class Engine:
         state = learner.init() if state is None else state
         structure, arrays = take_apart(learner)
         fixed, self._layout = layout_of(arrays), layout_of(state)
-        self._programs = _programs(structure, fixed, self._layout)
+        self._kind = (structure, fixed, self._layout)
+        self._programs = _programs(*self._kind)
         # Apart, since a step writes the new state in place of the old one, and leaves the learner as it is.
         self._fixed, self._moving = _pack(fixed, arrays), _pack(self._layout, state)
         self.dx, self.dy = learner.prior.input_size, learner.prior.target_size
@@ -132,6 +133,10 @@ class Engine:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are made of learner and state: JAX restores structures of classes wrongly (0.10)."""
         return type(self), (self.learner, self.state)
+
+    def ask(self, question: Any, *given: Any) -> Any:
+        """What ``question(structure, fixed, moving)``, compiled like `_programs`, finds in learner and state."""
+        return question(*self._kind)(self._fixed, self._moving, *given)
 
     @property
     def state(self) -> Any:
@@ -289,9 +294,3 @@ def replay(
         pair = np.concatenate((x[place], y[place]), dtype=np.float32)
         tasks.append(engine.step(pair, 1.0 if weights is None else float(weights[place])).task)
     return engine.state, np.asarray(tasks, int)
-
-
-@eqx.filter_jit
-def model_gradient(model: Any, x: Array) -> Array:
-    """Mean absolute derivative of a model's outputs by its inputs over ``x[n, dx]``: ``[dy, dx]``."""
-    return jnp.mean(jnp.abs(jax.vmap(jax.jacfwd(model))(x)), axis=0)

@@ -158,7 +158,7 @@ class ReadoutMixture(OnlineLearner):
     def forecast(self, state: ReadoutState, x: Float[Array, " dx"]) -> Prediction:
         """Mean and standard deviation of the target for one input ``[dx]``, in its own unit, over all tasks."""
         expected = forecast(state.beliefs, self.prior.features_of(x))
-        mean, variance = moments(self._next_probability(state)[0], state.rate_scores, expected)
+        mean, variance = moments(self.next_probability(state)[0], state.rate_scores, expected)
         norm = self.prior.y_norm
         return Prediction(norm.inverse(mean), jnp.sqrt(variance) * norm.std)
 
@@ -199,7 +199,7 @@ class ReadoutMixture(OnlineLearner):
         task = state.task[state.lead]
         return jnp.where(task < 0, state.next_task, task)
 
-    def _next_probability(self, state: ReadoutState, told: Array | float = 1.0) -> tuple[Array, Array, Array]:
+    def next_probability(self, state: ReadoutState, told: Array | float = 1.0) -> tuple[Array, Array, Array]:
         """P(T) before the next pair: of every slot, of a switch to it, and of a new task from each belief ``[K]``."""
         hazard = jnp.minimum(state.switches / state.steps, self.most_switches) * told
         counts = jnp.where(state.task >= 0, state.led, 0.0)
@@ -216,7 +216,7 @@ class ReadoutMixture(OnlineLearner):
         rates, rate_scores = self.drift.shape[0], state.rate_scores
         origin = jax.tree.map(lambda a: jnp.repeat(a[:, None], rates, axis=1), self.prior.beliefs)
         labels, notice = noticed(state.order, self.prior.y_norm.inverse(y))
-        probability, to_old, new = self._next_probability(state, notice.told)
+        probability, to_old, new = self.next_probability(state, notice.told)
 
         # E-step over the used slots, and over the tasks that may begin with this pair.
         expected, expected_new = forecast(state.beliefs, z), forecast(origin, z)
