@@ -214,6 +214,6 @@ def test_components_have_the_moments_of_the_forecast():
     expected = learner.predict(state, x)
     assert weights.sum() == pytest.approx(1.0)
     middle = weights @ mean
-    spread = scale**2 * (freedom / (freedom - 2))[:, None] + (mean - middle) ** 2
+    spread = scale**2 * (freedom / (freedom - 2)) + (mean - middle) ** 2
     assert np.allclose(middle, expected.mean, atol=1e-5)
     assert np.allclose(np.sqrt(weights @ spread), expected.scale, rtol=1e-4)

@@ -90,7 +90,7 @@ def target_score(engine: Engine, x: np.ndarray, y: np.ndarray) -> float:
     weights, mean, scale, freedom = (np.asarray(part, float) for part in engine.ask(_components, x))
     freedom = np.minimum(freedom, _NORMAL)
     there = np.flatnonzero(np.isfinite(y))
-    tails = [mixture_tail(y[j], weights, mean[:, j], scale[:, j], freedom) for j in there]
+    tails = [mixture_tail(y[j], weights, mean[:, j], scale[:, j], freedom[:, j]) for j in there]
     return math.exp(len(tails) * math.log1p(-min(min(tails), 1.0 - 1e-16))) if tails else 0.0
 
 
@@ -130,6 +130,6 @@ def _components(structure: Structure, fixed: Layout, moving: Layout) -> Any:
         # A network gives a mean and a standard deviation: a normal distribution.
         found = whole.predict(now, x)
         one = jax.numpy.ones((1,))
-        return one, found.mean[None], found.scale[None], one * _NORMAL
+        return one, found.mean[None], found.scale[None], jax.numpy.full_like(found.mean[None], _NORMAL)
 
     return program

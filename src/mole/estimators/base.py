@@ -73,8 +73,9 @@ class OnlineEstimator(EstimatorState):
 
         Args:
             x: a row: a dict from column to value, or a sequence of numbers; None with an ``id``.
-            y: target: of a regressor a number, or a sequence of ``dy`` numbers, finite; of a classifier a label, an
-                int, a str or a bool.
+            y: target: of a regressor a number, or a sequence of ``dy`` numbers, finite, or a dict from name to number;
+                of several some may be missing (None, NaN): the others are learned. Of a classifier a label, an int, a
+                str or a bool.
             sample_weight: what the pair counts in the models of the tasks, from 0 to a million: 2 as if it had come
                 twice. To tell tasks apart it counts once at most. A pair of weight 0 is not learned or counted.
             id: what `predict_one` (or `step_one`) got as ``id`` with the row whose label this is. Labels may come in
@@ -157,8 +158,8 @@ class OnlineEstimator(EstimatorState):
 
         Args:
             x: rows: a frame, an array or a sparse matrix ``[n, dx]``, a sequence of rows, or an iterator over them.
-            y: as many targets: ``[n]``, or ``[n, dy]`` of a regressor. A pair whose target is missing (None, NaN, NA)
-                is left out, and counted as ``faults_["no_target"]``.
+            y: as many targets: ``[n]``, or ``[n, dy]`` of a regressor. A pair without a target (None, NaN, NA; of
+                several, if all are missing) is left out, and counted as ``faults_["no_target"]``.
             sample_weight: of the pairs ``[n]``, as of `learn_one`; all one if None.
 
         Raises:
@@ -166,7 +167,7 @@ class OnlineEstimator(EstimatorState):
                 Or as `learn_one`, for one of the pairs; those before it were learned.
         """
         for row, target, weight in weighted_pairs(x, y, sample_weight, self._targets_are):
-            if is_missing(target):
+            if is_missing(target, every=True):
                 self._faults["no_target"] += 1
             else:
                 self.learn_one(row, target, weight)

@@ -25,6 +25,7 @@ from mole.learning.prior import MetaPrior
 from mole.online.base import REACH, OnlineLearner
 from mole.priors.stream import StreamPrior, learner_of
 from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior, train_readout_prior
+from mole.readout.gaps import GappedReadoutMixture
 from mole.readout.order import mixed_runs
 from mole.rows.scaling import padded_size
 
@@ -110,13 +111,14 @@ def grow(
     width: int,
     seed: int,
     settings: Mapping[str, Any],
+    gaps: bool = False,
     weights: np.ndarray | None = None,
 ) -> Grown:
     """Make a prior from the history, and a learner over it that has learned the history.
 
     Args:
         x: padded inputs ``[n, dx]``.
-        y: targets ``[n, dy]``.
+        y: targets ``[n, dy]``, NaN where one is missing: a prior is trained on the pairs that have all of them.
         tasks: number of the task of every pair, as found before ``[n]``; new numbers continue them.
         free: number that the next task was to get.
         x_norm: normaliser of the inputs.
@@ -125,6 +127,7 @@ def grow(
         width: hidden units.
         seed: of random hidden units and training.
         settings: of `ReadoutMixture`.
+        gaps: whether targets may be missing.
         weights: of the pairs, as they are learned again ``[n]``; all one if None.
 
     Returns:
@@ -153,7 +156,7 @@ def grow(
         # Twice the broad belief, since a trained prior has a broad and a learned one: same shapes, same program.
         both = jax.tree.map(lambda a: jnp.concatenate([a, a]), untrained.beliefs)
         prior = eqx.tree_at(lambda p: p.beliefs, untrained, both)
-    learner = ReadoutMixture(prior, **settings)
+    learner = (GappedReadoutMixture if gaps else ReadoutMixture)(prior, **settings)
     # The history made the learned belief: tasks of the history must not be drawn from it, or they count twice.
     state, found = replay(learner, learner.init(kinds=(1.0, 0.0)), x, y, weights)
     # The replay numbers tasks from 0 on. To the user they are the tasks that are known already.

@@ -77,6 +77,7 @@ class EstimatorState(abc.ABC):
         # One thread may predict while another one learns: a step writes the new state in place of the old one.
         self._lock = threading.RLock()
         self._units = prior.targets if isinstance(prior, StreamPrior) else None
+        self._gaps = False  # whether pairs may lack some of their targets
         self._length: int | None = None  # of rows that are sequences; None before the first of them
         self._engine: Engine | None = None
         self._intervals: IntervalTracker | None = None
@@ -253,6 +254,7 @@ class EstimatorState(abc.ABC):
             width=self._settings["width"],
             seed=self._settings["seed"],
             settings=self._mixture_settings(),
+            gaps=self._gaps,
             weights=np.asarray(self._weights),
         )
         self._start(grown.learner, grown.state)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mole._types import Array
@@ -71,7 +72,7 @@ class TaskPosterior(NamedTuple):
     Attributes:
         weights: of the rates ``[rates]``.
         mean: ``[rates, d, dy]``.
-        cov: in units of the noise ``[rates, d, d]``.
+        cov: in units of the noise ``[rates, dy or 1, d, d]``: one for all outputs, or of each (`mole.readout.gaps`).
         noise: variance of the noise ``[rates, dy]``.
     """
 
@@ -86,7 +87,11 @@ class TaskPosterior(NamedTuple):
         scores = np.asarray(state.rate_scores)[slot].astype(float)
         weights = np.exp(scores - scores.max())
         mean, cov, shape, rate = (np.asarray(part)[slot].astype(float) for part in state.beliefs)
-        return cls(weights / weights.sum(), mean, cov, rate / (shape - 1.0)[:, None])
+        if mean.ndim == 4:  # outputs apart: [rates, dy, d, 1]
+            mean, rate = np.swapaxes(mean[..., 0], 1, 2), rate[..., 0]
+        else:
+            cov, shape = cov[:, None], shape[:, None]
+        return cls(weights / weights.sum(), mean, cov, rate / (shape - 1.0))
 
     def expected(self, along: np.ndarray) -> np.ndarray:
         """Means of ``along[d, k]``ᵀ w ``[k, dy]``."""
@@ -95,8 +100,8 @@ class TaskPosterior(NamedTuple):
     def covariance(self, along: np.ndarray) -> np.ndarray:
         """Covariances of ``along[d, k]``ᵀ w ``[dy, k, k]``."""
         apart = np.einsum("dk,fdy->fky", along, self.mean) - self.expected(along)[None]
-        known = np.einsum("dk,fdj->fkj", along, self.cov @ along)
-        total = np.einsum("f,fy,fkj->ykj", self.weights, self.noise, known)
+        known = np.einsum("dk,fydj->fykj", along, self.cov @ along)
+        total = np.sum((self.weights[:, None] * self.noise)[:, :, None, None] * known, axis=0)
         return total + np.einsum("f,fky,fjy->ykj", self.weights, apart, apart)
 
 
@@ -107,7 +112,7 @@ def components(learner: Any, state: Any, x: Array) -> tuple[Array, Array, Array,
 
     Returns:
         Weights of tasks, candidates and rates ``[k]``, which sum to one; locations and scales ``[k, dy]`` in the
-        target's unit, and degrees of freedom ``[k]`` of the Student-t.
+        target's unit, and degrees of freedom ``[k, dy]`` of the Student-t.
     """
     expected = forecast(state.beliefs, learner.prior.features_of(x))
     chance = learner.next_probability(state)[0]
@@ -115,4 +120,5 @@ def components(learner: Any, state: Any, x: Array) -> tuple[Array, Array, Array,
     norm, dy = learner.prior.y_norm, learner.prior.target_size
     mean = expected.mean.reshape(-1, dy) * norm.std[None] + norm.mean[None]
     scale = expected.scale2.reshape(-1, dy) ** 0.5 * norm.std[None]
-    return weights.ravel(), mean, scale, 2.0 * expected.shape.ravel()
+    freedom = jnp.broadcast_to(2.0 * expected.shape.reshape(len(mean), -1), mean.shape)
+    return weights.ravel(), mean, scale, freedom
