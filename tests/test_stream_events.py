@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,19 @@ def test_events_have_the_rows_and_names_of_the_input(whole):
     assert events[1]["outputs"][0]["output"] == "power"
     assert events[1]["columns"][0]["column"] == "load" and events[1]["columns"][0]["output"] == "power"
     assert abs(events[1]["outputs"][0]["change"] - 6) < 1
+
+
+def test_the_report_tells_of_every_regime_in_words(whole):
+    page = (whole[0] / "report.html").read_text()
+    words = page[page.index("<h3>The regimes in words</h3>") :]
+    words = re.sub(r"<[^>]*>", " ", words[: words.index("</div>")])
+    first, second = words.split("task 0 :")[1].split("task 1 :")
+    assert "rows between row 1 and row" in first and "root-mean-square error" in first
+    assert "Here the expected power is" in first and "moves with load (+" in first
+    assert (
+        "Different from task 0, the regime before: power by +" in second
+        and "the effect of load on power" in second
+    )
 
 
 @pytest.mark.parametrize("rows", [40, 74])
