@@ -41,6 +41,14 @@ class _Fake:
         return np.arange(2)
 
     @property
+    def n_events_(self) -> int:
+        return 0
+
+    @property
+    def events_(self) -> list[dict[str, Any]]:
+        return []
+
+    @property
     def responsibilities_(self) -> np.ndarray:
         errors = np.asarray(self.state["errors"])
         weights = np.exp(errors.min() - errors)
@@ -71,6 +79,9 @@ class _Fake:
         if task > 1:
             raise KeyError(task)
         return np.array([[abs(hash_free(name)) * (task + 1) for name in self.schema_.names]])
+
+    def regime_(self, task: int, before: int | None = None) -> dict[str, Any]:
+        return {"task": task, "before": before, "outputs": [], "columns": []}
 
     def save(self, path: Any) -> None:
         Path(path).write_text(json.dumps([self.state, self.encoder.to_json()]))

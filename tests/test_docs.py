@@ -152,7 +152,10 @@ PRINTS = {
     "sklearn_stream.py": r"MoleClassifier +\d+% right.*\n\d tasks",
     "train_own.py": r"mean loss of each visit .*\n.*task at the end of the visit \[\d \d \d \d \d\]",
 }
-PEERS = ("ns_gym.py",)  # needs what only tests/peers has, and runs there
+PEERS = (
+    "ns_gym.py",
+    "serve.py",
+)  # one needs what only tests/peers has, the other a client: tests/test_serve.py
 EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name not in PEERS)
 
 

@@ -406,7 +406,11 @@ def test_labels_may_be_missing_and_one_of_several_targets() -> None:
     assert 0.0 <= model.score(x, labels) <= 1.0
     two = np.stack([Y, -Y], axis=1)
     two[3, 1] = np.nan
-    assert OnlineRegressor(**SMALL).learn_many(x, two).faults_["no_target"] == 1
+    two[5] = np.nan
+    several = OnlineRegressor(**SMALL).learn_many(x, two)
+    assert (
+        several.faults_["no_target"] == 1 and several.n_seen_ == len(x) - 1
+    )  # of row 3 the other one was learned
 
 
 def test_one_pair_without_a_target_is_still_an_error() -> None:

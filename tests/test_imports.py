@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "estimators": f"{BASE} files learning online readout rows priors",
     "forecasting": f"{BASE} online rows estimators",
     "adapters": f"{BASE} rows estimators forecasting",
-    "pipeline": f"{BASE} files rows estimators.step",
+    "pipeline": f"{BASE} files rows estimators.step estimators.late",
     "experiment": f"{BASE} files learning online readout datasets priors planning envs control",
     "report": f"{BASE} files control pipeline experiment",
     "commands": f"{BASE} files meta rows priors control estimators forecasting pipeline experiment report",

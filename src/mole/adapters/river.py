@@ -8,6 +8,7 @@ All of river's own estimator checks hold (``river.checks``); none is skipped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from mole.estimators import OnlineClassifier, OnlineRegressor
 from mole.estimators.classifier import Label
 from mole.estimators.described import Prior
 from mole.forecasting import OnlineForecaster
+from mole.rows.batches import is_missing
 from mole.rows.frames import FrameRows, frame_of
 
 try:
@@ -107,7 +109,7 @@ class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
         targets: names of the targets; empty before the first pair.
 
     Raises:
-        ValueError: for settings out of range; when learning, if targets are missing, new, or no finite numbers.
+        ValueError: for settings out of range; when learning, if targets are new or no finite numbers, or all missing.
     """
 
     model: OnlineRegressor
@@ -138,18 +140,20 @@ class MoleMultiTargetRegressor(_Settings, base.MultiTargetRegressor):
         w: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        """Learn one pair of features and targets, of weight ``w``."""
+        """Learn one pair of features and targets, of weight ``w``; targets that are missing (or None) are left out."""
         if kwargs:
             raise TypeError(
                 f"MoleMultiTargetRegressor.learn_one got {sorted(kwargs)}; expected x, y and w alone."
             )
         targets = self.targets or tuple(y)
-        if not targets or set(targets) != set(y):
+        if not targets or not set(y) <= set(targets):
             raise ValueError(
                 f"MoleMultiTargetRegressor got the targets {list(y)}; expected {list(targets) or 'at least one'}, as "
                 "in the first pair. Nothing was learned."
             )
-        self.model.learn_one(_row(x), [y[name] for name in targets], w)
+        self.model.learn_one(
+            _row(x), [math.nan if is_missing(y.get(name)) else y[name] for name in targets], w
+        )
         self.targets = targets  # only now: a first pair that is refused fixes no names
 
     def predict_one(self, x: Features) -> dict[Hashable, float]:

@@ -17,15 +17,23 @@ from rich.markup import escape
 
 from mole._expect import did_you_mean
 from mole.commands.common import invocation
-from mole.commands.stream_loop import Loop, begin, check_options, locked_newest, make_writer
+from mole.commands.stream_loop import (
+    Loop,
+    begin,
+    check_options,
+    locked_newest,
+    make_event_writer,
+    make_writer,
+)
 from mole.commands.stream_prior import GivenPrior, columns_of, given_prior
 from mole.commands.stream_series import SeriesEstimator, is_series
 from mole.commands.stream_text import expect_same, read_as, say_how, text_options
 from mole.commands.stream_view import StreamView
-from mole.estimators.late import MOST_PENDING
 from mole.files import checkpoint as checkpoints
 from mole.files.generations import KEPT, SECONDS, Periodic
 from mole.files.processes import Interrupts
+from mole.pipeline.events import regime_records
+from mole.pipeline.late import LabelDelay, delay_from
 from mole.pipeline.run_file import dialect_in
 from mole.pipeline.runner import StreamRun, StreamSettings, guess_kind, task_importances
 from mole.pipeline.sources import Row, Source, open_source
@@ -45,6 +53,7 @@ def stream(
     prior: Path | None = None,
     out: str | None = None,
     report: Path | None = None,
+    events: str | None = None,
     checkpoint: Path | None = None,
     every: int = 1000,
     every_seconds: float = SECONDS,
@@ -52,7 +61,8 @@ def stream(
     resume: bool = False,
     new_input: bool = False,
     strict: bool = False,
-    label_delay: int = 0,
+    label_delay: str = "0",
+    clock: str | None = None,
     level: float = 0.9,
     seed: int = 0,
     format: Literal["csv", "jsonl", "parquet"] | None = None,
@@ -75,6 +85,7 @@ def stream(
         out: file for the predictions, .csv or .jsonl, or - for standard output, which is where they go if the rows
             come from standard input or the output is no terminal.
         report: file for a report (HTML).
+        events: file for the regime events, JSON Lines: when another regime began or returned, and what is different.
         checkpoint: file to go on from after an interruption.
         every: rows between two checkpoints; one is written at the end too.
         every_seconds: seconds after which the next row writes one, whatever --every says.
@@ -82,8 +93,10 @@ def stream(
         resume: go on from the checkpoint, if there is one.
         new_input: with --resume: the rows of the source are new, none of them was learned yet.
         strict: stop at the first bad row instead of counting it.
-        label_delay: rows after which a target becomes known; a row is predicted without those of the newest rows. With
-            1 every target is known before the next row.
+        label_delay: rows, or a time such as 90s, 30min, 24h or 7d, after which a target becomes known; a row is
+            predicted without those of the newest rows. With 1 every target is known before the next row.
+        clock: the column that tells a --label-delay in time, of times or of seconds; the first column of times if not
+            given. It need not be an input.
         level: share of the targets that the intervals are to hold.
         seed: of the first weights and of all training.
         format: of the source, if its name does not tell.
@@ -98,7 +111,7 @@ def stream(
             rows earlier.
     """
     options = text_options(sep, decimal, date_format, encoding, comment)
-    periodic = Periodic(every, every_seconds)
+    periodic, delay = Periodic(every, every_seconds), delay_from(label_delay)
     check_options(checkpoint, keep, resume, new_input)
     with ExitStack() as stack:
         # The lock comes before everything that is read: what another process still writes must not be gone on from.
@@ -115,7 +128,7 @@ def stream(
         layout = options.layout if again is None else again.layout
         rows = stack.enter_context(open_source(source, form=format, position=position, layout=layout))
         chosen = None if features is None else tuple(name.strip() for name in features.split(","))
-        check_columns(rows, target, chosen)
+        check_columns(rows, target, (*(chosen or ()), *(() if clock is None else (clock,))))
         given: Iterable[Row] = rows
         kind: str | None = task or config.get("settings", {}).get("task")
         ready, notes = None if prior is None else given_prior(prior), list[str]()
@@ -146,18 +159,21 @@ def stream(
         if kind == "regression" and not (task or config or ready or chosen):
             series, given = is_series(given, target, live=source == "-")
             kind = "forecast" if series else kind
-        settings = _settings(target, kind, chosen, level, seed, ready, label_delay, background)
+        settings = _settings(target, kind, chosen, level, seed, ready, delay, clock, background)
         # Now, and not when the report is written: that is after the last row.
         if report is not None and not report.resolve().parent.is_dir():
             raise FileNotFoundError(f"cannot write {report}: its folder does not exist; create it first")
         name = None if to_stdout or out is None else out
-        saved = begin(settings, ready, last, name)
+        saved = begin(settings, ready, last, name, events)
         if last:
             console.print(f"going on after row {saved.run.rows:,}", style="dim")
         writer = make_writer(
             stack, settings.kind, name, to_stdout, saved, last is not None, live=source == "-"
         )
-        loop = Loop(saved.run, writer, name, checkpoint, keep, periodic, strict, saved.position, dialect)
+        told = make_event_writer(stack, events, saved, last is not None)
+        loop = Loop(
+            saved.run, writer, name, checkpoint, keep, periodic, strict, saved.position, dialect, told
+        )
         interrupts = Interrupts()
         try:
             with _shown(console, loop.view), interrupts:
@@ -204,17 +220,22 @@ def _settings(
     level: float,
     seed: int,
     ready: GivenPrior | None,
-    delay: int,
+    delay: LabelDelay,
+    clock: str | None,
     background: bool,
 ) -> StreamSettings:
     name = None if ready is None else ready.name
     labels = ready.prior.labels if ready is not None and kind == "classification" else None
-    if not 0 <= delay <= MOST_PENDING or (delay and kind == "forecast"):
+    if any(delay) and kind == "forecast":
         raise ValueError(
-            f"got --label-delay {delay}, expected 0 to {MOST_PENDING:,} rows, and none for a series (a forecast of it "
-            "some rows ahead is mole.OnlineForecaster.forecast)"
+            "got --label-delay for a series, expected none: a forecast of it some rows ahead is "
+            "mole.OnlineForecaster.forecast"
         )
-    return StreamSettings(target, kind, chosen, level, seed, name, labels, delay, background)
+    if clock is not None and not delay.seconds:
+        raise ValueError(
+            "got --clock without a --label-delay in time, expected both: it tells when targets come"
+        )
+    return StreamSettings(target, kind, chosen, level, seed, name, labels, *delay, clock, background)
 
 
 def _shown(console: Console, view: StreamView) -> Any:
@@ -241,7 +262,13 @@ def _end(
     if report is not None:  # before anything is said: whoever reads it may have gone
         shown = "standard input" if source == "-" else source
         importances = task_importances(run.estimator, list(run.digest.visited))
-        write_stream_report(report, run, source=shown, commands=[invocation.get()], importances=importances)
+        named = None if run.settings.kind == "classification" else run.settings.target
+        # What the regressor within a series says is in units of its own.
+        series = run.settings.kind == "forecast"
+        regimes = {} if series else regime_records(run.estimator, run.digest.visited, named)
+        write_stream_report(
+            report, run, source=shown, commands=[invocation.get()], importances=importances, regimes=regimes
+        )
     console.print(
         f"{run.rows:,} rows, {run.learned:,} learned, {bad:,} bad; {_counted(len(run.digest.visited), 'task')}"
     )
@@ -252,6 +279,10 @@ def _end(
     for row, line, detail in run.digest.bad_rows[:5]:
         console.print(
             f"  row {row}, line {line} {escape(detail)}", style="dim", highlight=False, soft_wrap=True
+        )
+    if run.forgotten:
+        console.print(
+            f"  {run.forgotten:,} × waited for too many rows for the target", style="yellow", highlight=False
         )
     if isinstance(run.estimator, SeriesEstimator):
         ahead = ", ".join(f"{value:.6g}" for value in run.estimator.model.forecast())

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mole import estimators
 from mole.commands.stream_prior import GivenPrior
@@ -15,12 +15,13 @@ from mole.commands.stream_view import StreamView
 from mole.files.atomic import remove_leftovers
 from mole.files.generations import Periodic, file_lock, newest
 from mole.pipeline.dialect import Dialect
+from mole.pipeline.events import EventWriter
 from mole.pipeline.predictions import CLASSIFICATION, REGRESSION, PredictionWriter, open_predictions
 from mole.pipeline.run_file import SavedRun, load_run, save_run
 from mole.pipeline.runner import StreamRun, StreamSettings
 from mole.pipeline.sources import Row
 
-__all__ = ["Loop", "begin", "check_options", "locked_newest", "make_writer"]
+__all__ = ["Loop", "begin", "check_options", "locked_newest", "make_event_writer", "make_writer"]
 
 
 class Loop:
@@ -37,12 +38,16 @@ class Loop:
         strict: bool,
         position: dict[str, Any] | None,
         dialect: Dialect,
+        events: tuple[str, EventWriter] | None = None,
     ) -> None:
-        """See `mole.commands.stream.stream` for the options; ``position`` is that of the last row, None before it."""
+        """See `mole.commands.stream.stream` for the options; ``position`` is that of the last row, None before it.
+
+        ``events`` is the name and the writer of the file of events.
+        """
         self.run_, self.view = run, StreamView(run)
         self._writer, self._name, self._checkpoint = writer, name, checkpoint
         self._keep, self._periodic, self._strict, self._position = keep, periodic, strict, position
-        self._dialect = dialect
+        self._dialect, self._events = dialect, events
 
     def run(self, rows: Iterable[Row]) -> None:
         """Until the rows end."""
@@ -51,6 +56,9 @@ class Loop:
             self._position = row.position
             if self._writer is not None:
                 self._writer.write(outcome)
+            if self._events is not None:
+                for event in outcome.events:
+                    self._events[1].write(event)
             self.view.update(outcome)
             if self._periodic.due(self.run_.rows):
                 self.save()
@@ -59,8 +67,9 @@ class Loop:
         """Write the checkpoint, after the predictions that it counts are on disk."""
         # In the other order a crash could leave a checkpoint that counts more bytes of output than there are.
         length = 0 if self._writer is None else self._writer.sync()
+        name, told = (None, 0) if self._events is None else (self._events[0], self._events[1].sync())
         if self._checkpoint is not None:
-            saved = SavedRun(self.run_, self._position, self._name, length, self._dialect)
+            saved = SavedRun(self.run_, self._position, self._name, length, self._dialect, name, told)
             save_run(self._checkpoint, saved, keep=self._keep)
 
 
@@ -101,7 +110,11 @@ def locked_newest(stack: ExitStack, checkpoint: Path | None, resume: bool) -> Pa
 
 
 def begin(
-    settings: StreamSettings, ready: GivenPrior | None, checkpoint: Path | None, name: str | None
+    settings: StreamSettings,
+    ready: GivenPrior | None,
+    checkpoint: Path | None,
+    name: str | None,
+    events: str | None,
 ) -> SavedRun:
     """The run of the checkpoint, or a new one."""
     others = {"classification": estimators.OnlineClassifier, "forecast": SeriesEstimator}
@@ -110,12 +123,13 @@ def begin(
         prior = None if ready is None else ready.prior
         beside = {} if settings.kind == "forecast" else {"background": settings.background}
         estimator = made(prior, level=settings.level, seed=settings.seed, **beside)
-        return SavedRun(StreamRun(settings, estimator), None, name, 0)
+        return SavedRun(StreamRun(settings, estimator), None, name, 0, events=events)
     saved = load_run(checkpoint, settings, made.load)
-    if saved.output != name:
-        raise ValueError(
-            f"{checkpoint} was written with --out {saved.output}, now {name}; give the same, so that no row is lost"
-        )
+    for option, before, now in (("out", saved.output, name), ("events", saved.events, events)):
+        if before != now:
+            raise ValueError(
+                f"{checkpoint} was written with --{option} {before}, now {now}; give the same, so that no row is lost"
+            )
     return saved
 
 
@@ -135,11 +149,26 @@ def make_writer(
         return PredictionWriter(sys.stdout.buffer, columns, jsonl=False, live=live, header=not again)
     if name is None:
         return None
-    file = open_predictions(name, saved.length if again else None)
-    # Not `enter_context`: to close the file writes what is left of it, which may fail as the run just did.
-    stack.push(lambda error, *_: _close(file, failed=error is not None))
+    file = _opened(stack, name, saved.length if again else None)
     jsonl = Path(name).suffix.lower() in (".jsonl", ".ndjson")
     return PredictionWriter(file, columns, jsonl=jsonl, live=live, header=not again, length=saved.length)
+
+
+def make_event_writer(
+    stack: ExitStack, name: str | None, saved: SavedRun, again: bool
+) -> tuple[str, EventWriter] | None:
+    """Name and writer of the file of events, if there is to be one; its file ends as that of `make_writer`."""
+    if name is None:
+        return None
+    file = _opened(stack, name, saved.events_length if again else None)
+    return name, EventWriter(file, saved.events_length)
+
+
+def _opened(stack: ExitStack, name: str, length: int | None) -> BinaryIO:
+    file = open_predictions(name, length)
+    # Not `enter_context`: to close the file writes what is left of it, which may fail as the run just did.
+    stack.push(lambda error, *_: _close(file, failed=error is not None))
+    return file
 
 
 def _close(file: Any, *, failed: bool) -> None:

@@ -51,6 +51,16 @@ class SeriesEstimator:
         """As of `mole.OnlineRegressor`."""
         return self.model.model.importance_(task)
 
+    @property
+    def n_events_(self) -> int:
+        """Regime events of the regressor within."""
+        return self.model.model.n_events_
+
+    @property
+    def events_(self) -> list[dict[str, Any]]:
+        """Them without what is different, which is about the regressor's own units and not about the series."""
+        return [{**event, "outputs": [], "columns": []} for event in self.model.model.events_]
+
     def save(self, path: Any) -> None:
         """Write the forecaster."""
         self.model.save(path)

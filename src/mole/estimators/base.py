@@ -20,11 +20,10 @@ from mole.estimators.state import NOTHING
 from mole.estimators.step import Learned, Step, shares_of
 from mole.online.base import expect_weight
 from mole.online.guard import REFUSED, Fault
-from mole.priors.stream import StreamPrior
 from mole.rows.batches import is_missing, weighted_pairs
-from mole.rows.changes import check_names, news_of
+from mole.rows.changes import news_of
 from mole.rows.foreign import series_as_row
-from mole.rows.values import fits, has_holes, kept, read_row, shown
+from mole.rows.values import has_holes, kept
 
 __all__ = ["OnlineEstimator"]
 
@@ -60,6 +59,10 @@ class OnlineEstimator(GrowingEstimator):
         """Learn what the class keeps beside the mixture; ``forecast`` is None if the pair had none."""
         return
 
+    @abc.abstractmethod
+    def _notice(self) -> None:
+        """Keep a record if another regime leads since a pair (`mole.estimators.explained`)."""
+
     # Predict and learn.
 
     def learn_one(self: T, x: Any = None, y: Any = None, sample_weight: float = 1.0, *, id: Any = None) -> T:
@@ -67,8 +70,9 @@ class OnlineEstimator(GrowingEstimator):
 
         Args:
             x: a row: a dict from column to value, or a sequence of numbers; None with an ``id``.
-            y: target: of a regressor a number, or a sequence of ``dy`` numbers, finite; of a classifier a label, an
-                int, a str or a bool.
+            y: target: of a regressor a number, or a sequence of ``dy`` numbers, finite, or a dict from name to number;
+                of several some may be missing (None, NaN): the others are learned. Of a classifier a label, an int, a
+                str or a bool.
             sample_weight: what the pair counts in the models of the tasks, from 0 to a million: 2 as if it had come
                 twice. To tell tasks apart it counts once at most. A pair of weight 0 is not learned or counted.
             id: what `predict_one` (or `step_one`) got as ``id`` with the row whose label this is. Labels may come in
@@ -151,8 +155,8 @@ class OnlineEstimator(GrowingEstimator):
 
         Args:
             x: rows: a frame, an array or a sparse matrix ``[n, dx]``, a sequence of rows, or an iterator over them.
-            y: as many targets: ``[n]``, or ``[n, dy]`` of a regressor. A pair whose target is missing (None, NaN, NA)
-                is left out, and counted as ``faults_["no_target"]``.
+            y: as many targets: ``[n]``, or ``[n, dy]`` of a regressor. A pair without a target (None, NaN, NA; of
+                several, if all are missing) is left out, and counted as ``faults_["no_target"]``.
             sample_weight: of the pairs ``[n]``, as of `learn_one`; all one if None.
 
         Raises:
@@ -160,7 +164,7 @@ class OnlineEstimator(GrowingEstimator):
                 Or as `learn_one`, for one of the pairs; those before it were learned.
         """
         for row, target, weight in weighted_pairs(x, y, sample_weight, self._targets_are):
-            if is_missing(target):
+            if is_missing(target, every=True):
                 self._faults["no_target"] += 1
             else:
                 self.learn_one(row, target, weight)
@@ -231,6 +235,7 @@ class OnlineEstimator(GrowingEstimator):
             self._tasks.append(self.task_)
             self._weights.append(weight)
             self._grow()
+        self._notice()
         return predicted, fault
 
     def _note(self, done: Learned, pair: np.ndarray, vector: np.ndarray, made: PendingRow | None) -> None:
@@ -247,41 +252,8 @@ class OnlineEstimator(GrowingEstimator):
                     if (units := self._units) is not None:
                         mean, scale = units.encode(mean).tolist(), units.learned_widths(scale)
                 self._intervals.update(vector.tolist(), mean, scale, done.task)
-            self._watch(vector, done.mean, done.scale)
+            self._look_at_neglected(vector, done.mean, done.scale)
         self._history.append((done.loss, done.task, done.n_tasks, done.spawned, done.probability))
-
-    # Rows and predictions.
-
-    def _read(self, x: Any) -> Any:
-        """A row as `read_row` gives it, of columns that are known."""
-        row = read_row(x, self._length, type(self).__name__)
-        if self._schema is not None:
-            check_names(type(self).__name__, row, self._schema)
-        return row
-
-    def _pair_of(self, row: Any) -> np.ndarray | None:
-        """Room for a pair ``[dx + dy]`` with the input of a row in it; None while there is no learner."""
-        engine = self._engine
-        if engine is None:
-            return None
-        pair = np.zeros(engine.dx + engine.dy, np.float32)
-        if self._schema is not None:
-            # What the estimator makes for itself is padded with zeros up to a size for which things are compiled.
-            inputs = self._schema.encode(row)
-            if self._places is not None:
-                self._encoded = inputs
-                inputs = inputs[self._places]
-            pair[: len(inputs)] = inputs
-        elif not isinstance(row, dict) and len(row) == engine.dx and fits(row):
-            inputs = self._given.inputs if isinstance(self._given, StreamPrior) else None
-            pair[: engine.dx] = row if inputs is None else inputs.encode(row)
-        else:
-            raise ValueError(
-                f"{type(self).__name__} got x={shown(row)}; expected {engine.dx} finite numbers, as the prior was "
-                "trained with. A prior from mole.fit_prior with a schema takes dicts and missing values. Nothing was "
-                "learned."
-            )
-        return pair
 
     def _ask(self, x: Any, level: float | None = None, id: Any = None) -> tuple[Any, ...]:
         """What `_predicted` says of a row; with an ``id`` the row is kept until its label comes."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from mole.estimators.base import OnlineEstimator
+from mole.estimators.anomaly import chance_slopes, label_score
 from mole.estimators.described import Prior
+from mole.estimators.explained import ExplainedEstimator
 from mole.estimators.saving import load_estimator, save_estimator
+from mole.estimators.targets import Label, read_label
 from mole.files.checkpoint import CheckpointError
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
@@ -21,13 +23,12 @@ from mole.rows.scaling import Units, class_normalizer
 
 __all__ = ["OnlineClassifier"]
 
-Label = int | str | bool
 _LEAST = 0.01  # of an expected indicator: a regression may give less than zero, and no label is impossible
 _SHARPNESS_RATE = 0.02
 _SHARPNESS_RANGE = (0.25, 8.0)
 
 
-class OnlineClassifier(OnlineEstimator):
+class OnlineClassifier(ExplainedEstimator):
     """Learns a label from a row one pair at a time, discovers regimes by itself and recalls them.
 
     The mixture of `OnlineRegressor` predicts the indicators of the classes. Their expectations are kept positive,
@@ -112,6 +113,21 @@ class OnlineClassifier(OnlineEstimator):
         """
         return self._ask(x, id=id)[0]
 
+    def anomaly_score_one(self, x: Any, y: Any) -> float:
+        """How odd a label is, from 0 to 1: the probability of the labels that are more probable. Nothing is learned.
+
+        If labels are as predicted, at most one in a hundred has a score above .99: labels come in lumps of probability,
+        so that the score is no more than uniform. A label that has not come before has the score 1.
+
+        Args:
+            x: a row.
+            y: its label.
+
+        Raises:
+            ValueError: for a wrong row or label.
+        """
+        return label_score(self.predict_proba_one(x), self._target(y)) if self._labels else 0.0
+
     def predict(self, x: Any) -> np.ndarray:
         """The most probable label of several rows ``[n]``; none of them is learned."""
         return np.asarray([self.predict_one(row) for row in rows_of(x)])
@@ -127,7 +143,7 @@ class OnlineClassifier(OnlineEstimator):
             ValueError: if there are not as many labels as rows.
         """
         pairs = pairs_of(x, y, self._targets_are)
-        right = [self.predict_one(row) == _label(label) for row, label in pairs if not is_missing(label)]
+        right = [self.predict_one(row) == read_label(label) for row, label in pairs if not is_missing(label)]
         return float(np.mean(right))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -191,6 +207,26 @@ class OnlineClassifier(OnlineEstimator):
         power = chances**self._sharpness
         return power / power.sum()
 
+    def _output_names(self) -> Sequence[Label]:
+        # The one output of two classes says how probable the second is.
+        return self._labels[1:2] if self._room() == 1 else self._labels
+
+    def _along(
+        self, means: np.ndarray, gradients: np.ndarray, label: Any
+    ) -> tuple[np.ndarray, np.ndarray, Any]:
+        chances = np.asarray([self._powered(self._indicators([mean])) for mean in means])
+        label = self._labels[int(np.argmax(chances[1]))] if label is None else read_label(label)
+        if label not in self._labels:
+            raise ValueError(
+                f"OnlineClassifier.explain_one got label={label!r}; expected one of {self._labels}."
+            )
+        place, classes = self._labels.index(label), len(self._labels)
+        if means.shape[1] == 1:
+            means = np.concatenate([1.0 - means, means], axis=1)
+            gradients = np.concatenate([-gradients, gradients], axis=1)
+        by = chance_slopes(means[2:, :classes], chances[2:], place, self._sharpness, _LEAST)
+        return chances[:2, place, None], np.einsum("pj,pjx->px", by, gradients[:, :classes])[:, None], label
+
     def _sharpen(self, chances: np.ndarray, place: int) -> None:
         """One step of the sharpness down the logarithmic loss of the label at ``place``."""
         # The slope by the logarithm of the sharpness, which then stays positive. It is clipped, so that one surprise
@@ -201,7 +237,7 @@ class OnlineClassifier(OnlineEstimator):
         self._sharpness = float(np.clip(self._sharpness * np.exp(-step), *_SHARPNESS_RANGE))
 
     def _target(self, y: Any) -> Label:
-        label = _label(y)
+        label = read_label(y)
         # A given prior was trained with so many outputs, and is never made anew.
         if self._given is not None and label not in self._labels:
             raise ValueError(
@@ -254,15 +290,3 @@ class OnlineClassifier(OnlineEstimator):
 
     def _mixture_settings(self) -> dict[str, Any]:
         return {**self._settings["mixture"], "outputs": self._output_weights(), "classes": True}
-
-
-def _label(y: Any) -> Label:
-    value = y.item() if isinstance(y, np.generic) else y
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int | str):
-        raise ValueError(  # noqa: TRY004  a wrong label is wrong data, as in scikit-learn
-            f"OnlineClassifier got the label {y!r} of type {type(y).__name__}; expected an int, a str or a bool. "
-            "Nothing was learned."
-        )
-    return value

@@ -21,6 +21,7 @@ from mole.priors.file import describe_prior, parse_header
 from mole.priors.stream import StreamPrior, learner_of
 from mole.priors.stream_file import describe_readout_prior, describe_units, readout_skeleton, units_from
 from mole.readout import ReadoutMixture, ReadoutPrior
+from mole.readout.gaps import GappedReadoutMixture
 from mole.rows.encoding import Schema
 
 __all__ = [
@@ -36,7 +37,9 @@ __all__ = [
 Prior = StreamPrior | ReadoutPrior | MetaPrior | OnlineLearner
 
 # A closed list: a name in a stranger's file must not choose what is imported or called.
-_LEARNERS = {kind.__name__: kind for kind in (Continuous, KShot, Mixture, ReadoutMixture, Static)}
+_LEARNERS = {
+    kind.__name__: kind for kind in (Continuous, GappedReadoutMixture, KShot, Mixture, ReadoutMixture, Static)
+}
 
 
 def learner_from(owner: str, prior: Any, settings: Mapping[str, Any]) -> OnlineLearner:
@@ -91,11 +94,12 @@ def learner_skeleton(described: Any, settings: Mapping[str, Any], path: Any) -> 
         raise CheckpointError(f"{path} has a damaged description of its learner.")
     if "settings" in described:
         kind, settings = _LEARNERS[described["type"]], described["settings"]
-    elif described["type"] == "readout":
-        kind, settings = ReadoutMixture, {**settings, "classes": described["classes"] is True}
+    elif described["type"] in ("readout", "gapped"):
+        kind = ReadoutMixture if described["type"] == "readout" else GappedReadoutMixture
+        settings = {**settings, "classes": described["classes"] is True}
     else:
         kind = Mixture
-    if kind is ReadoutMixture:
+    if issubclass(kind, ReadoutMixture):
         prior = readout_skeleton(described["prior"], path)
     else:
         prior = eqx.filter_eval_shape(parse_header(described["prior"], path).skeleton)
@@ -121,7 +125,11 @@ def describe_learner(learner: Any, given: Any) -> dict[str, Any]:
     if not isinstance(given, OnlineLearner):
         # A mixture over a prior is described by the settings of the estimator.
         return {
-            "type": "readout" if readout else "mixture",
+            "type": "mixture"
+            if not readout
+            else "gapped"
+            if isinstance(learner, GappedReadoutMixture)
+            else "readout",
             "prior": prior,
             "classes": readout and learner.classes,
         }

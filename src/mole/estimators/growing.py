@@ -23,21 +23,14 @@ from mole.estimators.step import Engine
 from mole.learning.models import Normalizer
 from mole.online.base import REACH
 from mole.readout import ReadoutConfig, ReadoutMixture, ReadoutPrior
+from mole.readout.gaps import GappedReadoutMixture
 from mole.readout.order import mixed_runs
 from mole.readout.training import readout_prior_in_slices, slices_of
 from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.scaling import Units, padded_size, robust_normalizer
 from mole.rows.selection import MOST_INPUTS, choices_of, chosen_inputs
 
-__all__ = [
-    "SELF_TRAINING",
-    "Grown",
-    "Kept",
-    "Recipe",
-    "grow",
-    "learned_size",
-    "slices_of_grow",
-]
+__all__ = ["SELF_TRAINING", "Grown", "Kept", "Recipe", "grow", "learned_size", "slices_of_grow"]
 
 _TRAIN_FROM = 128
 SELF_TRAINING = ReadoutConfig(window=32, iterations=400, learn_mean=False)
@@ -86,6 +79,7 @@ class Recipe:
         target_norm: their normaliser.
         settings: those of `ReadoutMixture` by now.
         free: number that the next task gets by now.
+        gaps: whether targets may be missing; a prior is trained on the pairs that have all of them.
         width: hidden units.
         seed: of random hidden units and training.
         memory: most pairs.
@@ -98,6 +92,7 @@ class Recipe:
     target_norm: Callable[[np.ndarray], Normalizer]
     settings: Callable[[], dict[str, Any]]
     free: Callable[[], int]
+    gaps: bool
     width: int
     seed: int
     memory: int
@@ -159,7 +154,7 @@ def grow(kept: Kept, recipe: Recipe, recent: int) -> Generator[None, None, Grown
     raw, y = np.stack(encoded), recipe.vectors(kept.targets[:count], recipe.units)
     places = None
     if schema.size > MOST_INPUTS:
-        places = yield from chosen_inputs(raw, y)
+        places = yield from chosen_inputs(raw, _filled(y))
         raw = raw[:, places]
     size = learned_size(schema)
     x = _pad(raw, size)
@@ -185,7 +180,7 @@ def grow(kept: Kept, recipe: Recipe, recent: int) -> Generator[None, None, Grown
     else:
         prior = _untrained(recipe.width, x_norm, y_norm, jax.random.key(recipe.seed), growing)
     yield
-    learner = ReadoutMixture(prior, **recipe.settings())
+    learner = (GappedReadoutMixture if recipe.gaps else ReadoutMixture)(prior, **recipe.settings())
     # The history made the learned belief: tasks of the history must not be drawn from it, or they count twice.
     engine, found = Engine(learner, learner.init(kinds=(1.0, 0.0))), []
     inputs: collections.deque[np.ndarray] = collections.deque(maxlen=recent)
@@ -232,6 +227,13 @@ def slices_of_grow(count: int, size: int, pairs: int, schema: bool) -> int:
     choosing = choices_of(size) if size > MOST_INPUTS else 0
     training = slices_of(SELF_TRAINING) if count >= _TRAIN_FROM else 0
     return (1 + schema) * encoding + choosing + training + pairs // _REPLAYED + 4
+
+
+def _filled(y: np.ndarray) -> np.ndarray:
+    """Targets ``[n, dy]`` with the mean of its output in the place of a missing one: it says nothing about inputs."""
+    there = ~np.isnan(y)
+    means = np.sum(y, axis=0, where=there) / np.maximum(there.sum(axis=0), 1)
+    return np.where(there, y, means)
 
 
 def _schema_of(rows: list[Any]) -> Generator[None, None, Schema]:

@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole.estimators.step import model_gradient
+from mole._types import Array
 
 __all__ = ["IntervalTracker", "task_importance"]
 
@@ -43,7 +44,7 @@ class IntervalTracker:
         self.quantiles = [[young] * dy, [normal] * dy]
         self.age = _YOUNG
         self.task = 0
-        self._missed = [False] * dy
+        self._missed: list[bool | None] = [False] * dy
         # In logarithms a miss adds rate x level and a hit takes off rate x (1 - level): they balance where a share of
         # 1 - level misses.
         self._factors = [(math.exp(rate * (level - 1.0)), math.exp(rate * level)) for rate in _RATES]
@@ -64,14 +65,15 @@ class IntervalTracker:
         """Take in one prediction.
 
         Args:
-            target: what came, one number per output.
+            target: what came, one number per output; NaN where one is missing, which moves no quantile.
             mean: what was expected.
             scale: predictive standard deviations.
             task: that the pair was attributed to.
         """
         place = self.settled
         missed = [
-            abs(y - m) > q * s for y, m, s, q in zip(target, mean, scale, self.quantiles[place], strict=True)
+            None if y != y else abs(y - m) > q * s
+            for y, m, s, q in zip(target, mean, scale, self.quantiles[place], strict=True)
         ]
         if task != self.task:
             if place == 1:
@@ -84,9 +86,11 @@ class IntervalTracker:
         self.age += 1
         self._missed = missed
 
-    def _move(self, place: int, missed: list[bool], undo: bool = False) -> None:
+    def _move(self, place: int, missed: list[bool | None], undo: bool = False) -> None:
         quantiles = self.quantiles[place]
         for output, miss in enumerate(missed):
+            if miss is None:
+                continue
             factor = self._factors[place][miss]
             moved = quantiles[output] / factor if undo else quantiles[output] * factor
             quantiles[output] = min(max(moved, _RANGE[0]), _RANGE[1])
@@ -107,7 +111,7 @@ class IntervalTracker:
         made = cls(float(data["level"]), len(data["missed"]))
         made.quantiles = [[float(q) for q in row] for row in data["quantiles"]]
         made.age, made.task = int(data["age"]), int(data["task"])
-        made._missed = [bool(miss) for miss in data["missed"]]
+        made._missed = [None if miss is None else bool(miss) for miss in data["missed"]]
         return made
 
 
@@ -129,4 +133,10 @@ def task_importance(learner: Any, state: Any, slot: int | None, recent: np.ndarr
         Importances ``[dy, dx]``.
     """
     model = learner.model(state) if slot is None else learner.model_in(state, slot)
-    return np.asarray(model_gradient(model, jax.vmap(learner.prior.x_norm)(jnp.asarray(recent))))
+    return np.asarray(_gradient(model, jax.vmap(learner.prior.x_norm)(jnp.asarray(recent))))
+
+
+@eqx.filter_jit
+def _gradient(model: Any, x: Array) -> Array:
+    """Mean absolute derivative of a model's outputs by its inputs over ``x[n, dx]``: ``[dy, dx]``."""
+    return jnp.mean(jnp.abs(jax.vmap(jax.jacfwd(model))(x)), axis=0)

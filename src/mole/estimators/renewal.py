@@ -185,8 +185,8 @@ class GrowingEstimator(EstimatorState):
         pairs_kept = Kept(*lists, begun=begun, complete=False)
         recipe = Recipe(
             schema, functools.partial(self._needed, news), self._units_of(pairs_kept.targets[:begun]), self._vectors,
-            self._target_norm, self._mixture_settings, self._free_number, settings["width"], settings["seed"],
-            settings["memory"],
+            self._target_norm, self._mixture_settings, self._free_number, self._gaps,
+            settings["width"], settings["seed"], settings["memory"],
         )  # fmt: skip
         return Renewal(pairs, delay, pairs_kept, recipe, RECENT, news)
 
@@ -241,11 +241,11 @@ class GrowingEstimator(EstimatorState):
             compiled.result()
         return grown
 
-    def _watch(self, target: np.ndarray, mean: list[float], scale: list[float]) -> None:
+    def _look_at_neglected(self, target: np.ndarray, mean: list[float], scale: list[float]) -> None:
         """Notice an input of a wide row that is not learned from and by now should be."""
         if self._neglected is None or self._schema is None:
             return
-        miss = (target - np.asarray(mean)) / np.maximum(np.asarray(scale), 1e-30)
+        miss = np.nan_to_num((target - np.asarray(mean)) / np.maximum(np.asarray(scale), 1e-30))
         if (place := self._neglected.update(self._encoded, miss)) is not None:
             self._changes.add([(self._schema.sources[place], "matters")])
 

@@ -40,7 +40,7 @@ __all__ = [
     "save_parts",
 ]
 
-_LATER = frozenset({"changes", "pending", "places", "renewal", "units"})
+_LATER = frozenset({"changes", "pending", "places", "regimes", "renewal", "units"})
 """Entries that version 0.1 did not write."""
 _VERSION = 1  # of the entries of the configuration; another one is refused
 # Leaves that 0.1 wrote otherwise: a readout's memory of its rates of drift is a setting now, and labels have an order.
@@ -155,6 +155,7 @@ _NAMES = frozenset(
         "seen",
         "changes",
         "pending",
+        "regimes",
         "units",
         "places",
         "renewal",
@@ -181,6 +182,7 @@ def save_estimator(
         "seen": model.n_seen_,
         "changes": model._changes.to_json(),
         "pending": model._pending.to_json(),
+        "regimes": model._watch.to_json(),
         "units": None if model._units is None else list(model._units),
         "places": None if model._places is None else model._places.tolist(),
         "renewal": None if model._renewal is None else model._renewal.to_json(model._postponed),
@@ -220,6 +222,8 @@ def load_estimator(cls: type[T], path: str | os.PathLike[str], kind: str) -> tup
         model._schema = None if config["schema"] is None else Schema.from_json(config["schema"])
         model._changes = InputChanges.from_json(config["changes"]) if "changes" in config else InputChanges()
         model._pending.restore(config.get("pending", []))
+        if "regimes" in config:
+            model._watch.restore(config["regimes"])
         model._units = None if config.get("units") is None else Units.from_json(config["units"])
         model._places = None if config.get("places") is None else np.asarray(config["places"], int)
         model._length, model.n_seen_ = config["length"], int(config["seen"])

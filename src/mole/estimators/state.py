@@ -13,15 +13,17 @@ import numpy as np
 
 from mole._expect import expect_number, expect_type, expect_whole
 from mole.estimators.described import Prior, learner_from, plain_settings
-from mole.estimators.intervals import IntervalTracker, task_importance
+from mole.estimators.intervals import IntervalTracker
 from mole.estimators.late import Pending
+from mole.estimators.regimes import RegimeWatch
 from mole.estimators.step import Engine
 from mole.learning.models import Normalizer
 from mole.priors.stream import StreamPrior
-from mole.rows.changes import InputChanges
+from mole.rows.changes import InputChanges, check_names
 from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.scaling import Units
 from mole.rows.selection import Neglected
+from mole.rows.values import fits, read_row, shown
 
 __all__ = ["HISTORY", "MARKS", "NOTHING", "RECENT", "EstimatorState"]
 
@@ -31,7 +33,7 @@ NOTHING = (math.nan, 0, 1, False, 1.0)
 MARKS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Pairs after which the prior is made anew. They double, so that a pair is learned again about twice in all."""
 RECENT = 256
-"""Newest inputs that are kept to say what a task's model depends on (`EstimatorState.importance_`)."""
+"""Newest inputs that are kept to say what a task's model depends on (`mole.estimators.explained`)."""
 
 
 class EstimatorState(abc.ABC):
@@ -85,10 +87,11 @@ class EstimatorState(abc.ABC):
         self._places: np.ndarray | None = None
         self._neglected: Neglected | None = None
         self._encoded = np.zeros(0, np.float32)
-        self._pending = Pending(name)
+        self._pending, self._watch = Pending(name), RegimeWatch()
         # One thread may predict while another one learns: a step writes the new state in place of the old one.
         self._lock = threading.RLock()
         self._units = prior.targets if isinstance(prior, StreamPrior) else None
+        self._gaps = False  # whether pairs may lack some of their targets
         self._length: int | None = None  # of rows that are sequences; None before the first of them
         self._engine: Engine | None = None
         self._intervals: IntervalTracker | None = None
@@ -191,30 +194,38 @@ class EstimatorState(abc.ABC):
         """
         return dict(self._faults)
 
-    def importance_(self, task: int) -> np.ndarray:
-        """How much a task's model depends on each input: mean |dy / dx| over recent inputs ``[dy, dx]``.
+    # Rows.
 
-        In standard deviations of target and input; inputs are those of ``schema_``.
+    def _read(self, x: Any) -> Any:
+        """A row as `read_row` gives it, of columns that are known."""
+        row = read_row(x, self._length, type(self).__name__)
+        if self._schema is not None:
+            check_names(type(self).__name__, row, self._schema)
+        return row
 
-        Raises:
-            KeyError: if the mixture does not (or no longer) know the task.
-            ValueError: before there is a mixture.
-        """
-        if self._learner is None or not self._recent:
+    def _pair_of(self, row: Any) -> np.ndarray | None:
+        """Room for a pair ``[dx + dy]`` with the input of a row in it; None while there is no learner."""
+        engine = self._engine
+        if engine is None:
+            return None
+        pair = np.zeros(engine.dx + engine.dy, np.float32)
+        if self._schema is not None:
+            # What the estimator makes for itself is padded with zeros up to a size for which things are compiled.
+            inputs = self._schema.encode(row)
+            if self._places is not None:
+                self._encoded = inputs
+                inputs = inputs[self._places]
+            pair[: len(inputs)] = inputs
+        elif not isinstance(row, dict) and len(row) == engine.dx and fits(row):
+            inputs = self._given.inputs if isinstance(self._given, StreamPrior) else None
+            pair[: engine.dx] = row if inputs is None else inputs.encode(row)
+        else:
             raise ValueError(
-                f"{type(self).__name__}.importance_ needs learned pairs; got {self.n_seen_}, expected a few."
+                f"{type(self).__name__} got x={shown(row)}; expected {engine.dx} finite numbers, as the prior was "
+                "trained with. A prior from mole.fit_prior with a schema takes dicts and missing values. Nothing was "
+                "learned."
             )
-        slot = next(iter(np.flatnonzero(self.tasks_ == task).tolist()), None)
-        if slot is None and task != self.task_:
-            raise KeyError(task)
-        found = task_importance(self._learner, self._state, slot, np.stack(self._recent))
-        if self._schema is None:
-            return found
-        if self._places is None:
-            return found[:, : self._schema.size]
-        whole = np.zeros((len(found), self._schema.size), found.dtype)
-        whole[:, self._places] = found[:, : len(self._places)]
-        return whole
+        return pair
 
     def _start(self, learner: Any, state: Any = None) -> None:
         self._engine, self._slots = Engine(learner, state), None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +16,7 @@ from mole._types import Array
 from mole.learning.compiled import Layout, Structure, layout_of, pack, take_apart, unpack
 from mole.online.guard import Fault
 
-__all__ = ["Engine", "Learned", "Step", "Taps", "model_gradient", "shares_of"]
+__all__ = ["Engine", "Learned", "Step", "Taps", "shares_of"]
 
 _FIGURES = 6  # what `_figures` gives
 
@@ -123,7 +122,8 @@ class Engine:
         state = learner.init() if state is None else state
         structure, arrays = take_apart(learner)
         fixed, self._layout = layout_of(arrays), layout_of(state)
-        self._programs = _programs(structure, fixed, self._layout)
+        self._kind = (structure, fixed, self._layout)
+        self._programs = _programs(*self._kind)
         # Apart, since a step writes the new state in place of the old one, and leaves the learner as it is.
         self._fixed, self._moving = _pack(fixed, arrays), _pack(self._layout, state)
         self.dx, self.dy = learner.prior.input_size, learner.prior.target_size
@@ -131,6 +131,10 @@ class Engine:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are made of learner and state: JAX restores structures of classes wrongly (0.10)."""
         return type(self), (self.learner, self.state)
+
+    def ask(self, question: Any, *given: Any) -> Any:
+        """What ``question(structure, fixed, moving)``, compiled like `_programs`, finds in learner and state."""
+        return question(*self._kind)(self._fixed, self._moving, *given)
 
     @property
     def state(self) -> Any:
@@ -245,9 +249,3 @@ def _figures(info: Any) -> Array:
     chance = jnp.max(info.responsibilities)
     figures = (info.loss, chance, info.task, info.n_tasks, info.spawned, info.fault)
     return jnp.stack([figure.astype(jnp.float32) for figure in figures])
-
-
-@eqx.filter_jit
-def model_gradient(model: Any, x: Array) -> Array:
-    """Mean absolute derivative of a model's outputs by its inputs over ``x[n, dx]``: ``[dy, dx]``."""
-    return jnp.mean(jnp.abs(jax.vmap(jax.jacfwd(model))(x)), axis=0)

@@ -14,7 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_file", "atomic_text", "generations", "naming", "remove_generations", "remove_leftovers"]
+__all__ = [
+    "atomic_file",
+    "atomic_text",
+    "generations",
+    "naming",
+    "remove_generations",
+    "remove_leftovers",
+    "synced",
+]
 
 _GAP = 3  # so many missing names are the end; a crash while generations move up can leave a gap of one
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
@@ -150,3 +158,15 @@ def _mode_of(target: Path) -> int:
         return stat.S_IMODE(target.stat().st_mode)
     except FileNotFoundError:
         return 0o666 & ~_MASK
+
+
+def synced(file: BinaryIO) -> None:
+    """Have everything that was written on disk.
+
+    Raises:
+        OSError: with the name of the file.
+    """
+    with naming(str(getattr(file, "name", "the output"))):
+        file.flush()
+        if file.seekable():  # a pipe or a terminal cannot be synced
+            os.fsync(file.fileno())

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mole.files.atomic import naming
+from mole.files.atomic import naming, synced
 from mole.pipeline.runner import Outcome
 
 __all__ = ["CLASSIFICATION", "REGRESSION", "PredictionWriter", "open_predictions"]
@@ -68,10 +68,7 @@ class PredictionWriter:
 
     def sync(self) -> int:
         """Have everything on disk, and return the length of the file in bytes."""
-        with naming(self._name):
-            self._file.flush()
-            if self._file.seekable():  # a pipe or a terminal cannot be synced
-                os.fsync(self._file.fileno())
+        synced(self._file)
         return self.length
 
     def _put(self, text: str) -> None:

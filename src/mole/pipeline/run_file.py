@@ -32,6 +32,7 @@ class SavedRun(NamedTuple):
         position: of the input, as `mole.pipeline.sources.Row.position`; None before the first row.
         output: name of the file of predictions, None if there is none; ``length``: its bytes then.
         dialect: how the text of the input was read.
+        events: name of the file of events, None if there is none; ``events_length``: its bytes then.
     """
 
     run: StreamRun
@@ -39,6 +40,8 @@ class SavedRun(NamedTuple):
     output: str | None
     length: int
     dialect: Dialect = OLD
+    events: str | None = None
+    events_length: int = 0
 
 
 def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) -> None:
@@ -63,6 +66,8 @@ def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) ->
         "dialect": saved.dialect.to_json(),
         "output": saved.output,
         "length": saved.length,
+        "events": saved.events,
+        "events_length": saved.events_length,
         "run": saved.run.to_json(),
         "estimator_bytes": len(content),
     }
@@ -121,11 +126,11 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
     try:
         run.restore(config["run"])
         position, output, length = config["position"], config["output"], config["length"]
+        events, events_length = config.get("events"), config.get("events_length", 0)  # 0.1 had none
         if not (
             isinstance(position, dict | None)
-            and isinstance(output, str | None)
-            and type(length) is int
-            and length >= 0
+            and all(isinstance(name, str | None) for name in (output, events))
+            and all(type(size) is int and size >= 0 for size in (length, events_length))
         ):
             raise TypeError("its place in the input or the output")  # noqa: TRY301
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -133,7 +138,7 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
         raise CheckpointError(
             f"{path} is damaged ({text}); it was not written by mole: use another copy"
         ) from error
-    return SavedRun(run, position, output, length, dialect_in(config, path))
+    return SavedRun(run, position, output, length, dialect_in(config, path), events, events_length)
 
 
 def dialect_in(config: Mapping[str, Any], path: str | os.PathLike[str]) -> Dialect:

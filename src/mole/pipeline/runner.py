@@ -9,16 +9,17 @@ A run can be saved between any two rows and goes on there, bit for bit: see `mol
 
 from __future__ import annotations
 
-import collections
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from mole.estimators.step import Step
 from mole.pipeline.digest import RunDigest
+from mole.pipeline.events import EventFeed
+from mole.pipeline.late import LabelDelay, LateTargets
+from mole.pipeline.settings import StreamSettings
 from mole.pipeline.sources import Row
 from mole.rows.checks import Checked, RowChecks
 from mole.rows.values import MISSING, NUMBER, read_value
@@ -51,57 +52,19 @@ class StreamEstimator(Protocol):
         """Learn the target of a row that was predicted by this id."""
         ...
 
+    @property
+    def n_events_(self) -> int:
+        """Regime events so far."""
+        ...
+
+    @property
+    def events_(self) -> list[dict[str, Any]]:
+        """The newest of them."""
+        ...
+
     def save(self, path: Any) -> None:
         """Write everything to a file."""
         ...
-
-
-@dataclass(frozen=True)
-class StreamSettings:
-    """All options that decide the predictions of a run. A checkpoint continues only with equal ones.
-
-    Attributes:
-        target: column to predict.
-        kind: ``regression``, ``classification`` or ``forecast``.
-        features: columns to predict from; all others if None.
-        level: of the intervals, 0.9 for 90 %.
-        seed: of the estimator.
-        prior: name and sha256 of the prior file; None without one.
-        labels: which the prior knows; rows with others are bad. None if labels may appear at any time.
-        label_delay: rows after which a target becomes known: that of row 1 before row 1 + ``label_delay`` is predicted.
-            With 1, or 0, before the next row.
-        background: whether no row waits for a new prior of the estimator.
-    """
-
-    target: str
-    kind: str
-    features: tuple[str, ...] | None = None
-    level: float = 0.9
-    seed: int = 0
-    prior: str | None = None
-    labels: tuple[int | str | bool, ...] | None = None
-    label_delay: int = 0
-    background: bool = True
-
-    def __post_init__(self) -> None:
-        """Check."""
-        if self.kind not in ("regression", "classification", "forecast"):
-            raise ValueError(f"got task {self.kind!r}, expected 'regression', 'classification' or 'forecast'")
-        if not 0 < self.level < 1:
-            raise ValueError(f"got level {self.level}, expected a share between 0 and 1, such as 0.9")
-        if self.features is not None and (not self.features or self.target in self.features):
-            raise ValueError(
-                f"got features {self.features}, expected one or more, without the target {self.target!r}"
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """As a checkpoint holds them, where the kind is called by the name of its option."""
-        data = asdict(self)
-        if not self.label_delay:
-            del data["label_delay"]  # files of runs without one are as they were in 0.1
-        if self.background:
-            del data["background"]  # likewise; what an estimator does is in its own part of the file
-        return {"target": data.pop("target"), "task": data.pop("kind"), **data}
 
 
 class Outcome(NamedTuple):
@@ -118,6 +81,8 @@ class Outcome(NamedTuple):
         loss: squared error, or minus the logarithm of the probability of the label.
         note: what is wrong with the row.
         shares: task → its probability, as `mole.estimators.step.Step.shares`.
+        events: that were noticed with what was learned at this row (`mole.OnlineRegressor.events_`), in rows of the
+            input.
     """
 
     row: int
@@ -131,6 +96,7 @@ class Outcome(NamedTuple):
     loss: float | None = None
     note: str = ""
     shares: dict[int, float] | None = None
+    events: tuple[dict[str, Any], ...] = ()
 
 
 class StreamRun:
@@ -150,13 +116,19 @@ class StreamRun:
         self._checks = RowChecks(settings.target, settings.features, classify=self._classify, series=series)
         self.rows = self.learned = 0
         self.digest = RunDigest()
-        # Rows whose targets are not known yet, with the targets that the estimator must not see before.
-        self._late: collections.deque[tuple[int, Any]] = collections.deque()
+        # The targets that the estimator must not see yet.
+        self._late = LateTargets(LabelDelay(settings.label_delay, settings.label_seconds), settings.clock)
+        self._feed = EventFeed(None if self._classify else settings.target, estimator.n_events_)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The input columns seen so far."""
         return tuple(self._checks.seen.columns)
+
+    @property
+    def forgotten(self) -> int:
+        """Targets that came so late that their rows were forgotten; they were not learned."""
+        return self._late.forgotten
 
     def step(self, row: Row, *, strict: bool = False) -> Outcome:
         """Predict, then learn one row.
@@ -181,15 +153,17 @@ class StreamRun:
         if checked is None or checked.x is None:
             self.digest.add(self.rows)  # so that the curves keep the row numbers of the input
             return Outcome(self.rows, note=note)
-        y = checked.y
-        if self.settings.label_delay:
-            self._learn_late()
+        y, events = checked.y, list[dict[str, Any]]()
+        if self._late:
+            events = self._learn_late(row.values or {})
             step = self.estimator.step_one(checked.x, None, id=None if y is None else self.rows)
             if y is not None:
-                self._late.append((self.rows, y))
+                self._late.wait(self.rows, y)
         else:
             step = self.estimator.step_one(checked.x, y)
-            self.learned += y is not None
+            if y is not None:
+                self.learned += 1
+                events = self._feed.learned(self.rows, self.estimator)
         prediction, loss = step.prediction, None
         low = high = width = None
         covered = False
@@ -218,15 +192,17 @@ class StreamRun:
         )
         return Outcome(
             self.rows, prediction, low, high, step.probabilities, y, step.task, step.shares.get(step.task), loss,
-            note, step.shares,
+            note, step.shares, tuple(events),
         )  # fmt: skip
 
-    def _learn_late(self) -> None:
-        """Learn the targets that became known before the present row."""
-        while self._late and self._late[0][0] + self.settings.label_delay <= self.rows:
-            row, y = self._late.popleft()
+    def _learn_late(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Learn the targets that became known before the present row, and return the events that they brought."""
+        events: list[dict[str, Any]] = []
+        for row, y in self._late.due(self.rows, values):
             self.estimator.learn_one(y=y, id=row)
             self.learned += 1
+            events += self._feed.learned(row, self.estimator)
+        return events
 
     def _checked(self, values: Mapping[str, Any]) -> Checked:
         checked, labels = self._checks.check(values), self.settings.labels
@@ -242,7 +218,8 @@ class StreamRun:
             "learned": self.learned,
             "checks": self._checks.to_json(),
             "digest": self.digest.to_json(),
-            **({"late": list(self._late)} if self._late else {}),
+            "learned_rows": self._feed.to_json(),
+            **self._late.to_json(),
         }
 
     def restore(self, data: Mapping[str, Any]) -> None:
@@ -250,7 +227,8 @@ class StreamRun:
         self.rows, self.learned = int(data["rows"]), int(data["learned"])
         self._checks.restore(data["checks"])
         self.digest = RunDigest.from_json(data["digest"])
-        self._late = collections.deque((int(row), y) for row, y in data.get("late", []))
+        self._late.restore(data)
+        self._feed.restore(data.get("learned_rows", []))
 
 
 def _finite(value: Any) -> float | None:

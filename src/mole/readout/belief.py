@@ -16,17 +16,9 @@ from jax.scipy.special import gammaln
 from mole._types import Array, Bool, Float
 
 __all__ = [
-    "Belief",
-    "Forecast",
-    "absorb",
-    "bounded",
-    "drifted",
-    "forecast",
-    "log_chance",
-    "log_density",
-    "log_evidence",
-    "moments",
-]
+    "Belief", "Forecast", "Outlook", "absorb", "bounded", "drifted", "forecast", "log_chance", "log_density",
+    "log_evidence", "moments",
+]  # fmt: skip
 
 _HUBER = 10.0  # scales off, beyond which a target counts for less (`absorb`)
 _LEAST_CHANCE = 0.02  # of a class: one surprise must not rule a task out (`log_chance`)
@@ -73,6 +65,13 @@ class Forecast(NamedTuple):
         return self.scale2 * (self.shape / (self.shape - 1.0))[..., None]
 
 
+class Outlook(NamedTuple):
+    """Mean and variance of forecasts, each ``[..., dy]``."""
+
+    mean: Float[Array, "*many dy"]
+    variance: Float[Array, "*many dy"]
+
+
 def forecast(belief: Belief, z: Float[Array, " d"]) -> Forecast:
     """The predictive distribution at features ``z[d]``."""
     direction = belief.cov @ z
@@ -84,13 +83,13 @@ def forecast(belief: Belief, z: Float[Array, " d"]) -> Forecast:
 
 
 def log_density(
-    expected: Forecast, y: Float[Array, " dy"], most_freedom: float | Array = jnp.inf
+    expected: Forecast, y: Float[Array, "*each dy"], most_freedom: float | Array = jnp.inf
 ) -> Float[Array, "*many dy"]:
-    """Log density of each output of the target ``y[dy]``.
+    """Log density of each output of a target.
 
     Args:
         expected: what beliefs expect.
-        y: the target.
+        y: the target ``[dy]``, or one for each belief as far as their axes differ.
         most_freedom: upper limit of the degrees of freedom; a low one gives heavier tails than the belief's own.
     """
     shape = jnp.minimum(expected.shape, 0.5 * most_freedom)[..., None]
@@ -121,7 +120,9 @@ def log_chance(
 
 
 def moments(
-    probability: Float[Array, " slots"], rate_scores: Float[Array, "slots rates"], expected: Forecast
+    probability: Float[Array, " slots"],
+    rate_scores: Float[Array, "slots rates"],
+    expected: Forecast | Outlook,
 ) -> tuple[Float[Array, " dy"], Float[Array, " dy"]]:
     """Mean and variance ``[dy]`` of a mixture of forecasts ``[slots, rates, ...]``.
 
@@ -140,7 +141,7 @@ def moments(
 def absorb(
     belief: Belief,
     expected: Forecast,
-    y: Float[Array, " dy"],
+    y: Float[Array, "*each dy"],
     weight: Float[Array, "*many"],
     times: float | Array = 1.0,
 ) -> Belief:
@@ -152,7 +153,7 @@ def absorb(
     Args:
         belief: before the pair.
         expected: `forecast` of that belief.
-        y: the target ``[dy]``.
+        y: the target ``[dy]``, or one for each belief as far as their axes differ.
         weight: responsibility times the weight of the pair ``[...]``; zero changes nothing. A whole number is as many
             times the pair, exactly, as long as no target is that far off.
         times: as how many pairs it counts, which are no single reading: Huber's ten scales are as many times ten.

@@ -36,6 +36,7 @@ from mole.online.settings import check_readout_mixture
 from mole.readout.belief import (
     Belief,
     Forecast,
+    Outlook,
     absorb,
     bounded,
     drifted,
@@ -158,7 +159,8 @@ class ReadoutMixture(OnlineLearner):
     def forecast(self, state: ReadoutState, x: Float[Array, " dx"]) -> Prediction:
         """Mean and standard deviation of the target for one input ``[dx]``, in its own unit, over all tasks."""
         expected = forecast(state.beliefs, self.prior.features_of(x))
-        mean, variance = moments(self._next_probability(state)[0], state.rate_scores, expected)
+        chance = self.next_probability(state)[0]
+        mean, variance = moments(chance, state.rate_scores, self._outlook(expected))
         norm = self.prior.y_norm
         return Prediction(norm.inverse(mean), jnp.sqrt(variance) * norm.std)
 
@@ -199,7 +201,7 @@ class ReadoutMixture(OnlineLearner):
         task = state.task[state.lead]
         return jnp.where(task < 0, state.next_task, task)
 
-    def _next_probability(self, state: ReadoutState, told: Array | float = 1.0) -> tuple[Array, Array, Array]:
+    def next_probability(self, state: ReadoutState, told: Array | float = 1.0) -> tuple[Array, Array, Array]:
         """P(T) before the next pair: of every slot, of a switch to it, and of a new task from each belief ``[K]``."""
         hazard = jnp.minimum(state.switches / state.steps, self.most_switches) * told
         counts = jnp.where(state.task >= 0, state.led, 0.0)
@@ -214,9 +216,9 @@ class ReadoutMixture(OnlineLearner):
         """`advance`, for features ``z[d]``."""
         # Results are selected where they are written and not by a branch, since XLA copies whatever enters one.
         rates, rate_scores = self.drift.shape[0], state.rate_scores
-        origin = jax.tree.map(lambda a: jnp.repeat(a[:, None], rates, axis=1), self.prior.beliefs)
+        origin = jax.tree.map(lambda a: jnp.repeat(a[:, None], rates, axis=1), self._beginnings)
         labels, notice = noticed(state.order, self.prior.y_norm.inverse(y))
-        probability, to_old, new = self._next_probability(state, notice.told)
+        probability, to_old, new = self.next_probability(state, notice.told)
 
         # E-step over the used slots, and over the tasks that may begin with this pair.
         expected, expected_new = forecast(state.beliefs, z), forecast(origin, z)
@@ -231,12 +233,12 @@ class ReadoutMixture(OnlineLearner):
         log_new = jnp.where(new > 0, log_new, -jnp.inf)
         evidence = jnp.logaddexp(logsumexp(log_joint), logsumexp(log_new))
         mine, begun = jnp.exp(log_joint - evidence), jnp.exp(log_new - evidence)
-        mean, _ = moments(probability, rate_scores, expected)
+        mean, _ = moments(probability, rate_scores, self._outlook(expected))
         loss = jnp.sum(self.outputs * (y - mean) ** 2) / jnp.sum(self.outputs)
 
         # M-step: the weight of a task is its responsibility, that of a candidate is one.
         weight = jnp.where(state.task >= 0, mine, 1.0) * state.used
-        back = jax.tree.map(lambda a: a[state.kind][:, None], self.prior.beliefs)
+        back = jax.tree.map(lambda a: a[state.kind][:, None], self._beginnings)
         beliefs = self._absorbed(state.beliefs, expected, y, weight, back, notice)
         beliefs = chosen(valid, beliefs, state.beliefs)
         rate_scores = self._compared(rate_scores, fit, weight, notice.calm)
@@ -248,21 +250,11 @@ class ReadoutMixture(OnlineLearner):
         moved = jnp.where(
             jnp.arange(self.slots) == state.lead, 0.0, mine * to_old / jnp.maximum(probability, _TINY)
         )
-        next_ = eqx.tree_at(
-            lambda s: (s.beliefs, s.rate_scores, s.probability, s.switches, s.steps, s.step, s.last, s.still),
-            state,
-            (
-                beliefs,
-                rate_scores,
-                mine,
-                state.switches + jnp.sum(moved) + jnp.sum(begun),
-                state.steps + notice.told,
-                state.step + 1,
-                pair,
-                unmoved(state.still, state.last, pair),
-            ),
-        )
-        next_ = dataclasses.replace(next_, order=labels)
+        next_ = dataclasses.replace(
+            state, beliefs=beliefs, rate_scores=rate_scores, probability=mine, order=labels, last=pair,
+            switches=state.switches + jnp.sum(moved) + jnp.sum(begun), steps=state.steps + notice.told,
+            step=state.step + 1, still=unmoved(state.still, state.last, pair),
+        )  # fmt: skip
         merging = self.at_capacity == "merge"
         room = (lambda s, due: merged_tasks(self.prior, s, due & valid)) if merging else None
         refuse = self.at_capacity == "refuse"
@@ -272,6 +264,15 @@ class ReadoutMixture(OnlineLearner):
         rest, before = (eqx.tree_at(lambda s: s.beliefs, s, None) for s in (next_, quiet))
         kept = chosen(valid, rest, before)
         return loss, eqx.tree_at(lambda s: s.beliefs, kept, next_.beliefs, is_leaf=lambda leaf: leaf is None)
+
+    # What `mole.readout.gaps` says otherwise.
+
+    @property
+    def _beginnings(self) -> Belief:
+        return self.prior.beliefs
+
+    def _outlook(self, expected: Forecast) -> Forecast | Outlook:
+        return expected
 
     def _fit(self, expected: Forecast, y: Array) -> Array:
         """Log-likelihood of the target for every belief."""

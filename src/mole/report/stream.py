@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from mole.pipeline.digest import Bin, Regime
 from mole.pipeline.runner import StreamRun
 from mole.report.page import Figures, page
 from mole.report.stream_figures import coverage, error_and_regimes, task_colour
+from mole.report.stream_regimes import regime_words
 
 __all__ = ["write_stream_report"]
 
@@ -33,6 +35,7 @@ def write_stream_report(
     source: str,
     commands: Sequence[str],
     importances: Mapping[int, Mapping[str, float]],
+    regimes: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write the report of a run as one HTML file, and return the path. The same run gives the same page.
 
@@ -42,6 +45,7 @@ def write_stream_report(
         source: where the rows came from.
         commands: the command lines that made it.
         importances: task → input column → how much the task's model depends on it, as `importance_` of the estimator.
+        regimes: task → what it expects and what is different in it, as `mole.pipeline.events.regime_records`.
 
     Raises:
         ValueError: if no row had a prediction and a target.
@@ -61,6 +65,7 @@ def write_stream_report(
             lambda width: error_and_regimes(digest, classify=classify, width=width),
         ),
         _regimes(digest.visited, classify),
+        regime_words(digest.visited, regimes or {}, classify=classify),
         _importances(importances),
     ]
     if digest.total.judged:

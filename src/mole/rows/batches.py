@@ -172,15 +172,22 @@ def _together(rows: Iterable[Any], targets: Iterable[Any], targets_are: str) -> 
         )
 
 
-def is_missing(target: Any) -> bool:
-    """Whether a target is None, NaN or pandas' NA or NaT; of several numbers, whether one of them is."""
+def is_missing(target: Any, *, every: bool = False) -> bool:
+    """Whether a target is None, NaN or pandas' NA or NaT; of several numbers, whether one (or ``every``) of them is."""
+    some = all if every else any
     if target is None or type(target).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(target, Real | Decimal):
         return bool(target != target)
     if isinstance(target, np.ndarray) and target.dtype.kind in "fiub":
-        return target.dtype.kind == "f" and bool(np.isnan(target).any())
-    return isinstance(target, list | tuple | np.ndarray) and any(is_missing(one) for one in target)
+        return target.dtype.kind == "f" and bool(some(np.isnan(target).ravel().tolist()))
+    if isinstance(target, Mapping):
+        target = list(target.values())
+    return (
+        isinstance(target, list | tuple | np.ndarray)
+        and len(target) > 0
+        and some(is_missing(one) for one in target)
+    )
 
 
 class SparseRows(Sequence[Any]):

@@ -37,8 +37,14 @@ class Units(NamedTuple):
 
     @classmethod
     def of(cls, values: np.ndarray) -> Units:
-        """Those in which float32 keeps the digits of values ``[n, d]`` float64, finite."""
-        found = [float32_scale(column, column.min(), column.max(), logs=False) for column in values.T]
+        """Those in which float32 keeps the digits of values ``[n, d]`` float64, finite or NaN where one is missing."""
+        there = [column[~np.isnan(column)] for column in values.T]
+        found = [
+            float32_scale(column, column.min(), column.max(), logs=False)
+            if len(column)
+            else (0.0, 1.0, False)
+            for column in there
+        ]
         return cls(tuple(offset for offset, *_ in found), tuple(factor for _, factor, _ in found))
 
     @classmethod
@@ -89,7 +95,7 @@ def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer
     rows has, where it lives, ordinary values.
 
     Args:
-        values: ``[n, d]``, finite.
+        values: ``[n, d]``, finite or NaN where one is missing.
         size: columns of the result, at least d; d if None. Columns beyond d have mean 0 and scale 1.
 
     Returns:
@@ -97,6 +103,12 @@ def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer
     """
     # In double: squares of the largest numbers of float32 are beyond float32.
     values = np.asarray(values, np.float64)
+    if size is None and np.isnan(values).any():
+        there = [column[~np.isnan(column)] for column in values.T]
+        each = [robust_normalizer(column[:, None] if len(column) else np.zeros((1, 1))) for column in there]
+        return Normalizer(
+            *(jnp.concatenate([getattr(one, name) for one in each]) for name in ("mean", "std"))
+        )
     middle = np.median(values, axis=0)
     spread = _TO_STD * np.median(np.abs(values - middle), axis=0)
     spread = np.where(np.mean(values == middle, axis=0) > _SELDOM, 0.0, spread)
