@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mole._types import Key, Trajectory
+from mole._types import Key, Motion, Trajectory
 from mole.files import checkpoint
 from mole.files.atomic import remove_generations, remove_leftovers
 from mole.files.generations import KEPT, Periodic, RecoveryWarning, newest
@@ -148,7 +148,7 @@ def kept(file: TrainingFile | None, start: TrainingState, about: dict[str, Any])
 
 
 def described(
-    config: Any, key: Key, groups: Sequence[Sequence[Trajectory]], weights: Any, fit: Any
+    config: Any, key: Key, groups: Sequence[Sequence[Trajectory | Motion]], weights: Any, fit: Any
 ) -> dict[str, Any]:
     """What decides the result of a training, as plain JSON: only the same training resumes from a file.
 
