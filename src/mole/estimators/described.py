@@ -71,7 +71,7 @@ def describe_learner(learner: Any, given: Any) -> dict[str, Any]:
     prior = (
         describe_readout_prior(learner.prior)
         if readout
-        else dataclasses.asdict(describe_prior(learner.prior, {}))
+        else describe_prior(learner.prior, {}).to_json()
     )
     if not isinstance(given, OnlineLearner):
         # A mixture over a prior is described by the settings of the estimator.
