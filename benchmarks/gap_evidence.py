@@ -25,7 +25,7 @@ from mole.experiment.learners import learner_for
 from mole.experiment.simulator import run_simulated_episode
 from mole.experiment.worlds import KnownTask, make_world
 from mole.online import OnlineLearner
-from mole.planning.config import PlannerConfig, planner_for
+from mole.planning.config import HORIZON, PlannerConfig, planner_for
 
 __all__ = ["BUDGETS", "GapConfig", "judge", "measure_gap", "scaled"]
 
@@ -62,7 +62,7 @@ class GapConfig:
     """How the hidden task changes."""
     method: str = "oracle"
     """The learner in control."""
-    planner: PlannerConfig = dataclasses.field(default_factory=PlannerConfig)
+    planner: PlannerConfig = dataclasses.field(default_factory=lambda: PlannerConfig(horizon=HORIZON))
     """The planner, before it is made larger."""
     settings: Mapping[str, Any] | None = None
     """Settings of the method instead of the tuned ones."""

@@ -327,6 +327,40 @@ def test_train_then_eval_writes_priors_records_tables_and_a_report(mole: Run, tm
     assert "eval.json differs in probe_steps" in err
 
 
+def test_eval_shapes_the_planners_reward_and_says_so(
+    mole: Run, prior: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Job] = []
+    monkeypatch.setattr(runs, "run_jobs", stand_in_jobs(seen))
+    evaluation = (
+        "eval",
+        ENV,
+        "--prior",
+        prior,
+        "--methods",
+        "mole",
+        "--seeds",
+        1,
+        "--steps",
+        5,
+        "--out",
+        "e",
+    )
+    status, out, err = mole(*evaluation, "--shaping", "posture=3", "--planner.horizon", 7)
+    assert (status, err) == (0, "")
+    assert (
+        "planner: 7 steps, its reward shaped with posture=3; returns are the environment's own reward" in out
+    )
+    planner, weights = seen[0].config.plans
+    assert (planner.horizon, weights) == (7, {"posture": 3.0})
+    for text, complaint in (
+        ("bock=3", "unknown shaping 'bock'"),
+        ("posture", "--shaping got 'posture'; expected NAME=WEIGHT"),
+    ):
+        status, _, err = mole(*evaluation, "--shaping", text)
+        assert status == 2 and complaint in err
+
+
 def test_demo_compares_four_methods_and_says_once_why_there_is_no_video(
     mole: Run, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

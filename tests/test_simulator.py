@@ -208,6 +208,15 @@ def test_threads_change_nothing() -> None:
     two.close()
 
 
+def test_a_score_has_the_shaping_of_its_spec() -> None:
+    env, rng = started("motors")
+    plans = rng.uniform(-1, 1, (4, 3, 6))
+    own, shaped = Simulation(env), Simulation(env, spec=env.dynamics.shaped({"posture": 3.0}))
+    below = np.minimum(np.cos(own.rollout(plans)[:, 1:, 2]), 0.8) - 0.8
+    np.testing.assert_allclose(shaped.score(plans), own.score(plans) + 3 * below.sum(1), rtol=1e-4, atol=1e-4)
+    env.close()
+
+
 def test_applied_forces_and_held_joints_are_part_of_what_is_rolled_out() -> None:
     env, rng = started("crawler")
     plan = rng.uniform(-1, 1, (1, 2, env.dynamics.act_dim))

@@ -17,8 +17,10 @@ from mole.control import config as precision
 from mole.control.episode import Episode, EpisodeError
 from mole.control.stages import load_segments
 from mole.control.training import TrainingConfig, train_priors
+from mole.envs.spec import Shaping
 from mole.files.generations import RecoveryWarning
 from mole.files.processes import WorkerLost
+from mole.learning.prior import Planning
 from mole.meta import MetaConfig
 from mole.priors.file import load_prior, read_provenance
 from point_mass import SPEC, make_deadly_point_mass, make_point_mass
@@ -280,3 +282,41 @@ def test_the_rounds_differ_in_length_and_rate_as_asked():
 def test_a_precision_that_is_unknown(unchecked):
     with pytest.raises(ValueError, match=r"got precision='float16'; expected one of auto, float32, bfloat16"):
         dataclasses.replace(CONFIG, precision="float16")
+
+
+def left(obs, action, following):
+    return -following[0]
+
+
+def test_roll_outs_and_shaping_reach_the_priors_and_only_the_last_of_them(whole, tmp_path):
+    folder, (prior, supervised), _ = whole
+    spec = dataclasses.replace(SPEC, shaping=(Shaping("left", left),))
+    config = dataclasses.replace(CONFIG, last_rollout=3, shaping=("left=100",))
+
+    def go(folder):
+        return train_priors(
+            Maker(), spec, config, folder=folder, seed=3, provenance={"env": "point"}, progress=False
+        )
+
+    shaped, baseline = go(tmp_path / "a")
+    # What comes before the agent controls is the same, to the last bit.
+    assert bits(load_prior(tmp_path / "a" / "prior-00.mole")) == bits(load_prior(folder / "prior-00.mole"))
+    assert bits(shaped) != bits(prior) and bits(baseline) != bits(supervised)
+    assert shaped.planning == baseline.planning == Planning(2, (("left", 100.0),))
+    assert load_prior(tmp_path / "a" / "prior.mole").planning == shaped.planning
+    assert prior.planning == Planning(2)
+    entries = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    rolled = [(e["stage"], e["round"]) for e in entries if "loss_rolled" in e]
+    assert rolled == [("meta", 1)]
+    means = [
+        np.concatenate([s.obs[:, 0] for n in (0, 1) for s in load_segments(one / f"data-01-0{n}.npz")]).mean()
+        for one in (tmp_path / "a", folder)
+    ]
+    assert means[0] < means[1]
+    # A stage that is missing is made again with the same result.
+    for name in ("prior-01.mole", "prior.mole"):
+        (tmp_path / "a" / name).unlink()
+    assert bits(go(tmp_path / "a")[0]) == bits(shaped)
+    with pytest.raises(ValueError, match="unknown shaping 'right'"):
+        train(tmp_path / "b", config=dataclasses.replace(CONFIG, shaping=("right=1",)))
+    assert not (tmp_path / "b").exists()

@@ -17,7 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-__all__ = ["Array", "Bool", "Float", "Int", "Key", "Model", "PRNGKeyArray", "Pairs", "Trajectory", "Window"]
+__all__ = [
+    "Array",
+    "Bool",
+    "Float",
+    "Int",
+    "Key",
+    "Model",
+    "Motion",
+    "MotionWindow",
+    "PRNGKeyArray",
+    "Pairs",
+    "Trajectory",
+    "Window",
+]
 
 Key = PRNGKeyArray
 Model = Any
@@ -36,6 +49,30 @@ class Trajectory(NamedTuple):
 
     x: Float[Array | np.ndarray, "time dx"]
     y: Float[Array | np.ndarray, "time dy"]
+
+
+class Motion(NamedTuple):
+    """A trajectory of a system under control, with the transitions that its pairs were made of.
+
+    A model can be rolled along it: ``x`` alone does not say which of its entries are the state that ``y`` changes, nor
+    how the state is encoded.
+    """
+
+    x: Float[Array | np.ndarray, "time dx"]
+    y: Float[Array | np.ndarray, "time dy"]
+    obs: Float[Array | np.ndarray, "time obs"]
+    actions: Float[Array | np.ndarray, "time act"]
+    next_obs: Float[Array | np.ndarray, "time obs"]
+
+
+class MotionWindow(NamedTuple):
+    """A window of a `Motion`, oldest transition first. A leading ``batch`` axis is allowed on all fields."""
+
+    x: Float[Array, "*batch k dx"]
+    y: Float[Array, "*batch k dy"]
+    obs: Float[Array, "*batch k obs"]
+    actions: Float[Array, "*batch k act"]
+    next_obs: Float[Array, "*batch k obs"]
 
 
 class Pairs(NamedTuple):

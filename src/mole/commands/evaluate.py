@@ -23,12 +23,13 @@ from mole.commands.runs import (
     write_parquet,
     write_results,
 )
+from mole.control.config import parse_shaping
 from mole.experiment.config import EvalConfig, PlannerConfig, parse_pairs, parse_settings, parse_shard
 from mole.experiment.families import Family, family_of, has_tasks
 from mole.experiment.learners import ablated
 from mole.experiment.methods import METHODS, TABLE, UNTUNED
 from mole.experiment.suite import Part, Suite, claim_parts, parts_of, records_of, suite_jobs, suite_named
-from mole.experiment.worlds import world_settings
+from mole.experiment.worlds import world_settings, world_spec
 from mole.files.generations import SECONDS, folder_lock
 from mole.priors.shipped import control_files
 from mole.report.suite import write_suite_report
@@ -66,6 +67,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         every_seconds: float = SECONDS,
         shard: str = "1/1",
         format: Literal["npz", "parquet"] = "npz",
+        shaping: tuple[str, ...] | None = None,
         planner: PlannerConfig = default,
     ) -> None:
         """Compare methods, on an environment or in a suite: tables with 95 % intervals, records, and a report.
@@ -96,6 +98,8 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             every_seconds: seconds between two checkpoints of a run. A stopped run goes on from the last one.
             shard: I/N runs part I of N of a suite. Several machines can share one folder in this way.
             format: parquet writes each record also as a Parquet file (needs the extra "parquet").
+            shaping: NAME=WEIGHT of terms of the planner's reward alone, e.g. posture=3; posture=0 for none. As the
+                prior was trained if not given. What is reported is always the environment's own reward.
             planner: the planner that all methods share. A suite accepts --planner.precision only.
         """
         # At once: a run may take hours, and the copies come last.
@@ -106,7 +110,8 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             _refuse(
                 {"ENV": env, "--schedule": schedule, "--setting": setting, "--parameter": parameter,
                  "--ablation": ablation, "--supervised": supervised, "--readout-prior": readout_prior,
-                 "--first-seed": first_seed, "--keep-actions": keep_actions, "--planner": own_planner},
+                 "--shaping": shaping is not None, "--first-seed": first_seed, "--keep-actions": keep_actions,
+                 "--planner": own_planner},
                 "--suite has its own; leave it out, or evaluate one environment: mole eval ENV",
             )  # fmt: skip
             chosen = _suite_of(suite, methods, families, seeds, steps, probe_steps, first_order)
@@ -140,6 +145,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             2000 if probe_steps is None else probe_steps,
             keep_actions,
             planner=planner,
+            shaping=None if shaping is None else parse_shaping(shaping),
             settings=parse_settings(setting, compared),
             tuned=UNTUNED if own is None else own.tuned,
             family="" if own is None else own.name,
@@ -149,6 +155,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             readout_prior=readout_prior,
         )
         folder = out or Path("runs/eval")
+        _check_shaping(config)
         records = run_evaluation(config, folder, workers, every_seconds)
         write_results(folder, records)
         write_page(folder, records, f"mole eval {env}", invocation.get(), {}, "mole demo makes one")
@@ -158,6 +165,18 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         check_failures(records)
 
     return evaluate
+
+
+def _check_shaping(config: EvalConfig) -> None:
+    """Say with what the planner's reward is shaped; raise ValueError for a term that the world does not have."""
+    plan, weights = config.plans
+    if not weights:
+        return
+    world_spec(config.env).shaped(weights)
+    terms = ", ".join(f"{name}={weight:g}" for name, weight in weights.items())
+    console.print(
+        f"planner: {plan.horizon} steps, its reward shaped with {terms}; returns are the environment's own reward"
+    )
 
 
 def _schedules(env: str, world: str, texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:

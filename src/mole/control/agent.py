@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -120,6 +121,7 @@ class Agent(eqx.Module):
         learner: OnlineLearner | None = None,
         planner: Planner | None = None,
         spec: DynamicsSpec | None = None,
+        shaping: Mapping[str, float] | None = None,
         precision: Literal["float32", "bfloat16"] = "float32",
     ) -> Agent:
         """An agent for an environment and a prior that was trained on it, with the planner of `mole eval`.
@@ -129,16 +131,17 @@ class Agent(eqx.Module):
             prior: of the dynamics (`mole.load_prior`).
             learner: a ready learner on this prior. If not given, `Mixture(prior)` for a `MetaPrior` and
                 `ReadoutMixture(prior)` for a `ReadoutPrior`, with their default settings: they suit any environment.
-                (`mole eval` has tuned ones for its own worlds: `mole.experiment.methods.TABLE`.)
+                (`mole eval` has tuned ones: `mole.experiment.methods.TABLE`.)
             planner: a ready planner. If not given, CEM within the bounds of the action space, with the amounts of
-                `mole.planning.config.PlannerConfig`.
+                `mole.planning.config.PlannerConfig` and the horizon that the prior was trained with, if it knows.
             spec: the environment's `DynamicsSpec`; `mole.envs.spec_for(env)` if not given.
+            shaping: weights of the spec's shaping in the planner's reward, by name; ``{}`` for none. If not given, as
+                the prior was trained, or as in ``spec`` if that is given or the prior does not know.
             precision: see the class.
 
         Raises:
             TypeError: if ``prior`` is no prior of dynamics, or ``env`` no environment.
-            ValueError: if there is no spec for the environment, the learner has another prior, or the parts do not fit
-                together.
+            ValueError: if there is no such spec or shaping, the learner has another prior, or parts do not fit.
         """
         # Here, since it imports an optimiser, which nobody needs who acts.
         from mole.readout import ReadoutMixture, ReadoutPrior
@@ -157,13 +160,17 @@ class Agent(eqx.Module):
             raise TypeError(
                 f"Agent.for_env got env={env!r:.80}; expected a Gymnasium environment. Make one with gymnasium.make."
             )
+        trained = prior.planning if isinstance(prior, MetaPrior) else None
         if planner is None:
-            planner = planner_for(PlannerConfig(), env.action_space)
+            planner = planner_for(PlannerConfig().after(trained), env.action_space)
         if spec is None:
             # Here, since it imports a simulator, which an environment with a spec of its own need not have.
             from mole.envs.spec import spec_for
 
             spec = spec_for(env)
+            shaping = dict(trained.shaping) if shaping is None and trained is not None else shaping
+        if shaping is not None:
+            spec = spec.shaped(shaping)
         return cls(learner, planner, spec, precision)
 
     def init(self) -> AgentState:
@@ -180,7 +187,7 @@ class Agent(eqx.Module):
         if self.precision != "float32":
             model = narrow_weights(model, jnp.dtype(self.precision))
         dynamics = LearnedDynamics(model, self.learner.prior, self.spec)
-        planner, action = self.planner.plan(state.planner, dynamics, self.spec.reward, obs, key)
+        planner, action = self.planner.plan(state.planner, dynamics, self.spec.planning_reward, obs, key)
         return AgentState(state.learner, planner), action
 
     def observe(

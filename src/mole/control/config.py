@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, get_args
 
+from mole.learning.prior import Planning
 from mole.meta import MetaConfig
+from mole.meta.resume import later
 from mole.planning.base import Planner
-from mole.planning.config import PlannerConfig, planner_for
+from mole.planning.config import HORIZON, PlannerConfig, planner_for
 
-__all__ = ["Precision", "TrainingConfig", "fast_bfloat16", "resolved_precision"]
+__all__ = ["Precision", "TrainingConfig", "fast_bfloat16", "parse_shaping", "resolved_precision"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 # As Linux names the instructions that multiply bfloat16 matrices.
@@ -48,7 +52,7 @@ class TrainingConfig:
     """Units per hidden layer."""
     depth: int = 2
     """Hidden layers."""
-    horizon: int = PlannerConfig.horizon
+    horizon: int = HORIZON
     """Steps of a plan."""
     samples: int = 64
     """Candidate plans in each iteration of the planner."""
@@ -67,6 +71,10 @@ class TrainingConfig:
     last_learning_rate: float | None = None
     """Adam's rate at the start of the last meta-training, which gives the result; ``meta.learning_rate``, that of all
     others, if None."""
+    last_rollout: int | None = later(None)
+    """Steps of the roll-outs in the last meta-training (`mole.meta.rollout`); ``meta.rollout`` if None."""
+    shaping: tuple[str, ...] = later(())
+    """NAME=WEIGHT of the terms of the planner's reward (`mole.envs.DynamicsSpec`) while it gathers data."""
     meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
     """Meta-training."""
 
@@ -86,6 +94,9 @@ class TrainingConfig:
                 f"TrainingConfig got last_iterations={iterations}, last_learning_rate={rate}; expected at least 1 and "
                 "a positive number, or None."
             )
+        self.shaping_weights  # noqa: B018  raises for a text of another form
+        if self.last_rollout is not None:
+            dataclasses.replace(self.meta, rollout=self.last_rollout)  # raises if it is longer than a window
         # Found out here rather than hours later, when the first data is cut into windows.
         if min(self.random_steps, self.episode_steps) < 2 * self.meta.window:
             raise ValueError(
@@ -103,14 +114,31 @@ class TrainingConfig:
     def meta_of(self, number: int) -> MetaConfig:
         """Meta-training after a round; 0 is the one on random data."""
         # The first prior is trained from nothing and the last is the result: both may be worth more than the others.
-        iterations, rate = self.round_iterations, self.meta.learning_rate
+        iterations, rate, rollout = self.round_iterations, self.meta.learning_rate, self.meta.rollout
         if number == 0:
             iterations = self.meta.iterations
         elif number == self.rounds and self.last_iterations is not None:
             iterations = self.last_iterations
         if number == self.rounds > 0 and self.last_learning_rate is not None:
             rate = self.last_learning_rate
-        return dataclasses.replace(self.meta, iterations=iterations, learning_rate=rate)
+        if number == self.rounds and self.last_rollout is not None:
+            rollout = self.last_rollout
+        return dataclasses.replace(self.meta, iterations=iterations, learning_rate=rate, rollout=rollout)
+
+    @property
+    def rolls(self) -> bool:
+        """Whether a meta-training has roll-outs, for which the transitions are kept beside the pairs."""
+        return bool(self.meta.rollout or self.last_rollout)
+
+    @property
+    def shaping_weights(self) -> dict[str, float]:
+        """Weight of each term of ``shaping``."""
+        return parse_shaping(self.shaping)
+
+    @property
+    def planning(self) -> Planning:
+        """What the priors of this training remember of the planner."""
+        return Planning(self.horizon, tuple((k, w) for k, w in self.shaping_weights.items() if w))
 
     @property
     def supervised_iterations(self) -> int:
@@ -136,6 +164,27 @@ class TrainingConfig:
     def planner(self, space: Any) -> Planner:
         """The planner that gathers data, within the bounds of an action space ``[act]``."""
         return planner_for(self.planner_config, space)
+
+
+def parse_shaping(texts: Sequence[str]) -> dict[str, float]:
+    """Weights of a planner's shaping from NAME=WEIGHT texts.
+
+    Raises:
+        ValueError: for a text of another form, or a name given twice.
+    """
+    weights: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            weight = float(value)
+        except ValueError:
+            weight = math.nan
+        if not name or not math.isfinite(weight):
+            raise ValueError(f"--shaping got {text!r}; expected NAME=WEIGHT, for example posture=3.")
+        if name in weights:
+            raise ValueError(f"--shaping got {name!r} twice; expected each name once.")
+        weights[name] = weight
+    return weights
 
 
 @functools.cache

@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole._types import Trajectory
+from mole._types import Motion, Trajectory
 from mole.control.agent import Agent
 from mole.control.config import TrainingConfig
 from mole.control.episode import run_episode
 from mole.control.resume import EpisodeFile
 from mole.control.stages import TrainingLog, load_segments, save_segments
-from mole.datasets.transitions import to_trajectories
+from mole.datasets.transitions import to_motions, to_trajectories
 from mole.files.atomic import atomic_file
 from mole.files.generations import Periodic
 from mole.learning.models import MLP
@@ -41,11 +41,12 @@ __all__ = [
     "Collect",
     "World",
     "collect",
+    "finished",
     "fresh_model",
+    "logged",
     "recorded",
     "stage_key",
     "train_baseline",
-    "unit_scale_where_constant",
 ]
 
 _STAGES = ("model", "meta", "control", "supervised")  # the place of a stage is part of its key
@@ -65,6 +66,11 @@ class World(NamedTuple):
     name: str
 
 
+def logged(event: TrainProgress) -> dict[str, Any]:
+    """What a log says of an evaluation: nothing of what was not measured."""
+    return {name: value for name, value in event._asdict().items() if value is not None}
+
+
 def stage_key(seed: int, stage: str, number: int) -> jax.Array:
     """The random key of a part of a training."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _STAGES.index(stage)), number)
@@ -77,8 +83,10 @@ def fresh_model(world: World, config: TrainingConfig, seed: int) -> MLP:
     return MLP(*sizes, width=config.width, depth=config.depth, key=stage_key(seed, "model", 0))
 
 
-def recorded(world: World, config: TrainingConfig, folder: Path, number: int) -> list[Trajectory]:
-    """The data of a round from its files; random actions are round 0."""
+def recorded(
+    world: World, config: TrainingConfig, folder: Path, number: int
+) -> list[Trajectory] | list[Motion]:
+    """The data of a round from its files, with the transitions if a model is rolled along them; random is round 0."""
     names = (
         [f"data-{number:02d}-{episode:02d}" for episode in range(config.episodes)]
         if number
@@ -87,17 +95,19 @@ def recorded(world: World, config: TrainingConfig, folder: Path, number: int) ->
     segments = [one for name in names for one in load_segments(folder / f"{name}.npz")]
     # Episodes that end early give segments shorter than a window, which are joined within their run.
     run = config.episode_steps if number else config.random_steps
-    return to_trajectories(segments, world.spec, shortest=2 * config.meta.window, run=run)
+    made = to_motions if config.rolls else to_trajectories
+    return made(segments, world.spec, shortest=2 * config.meta.window, run=run)
 
 
-def unit_scale_where_constant(prior: MetaPrior, groups: Sequence[Sequence[Trajectory]]) -> MetaPrior:
-    """The prior with a residual scale of 1 for targets that never varied, such as the end of an episode that has none.
+def finished(prior: MetaPrior, config: TrainingConfig, groups: Sequence[Sequence[Any]]) -> MetaPrior:
+    """The prior as it is saved: it knows the planner, and targets that never varied have a residual scale of 1.
 
-    They tell no task from another. At their tiny measured residual, the first noise in their prediction would.
+    Such targets, the end of an episode in a world without one, tell no task from another. At their tiny measured
+    residual, the first noise in their prediction would.
     """
     targets = np.concatenate([np.asarray(t.y) for group in groups for t in group])
     scale = jnp.where(jnp.asarray(np.ptp(targets, axis=0) == 0), 1.0, prior.residual_scale)
-    return eqx.tree_at(lambda p: p.residual_scale, prior, scale)
+    return eqx.tree_at(lambda p: p.residual_scale, prior, scale).planned(config.planning)
 
 
 class Collect(NamedTuple):
@@ -220,19 +230,20 @@ def train_baseline(job: Baseline) -> None:
     running = TrainingFile(job.path.with_suffix(".part"), Periodic(seconds=job.every_seconds))
 
     def watch(event: TrainProgress) -> None:
-        log.append({}, {"stage": "supervised", "round": 0, **event._asdict()})
+        log.append({}, {"stage": "supervised", "round": 0, **logged(event)})
 
     # From the files, also in this process: a worker that does this job has nothing else.
     random, *rounds = (recorded(job.world, config, job.folder, number) for number in range(config.rounds + 1))
-    groups = [random, [t for one in rounds for t in one]] if rounds else [random]
+    groups: list[Any] = [random, [t for one in rounds for t in one]] if rounds else [random]
     prior = supervised_train(
         fresh_model(job.world, config, job.seed),
         groups,
-        config=dataclasses.replace(config.meta, iterations=config.supervised_iterations),
+        # Without roll-outs: they are those of an adapted model.
+        config=dataclasses.replace(config.meta, iterations=config.supervised_iterations, rollout=0),
         key=stage_key(job.seed, "supervised", 0),
         group_weights=config.group_weights(len(groups)),
         callback=watch,
         checkpoint=running,
     )
-    save_prior(job.path, unit_scale_where_constant(prior, groups), job.header)
+    save_prior(job.path, finished(prior, config, groups), job.header)
     running.remove()

@@ -11,7 +11,6 @@ baseline beside the last meta-training, are jobs of worker processes (`mole.cont
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import json
 import time
@@ -25,18 +24,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
-from mole._types import Trajectory
 from mole.control.config import TrainingConfig
 from mole.control.jobs import (
     Baseline,
     Collect,
     World,
     collect,
+    finished,
     fresh_model,
+    logged,
     recorded,
     stage_key,
     train_baseline,
-    unit_scale_where_constant,
 )
 from mole.control.stages import StageBar, TrainingLog, claim_folder, save_segments, set_damaged_aside
 from mole.datasets.transitions import Segment, random_rollout
@@ -45,7 +44,7 @@ from mole.files.generations import SECONDS, Periodic, folder_lock
 from mole.files.processes import worker_pool
 from mole.learning.prior import MetaPrior
 from mole.meta import TrainProgress, meta_train
-from mole.meta.resume import TrainingFile
+from mole.meta.resume import TrainingFile, plain
 from mole.priors.file import load_prior, save_prior
 
 if TYPE_CHECKING:
@@ -96,13 +95,13 @@ def train_priors(
     """
     if workers < 0:
         raise ValueError(f"train_priors got workers={workers}; expected 0 (this process alone) or more.")
+    # Before anything is made: a shaping that the environment does not have is refused.
+    spec = spec.shaped(config.shaping_weights) if config.shaping else spec
     world = World(make_env, spec, str(provenance.get("env", "")))
     if workers:
         _check_portable(world)
     with folder_lock(folder):
-        claim_folder(
-            folder, "training.json", {"seed": seed, "config": dataclasses.asdict(config), **provenance}
-        )
+        claim_folder(folder, "training.json", {"seed": seed, "config": plain(config), **provenance})
         remove_leftovers(folder)
         set_damaged_aside(folder)
         # On the CPU also where there is a GPU: an episode is a chain of thousands of small products, one after the
@@ -163,7 +162,7 @@ class _Training:
         self.explore()
         rounds, prior = self.config.rounds, None
         # Meta-training of a round uses the data of all rounds: what earlier priors did wrong is worth learning too.
-        random, control = self.recorded(0), list[Trajectory]()
+        random, control = self.recorded(0), list[Any]()
         for number in range(rounds):
             prior = self.meta_train(number, random, control, prior)
             self.control(number + 1)
@@ -228,7 +227,7 @@ class _Training:
         return [functools.partial(result, pool.submit(_timed, work, job)) for job in jobs]
 
     def meta_train(
-        self, number: int, random: list[Trajectory], control: list[Trajectory], start: MetaPrior | None
+        self, number: int, random: Sequence[Any], control: Sequence[Any], start: MetaPrior | None
     ) -> MetaPrior:
         path, config = self.folder / f"prior-{number:02d}.mole", self.config
         if not path.exists():
@@ -242,11 +241,12 @@ class _Training:
                 group_weights=config.group_weights(len(groups)),
                 # A round goes on from the inner rates of the one before.
                 rate=None if start is None else start.inner_rate,
+                dynamics=self.world.spec,
                 callback=self.watch("meta", number),
                 checkpoint=(running := TrainingFile(path.with_suffix(".part"), self.periodic())),
             )
             header = {**self.provenance, "seed": self.seed, "round": number}
-            save_prior(path, unit_scale_where_constant(prior, groups), header)
+            save_prior(path, finished(prior, config, groups), header)
             running.remove()
         # As read from the file, so that what follows is the same whether this stage was made now or before.
         return load_prior(path, MetaPrior)
@@ -281,7 +281,7 @@ class _Training:
             nonlocal done
             self.bar.advance(stage, event.iteration - done)
             done = event.iteration
-            self.log(stage=stage, round=number, **event._asdict())
+            self.log(stage=stage, round=number, **logged(event))
 
         return callback
 

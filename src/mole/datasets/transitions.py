@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import numpy as np
 
-from mole._types import Trajectory
+from mole._types import Motion, Trajectory
 from mole.datasets.stream import Stream, check_length, stream_rng
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Transitions",
     "random_rollout",
     "record_episodes",
+    "to_motions",
     "to_trajectories",
     "transitions_stream",
 ]
@@ -191,14 +192,30 @@ def to_trajectories(
     Returns:
         Trajectories x ``[time, dx]``, y ``[time, dy]`` that hold every pair once, in order.
     """
+    return [Trajectory(t.x, t.y) for t in to_motions(segments, spec, shortest=shortest, run=run)]
+
+
+def to_motions(
+    segments: Sequence[Segment | RecordedEpisode],
+    spec: Transitions,
+    *,
+    shortest: int = 1,
+    run: int | None = None,
+) -> list[Motion]:
+    """`to_trajectories` with the transitions that the pairs were made of, for a meta-loss over several steps.
+
+    Arguments as there. The next observation of a transition is the observation of the following one, bit for bit,
+    unless there was a reset between them.
+    """
+    obs, actions, following = _transitions(segments)
     x, y = _pairs(segments, spec)
     cuts, start = [], 0
     for end in np.cumsum([len(s.actions) for s in segments]):
         # The last trajectory may be shorter than `shortest`: there is nothing left to join it with.
         if end - start >= shortest or end == len(x) or (run is not None and end % run == 0):
-            cuts.append((start, end))
+            cuts.append(slice(start, end))
             start = end
-    return [Trajectory(x[first:last], y[first:last]) for first, last in cuts]
+    return [Motion(*(part[cut] for part in (x, y, obs, actions, following))) for cut in cuts]
 
 
 def transitions_stream(episodes: Sequence[RecordedEpisode], spec: Transitions, name: str) -> Stream:
@@ -229,6 +246,13 @@ def _pairs(segments: Sequence[Segment | RecordedEpisode], spec: Transitions) -> 
     """All inputs ``[n, dx]`` and targets ``[n, dy]``, one segment after another."""
     # All segments in one call: each length would be compiled anew.
     pair: Callable[..., Any] = jax.jit(jax.vmap(lambda o, a, n: (spec.features(o, a), spec.delta(o, n))))
+    return jax.device_get(pair(*_transitions(segments)))
+
+
+def _transitions(
+    segments: Sequence[Segment | RecordedEpisode],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Observations, actions and next observations ``[n, d]``, one segment after another."""
     obs = np.concatenate([s.obs[:-1] for s in segments]).astype(np.float32)
     following = np.concatenate([s.obs[1:] for s in segments]).astype(np.float32)
-    return jax.device_get(pair(obs, np.concatenate([s.actions for s in segments]), following))
+    return obs, np.concatenate([s.actions for s in segments]), following

@@ -26,7 +26,7 @@ from mole.envs.crawler.env import ENV_ID as _CRAWLER
 from mole.envs.crawler.env import CrawlerLegsEnv
 from mole.envs.schedules.schedule import Schedule, TaskNumbers, Timeline
 from mole.envs.schedules.text import Vocabulary, as_schedule, parse_schedule
-from mole.envs.spec import DynamicsSpec, generic_spec, register_reward, register_spec, spec_for
+from mole.envs.spec import DynamicsSpec, Shaping, generic_spec, register_reward, register_spec, spec_for
 from mole.envs.wrappers.generic import FlatSpaces, RewardInObservation, agent_env
 from mole.envs.wrappers.parameters import (
     PARAMETERS,
@@ -52,6 +52,7 @@ __all__ = [
     "Parameter",
     "RewardInObservation",
     "Schedule",
+    "Shaping",
     "SwitchingWrapper",
     "TaskNumbers",
     "Timeline",

@@ -50,13 +50,16 @@ class Simulation:
             ctrl[..., nu]``, ``observe_states(qpos[..., nq], qvel[..., nv]) -> obs[..., obs]`` and ``dynamics``.
         discount: weight of the reward one step later, in `score`.
         threads: threads of MuJoCo's pool; 1 runs on the calling thread.
+        spec: its planning reward is that of `score`; the environment's ``dynamics`` if None.
 
     Raises:
         TypeError: if the environment lacks what is needed, or a number is none.
         ValueError: if ``threads`` or ``discount`` is out of range.
     """
 
-    def __init__(self, env: Any, *, discount: float = 1.0, threads: int = 1) -> None:
+    def __init__(
+        self, env: Any, *, discount: float = 1.0, threads: int = 1, spec: DynamicsSpec | None = None
+    ) -> None:
         """See the class."""
         base = getattr(env, "unwrapped", env)
         missing = [name for name in _NEEDED if not hasattr(base, name)]
@@ -69,7 +72,7 @@ class Simulation:
         expect_whole("Simulation", "threads", threads, 1, "1 runs on the calling thread.")
         expect_number("Simulation", "discount", discount, above=0.0, high=1.0, remedy="1 means no discount.")
         self.env = base
-        self.spec: DynamicsSpec = base.dynamics
+        self.spec: DynamicsSpec = base.dynamics if spec is None else spec
         self.discount = discount
         self._low, self._high = (
             np.asarray(v, np.float64) for v in (base.action_space.low, base.action_space.high)
@@ -123,7 +126,7 @@ class Simulation:
         return np.concatenate([np.broadcast_to(now[None, None], (samples, 1, now.size)), following], axis=1)
 
     def score(self, plans: Float[np.ndarray, "samples horizon act"]) -> Float[np.ndarray, " samples"]:
-        """Discounted return ``[samples]`` of every plan by the reward of ``dynamics``; NaN where a simulation fails.
+        """Discounted return ``[samples]`` of every plan by the spec's planning reward; NaN where a simulation fails.
 
         This is the ``score`` of `mole.planning.host.plan_on_host`.
         """
@@ -167,7 +170,7 @@ def _vector(model: Any, data: Any, names: int) -> np.ndarray:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _returns(spec: DynamicsSpec, discount: float, obs: ArrayLike, plans: ArrayLike) -> Array:
     obs, plans = jnp.asarray(obs), jnp.asarray(plans)
-    rewards = jax.vmap(jax.vmap(spec.reward))(obs[:, :-1], plans, obs[:, 1:])
+    rewards = jax.vmap(jax.vmap(spec.planning_reward))(obs[:, :-1], plans, obs[:, 1:])
     return rewards @ jnp.asarray(discount ** np.arange(plans.shape[1]), rewards.dtype)
 
 

@@ -8,8 +8,8 @@ does the rest. At the end stands what the specs of our own environments share.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,10 +18,12 @@ from jaxtyping import ArrayLike, Float
 
 from mole._expect import did_you_mean, expect_callable, expect_type, expect_whole
 from mole._types import Array
+from mole.envs.shaping import ShapedReward, Shaping, weighted
 
 __all__ = [
     "DT",
     "DynamicsSpec",
+    "Shaping",
     "check_action",
     "generic_spec",
     "limited",
@@ -54,6 +56,7 @@ class DynamicsSpec:
         reward: ``(obs[obs], action[act], next_obs[obs]) -> scalar``, the number that the environment gives.
         posture: ``obs[obs] -> scalar`` in [-1, 1], 1 upright, -1 upside down; None where it has no meaning.
         position: ``obs[obs] -> scalar``, metres forward; None where it has no meaning.
+        shaping: terms that only a planner's reward has, of weight 0 unless `shaped` gives them one.
     """
 
     obs_dim: int
@@ -66,6 +69,21 @@ class DynamicsSpec:
     reward: Reward
     posture: Scalar | None = None
     position: Scalar | None = None
+    shaping: tuple[Shaping, ...] = ()
+
+    @property
+    def planning_reward(self) -> Reward:
+        """What a planner maximises: `reward` itself, or with the shaping that has a weight."""
+        terms = tuple(one for one in self.shaping if one.weight)
+        return ShapedReward(self.reward, terms) if terms else self.reward
+
+    def shaped(self, weights: Mapping[str, float]) -> DynamicsSpec:
+        """The spec with these weights of its shaping by name, and 0 for the others.
+
+        Raises:
+            ValueError: for an unknown name or a weight that is no finite number.
+        """
+        return replace(self, shaping=weighted(self.shaping, weights))
 
 
 def _concatenated(obs: Float[ArrayLike, " obs"], action: Float[ArrayLike, " act"]) -> Float[Array, " dx"]:

@@ -117,11 +117,7 @@ def describe_learner(learner: Any, given: Any) -> dict[str, Any]:
         mole.files.checkpoint.CheckpointError: for a learner of a class that is not ours.
     """
     readout = isinstance(learner.prior, ReadoutPrior)
-    prior = (
-        describe_readout_prior(learner.prior)
-        if readout
-        else dataclasses.asdict(describe_prior(learner.prior, {}))
-    )
+    prior = describe_readout_prior(learner.prior) if readout else describe_prior(learner.prior, {}).to_json()
     if not isinstance(given, OnlineLearner):
         # A mixture over a prior is described by the settings of the estimator.
         return {

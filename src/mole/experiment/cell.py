@@ -87,8 +87,11 @@ def run_cell(
     remove_leftovers(folder, actions_file(path).name)
     priors = load_priors(*config.prior_files)
     change = ablation(cell.method)
+    planner_config, shaping = config.plans
     with closing(make_world(config.env, schedule=cell.schedule)) as env:
-        planner = planner_for(config.planner, env.action_space, "cem" if change is None else change.planner)
+        planner = planner_for(planner_config, env.action_space, "cem" if change is None else change.planner)
+        # Inputs, targets and the environment's reward are those of the spec without shaping.
+        spec = spec_for(env).shaped(shaping) if shaping else spec_for(env)
         common: dict[str, Any] = {
             "steps": config.steps_of(cell.method),
             "seed": cell.seed,
@@ -100,11 +103,11 @@ def run_cell(
         }
         if cell.method == SIMULATOR:
             meta = cell_meta(config, cell, env)
-            episode = run_simulated_episode(env, planner, priors.meta.y_norm, meta=meta, **common)
+            episode = run_simulated_episode(env, planner, priors.meta.y_norm, meta=meta, spec=spec, **common)
         else:
             learner = learner_for(cell.method, priors, config.settings_of(cell.method))
             probe = random_action_error(config, cell, learner) if config.probe_steps else None
-            agent = Agent(learner, planner, spec_for(env), config.planner.precision)
+            agent = Agent(learner, planner, spec, config.planner.precision)
             episode = run_episode(env, agent, meta=cell_meta(config, cell, env, probe), **common)
     if keeps:
         save_segments(actions_file(path), episode.segments)

@@ -14,6 +14,7 @@ from typing import Any
 from mole.experiment.learners import ablation, base_of, check_method, prior_kind, settings_for
 from mole.experiment.methods import METHODS, SIMULATOR, PriorKind, method_of
 from mole.planning.config import PlannerConfig
+from mole.priors.file import read_planning
 
 __all__ = [
     "Cell",
@@ -74,7 +75,10 @@ class EvalConfig:
     kept_seeds: int | None = None
     """Of how many of the seeds; all if None."""
     planner: PlannerConfig = dataclasses.field(default_factory=PlannerConfig)
-    """The planner."""
+    """The planner; its horizon is that of the prior's training if it has none."""
+    shaping: Mapping[str, float] | None = None
+    """Weights of the shaping in the planner's reward; those of the prior's training if None. Never in what is reported:
+    that is the environment's own reward."""
     settings: dict[str, Any] | None = None
     """Settings of the methods instead of the tuned ones (only `mole tune` and --setting use this)."""
     tuned: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
@@ -124,6 +128,14 @@ class EvalConfig:
                 "mole.train_readout_prior, save it, and pass the file as --readout-prior."
             )
 
+    @functools.cached_property
+    def plans(self) -> tuple[PlannerConfig, dict[str, float]]:
+        """The planner with its horizon, and the weights of the shaping that are not 0."""
+        trained = read_planning(self.prior)
+        known = {} if trained is None else dict(trained.shaping)
+        weights = known if self.shaping is None else self.shaping
+        return self.planner.after(trained), {name: float(w) for name, w in weights.items() if w}
+
     @property
     def prior_files(self) -> tuple[Path, Path, Path | None, Path | None]:
         """Files of `mole.experiment.learners.Priors`, in its order."""
@@ -164,14 +176,17 @@ class EvalConfig:
         named = {
             name: getattr(self, name) for name in ("env", "steps", "probe_steps", "keep_actions", "settings")
         }
-        return {**named, "planner": dataclasses.asdict(self.planner), **priors}
+        planner, shaping = self.plans
+        # As the files of evaluations without shaping, which knew of none.
+        shaped = {"shaping": shaping} if shaping else {}
+        return {**named, "planner": dataclasses.asdict(planner), **shaped, **priors}
 
     def described_cell(self, cell: Cell) -> dict[str, Any]:
         """Plain JSON: what made one run. A record that says something else is not that of ``cell``."""
         change = ablation(cell.method)
         made = {"settings": self.settings_of(cell.method), "steps": self.steps_of(cell.method)}
         if change is not None:
-            made["planner"] = {**dataclasses.asdict(self.planner), "kind": change.planner}
+            made["planner"] = {**dataclasses.asdict(self.plans[0]), "kind": change.planner}
         # Most methods start from the priors that all of an evaluation share, and that `described` names.
         own: dict[PriorKind, Path | None] = {"first-order": self.first_order, "readout": self.readout_prior}
         path = own.get(prior_kind(cell.method))

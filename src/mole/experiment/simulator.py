@@ -39,6 +39,7 @@ def run_simulated_episode(
     seed: int,
     key: Key,
     meta: Mapping[str, Any],
+    spec: DynamicsSpec | None = None,
     truth: Truth | None = None,
     record_to: Path | None = None,
     on_step: Callable[[Recorder], None] | None = None,
@@ -57,6 +58,7 @@ def run_simulated_episode(
         seed: for the environment's first reset.
         key: for the planner.
         meta: header of the record (`mole.control.records.META_KEYS`).
+        spec: whose planning reward is maximised; the environment's own if None.
         truth: the evaluator's knowledge, for the record.
         record_to: file of the record; written at the end, and also when the run fails or is interrupted.
         on_step: called after every step with the recorder.
@@ -72,7 +74,7 @@ def run_simulated_episode(
     """
     if steps < 1:
         raise ValueError(f"run_simulated_episode got steps={steps}; expected at least 1.")
-    simulation = Simulation(env, discount=planner.discount)
+    simulation = Simulation(env, discount=planner.discount, spec=spec)
     try:
         return run_controller(
             env,

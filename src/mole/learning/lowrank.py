@@ -7,6 +7,8 @@ matrix, and all windows of a meta-batch share the one large product with W. Exac
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -15,7 +17,7 @@ from mole.learning.inner import InnerRate, adapt, weighted_mean
 from mole.learning.likelihoods import Likelihood
 from mole.learning.models import MLP
 
-__all__ = ["adapted_outputs", "adapted_outputs_mlp"]
+__all__ = ["adapted_mlp", "adapted_outputs", "adapted_outputs_mlp"]
 
 
 def adapted_outputs(
@@ -52,23 +54,43 @@ def adapted_outputs_mlp(
         weights: weight of each support pair in the mean loss, see `window_loss`.
         first_order: treat the inner gradient as a constant when differentiating.
     """
+    return adapted_mlp(model, rate, likelihood, support, weights=weights, first_order=first_order)(query_x)
+
+
+def adapted_mlp(
+    model: MLP,
+    rate: InnerRate,
+    likelihood: Likelihood,
+    support: Window,
+    *,
+    weights: Float[Array, " k"] | None = None,
+    first_order: bool = False,
+) -> Callable[[Float[Array, "q dx"]], Float[Array, "q out"]]:
+    """The adapted MLP as a function of inputs ``[q, dx]``, for inputs that are not all known at once.
+
+    Arguments as in `adapted_outputs_mlp`. The support's gradients are computed once, however often it is called.
+    """
     inputs, deltas = _support_gradients(model, likelihood, support, weights)
     # Both are stopped: the inner gradient Hᵀ Δ depends on θ through either.
     if first_order:
         inputs, deltas = jax.lax.stop_gradient((inputs, deltas))
     factors = rate.factors(model)
-    h = query_x
-    for number, layer in enumerate(model.layers):
-        # The factors are in the order of `jax.tree.leaves`: weight and bias of each layer in turn.
-        (row, column), (bias_row, bias_column) = factors[2 * number], factors[2 * number + 1]
-        delta = deltas[number]
-        # Only these two thin products differ from window to window; the large one, h W, is shared by a meta-batch.
-        change = ((h * _as_row(row)) @ inputs[number].T) @ (delta * _as_row(column))
-        bias_change = jnp.sum(delta, axis=0) * (bias_row * bias_column)
-        h = jax.vmap(layer)(h) - change - bias_change[None, :]
-        if number + 1 < len(model.layers):
-            h = model.activation(h)
-    return h
+
+    def outputs(query_x: Float[Array, "q dx"]) -> Float[Array, "q out"]:
+        h = query_x
+        for number, layer in enumerate(model.layers):
+            # The factors are in the order of `jax.tree.leaves`: weight and bias of each layer in turn.
+            (row, column), (bias_row, bias_column) = factors[2 * number], factors[2 * number + 1]
+            delta = deltas[number]
+            # Only these two thin products differ from window to window; the large one, h W, is shared by a meta-batch.
+            change = ((h * _as_row(row)) @ inputs[number].T) @ (delta * _as_row(column))
+            bias_change = jnp.sum(delta, axis=0) * (bias_row * bias_column)
+            h = jax.vmap(layer)(h) - change - bias_change[None, :]
+            if number + 1 < len(model.layers):
+                h = model.activation(h)
+        return h
+
+    return outputs
 
 
 def _as_row(factor: Array) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import warnings
 from typing import Any
 
@@ -15,7 +17,36 @@ from mole.learning.inner import InnerRate, ScalarRate
 from mole.learning.likelihoods import Gaussian, Likelihood, Prediction
 from mole.learning.models import Normalizer
 
-__all__ = ["MetaPrior"]
+__all__ = ["MetaPrior", "Planning"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Planning:
+    """How the agent planned that gathered a prior's data: a model is right where it was trained.
+
+    Attributes:
+        horizon: steps of a plan.
+        shaping: (name, weight) of the terms of the planner's reward that had a weight (`mole.envs.DynamicsSpec`).
+    """
+
+    horizon: int
+    shaping: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def from_json(cls, found: Any) -> Planning:
+        """What a file says of it.
+
+        Raises:
+            ValueError: if it says anything else.
+        """
+        try:
+            horizon, shaping = found["horizon"], tuple((name, weight) for name, weight in found["shaping"])
+            whole = set(found) == {"horizon", "shaping"} and type(horizon) is int and 1 <= horizon <= 10**5
+            if whole and all(type(n) is str and type(w) is float and math.isfinite(w) for n, w in shaping):
+                return cls(horizon, shaping)
+        except (KeyError, TypeError, ValueError):
+            pass  # refused below, as what is of another form
+        raise ValueError(f"planning={found!r:.80}; expected a horizon and the weights of a shaping.")
 
 
 class _OncePair:
@@ -53,6 +84,7 @@ class MetaPrior(eqx.Module, _OncePair):
         likelihood: meaning of the raw output.
         residual_scale: error of an adapted model per (normalised) target dimension ``[dy]``, measured on held-out
             windows at meta-training; a number stands for all dimensions.
+        planning: how the agent planned that gathered the data, if an agent did.
 
     Raises:
         TypeError: if an argument is of another type.
@@ -66,6 +98,7 @@ class MetaPrior(eqx.Module, _OncePair):
     likelihood: Likelihood
     residual_scale: Float[Array, " dy"]
     window: int = eqx.field(static=True)
+    planning: Planning | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -77,6 +110,7 @@ class MetaPrior(eqx.Module, _OncePair):
         y_norm: Normalizer,
         likelihood: Likelihood | None = None,
         residual_scale: Float[Array, " dy"] | float = 1.0,
+        planning: Planning | None = None,
     ) -> None:
         """See the class."""
         expect_whole("MetaPrior", "window", window, 1, "It is k, the points of one inner step.")
@@ -95,7 +129,7 @@ class MetaPrior(eqx.Module, _OncePair):
             raise ValueError(f"MetaPrior got residual_scale={residual_scale}; expected positive numbers.")
         self.model = model
         self.inner_rate = inner_rate if isinstance(inner_rate, InnerRate) else ScalarRate(inner_rate)
-        self.window = window
+        self.window, self.planning = window, planning
         self.x_norm, self.y_norm = x_norm, y_norm
         self.likelihood = Gaussian() if likelihood is None else likelihood
         self.residual_scale = jnp.broadcast_to(scale, y_norm.mean.shape)
@@ -109,6 +143,19 @@ class MetaPrior(eqx.Module, _OncePair):
     def target_size(self) -> int:
         """Entries ``dy`` of one target."""
         return self.y_norm.mean.shape[0]
+
+    def planned(self, planning: Planning | None) -> MetaPrior:
+        """This prior with another `planning`."""
+        return MetaPrior(
+            self.model,
+            inner_rate=self.inner_rate,
+            window=self.window,
+            x_norm=self.x_norm,
+            y_norm=self.y_norm,
+            likelihood=self.likelihood,
+            residual_scale=self.residual_scale,
+            planning=planning,
+        )
 
     def predict(self, model: Model, x: Float[Array, " dx"]) -> Prediction:
         """Prediction of ``model`` (θ* or one adapted from it) for one input ``[dx]``, in the target's unit."""

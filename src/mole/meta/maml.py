@@ -10,6 +10,7 @@ freshly drawn batches of windows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -20,7 +21,7 @@ import optax
 from jaxtyping import Key as Keys
 
 from mole._expect import expect_type
-from mole._types import Array, Float, Key, Model, Window
+from mole._types import Array, Float, Key, Model, MotionWindow, Window
 from mole.learning.inner import InnerRate, adapt, window_loss
 from mole.learning.likelihoods import Likelihood
 from mole.learning.lowrank import adapted_outputs_mlp
@@ -37,6 +38,9 @@ __all__ = [
     "begin",
     "cosine",
     "descend",
+    "evaluate",
+    "judge",
+    "mean_over",
     "meta_loss",
 ]
 
@@ -123,15 +127,26 @@ def meta_loss(
         support, query = Window(x[:k], y[:k]), Window(x[k:], y[k:])
         return one(model, rate, likelihood, support, query, first_order=first_order)
 
-    if one is adapted_loss_mlp:
-        return jnp.mean(jax.vmap(window_objective)(windows.x, windows.y))
+    return mean_over(windows, window_objective, at_once=one is adapted_loss_mlp)
+
+
+def mean_over(
+    windows: Window | MotionWindow, one: Callable[..., Float[Array, ""]], *, at_once: bool
+) -> Float[Array, ""]:
+    """The mean of ``one(*parts of a window)`` over a batch of windows.
+
+    Args:
+        windows: every part with a leading ``batch`` axis.
+        one: the loss of one window.
+        at_once: by `jax.vmap`, for a loss that builds no adapted weights; else one window after another.
+    """
+    if at_once:
+        return jnp.mean(jax.vmap(one)(*windows))
 
     # One window after another: the adapted weights of a single window stay in the cache, those of a whole batch do not.
     # Checkpointed, since the backward pass would otherwise keep the intermediate values of all windows.
-    checkpointed = eqx.filter_checkpoint(window_objective)
-    total, _ = jax.lax.scan(
-        lambda s, xy: (s + checkpointed(*xy), None), jnp.zeros(()), (windows.x, windows.y)
-    )
+    checkpointed = eqx.filter_checkpoint(one)
+    total, _ = jax.lax.scan(lambda s, parts: (s + checkpointed(*parts), None), jnp.zeros(()), tuple(windows))
     return total / windows.x.shape[0]
 
 
@@ -205,7 +220,7 @@ def begin(descent: Descent, fit: Fit) -> Any:
 
 @eqx.filter_jit
 def descend(
-    objective: MetaObjective | PlainObjective,
+    objective: Callable[[Fit, Any], Float[Array, ""]],
     descent: Descent,
     fit: Fit,
     opt_state: Any,
@@ -217,7 +232,8 @@ def descend(
     """One gradient step for each of ``keys[steps]``, with the learning rates of the same steps.
 
     Args:
-        objective: what to descend.
+        objective: what to descend, of a fit and windows: `MetaObjective`, `PlainObjective` or
+            `mole.meta.rollout.RolloutObjective`.
         descent: sizes and the optimiser's numbers.
         fit: where to start.
         opt_state: from `begin`, or of the steps before.
@@ -248,3 +264,29 @@ def descend(
 
     (arrays, opt_state), _ = jax.lax.scan(step, (arrays, opt_state), (keys, rates))
     return eqx.combine(arrays, static), opt_state
+
+
+@eqx.filter_jit
+def judge(objective: Callable[[Fit, Any], Float[Array, ""]], fit: Fit, windows: Any) -> Float[Array, ""]:
+    """An objective's value on windows, compiled."""
+    return objective(fit, windows)
+
+
+@eqx.filter_jit
+def evaluate(
+    fit: Fit, likelihood: Likelihood, windows: Window | MotionWindow, adapts: bool
+) -> tuple[Array, Array, Array]:
+    """Query loss of θ, query loss after adaptation (if it adapts), and the root-mean-square residual per dimension."""
+    k = windows.x.shape[1] // 2
+
+    def one(window: Window | MotionWindow) -> tuple[Array, Array, Array]:
+        # The residual is that of the adapted model, as the mixture judges with adapted models.
+        x, y = window.x, window.y
+        adapted = adapt(fit.model, fit.rate, likelihood, x[:k], y[:k]) if adapts else fit.model
+        squared = jnp.square(jax.vmap(lambda a, b: b - likelihood.mean(adapted(a)))(x[k:], y[k:]))
+        losses = [window_loss(m, likelihood, x[k:], y[k:]) for m in (fit.model, adapted)]
+        return losses[0], losses[1], jnp.mean(squared, axis=0)
+
+    # One window after another: a vmap would hold the adapted weights of all windows in memory.
+    before, after, squared = jax.lax.map(one, windows)
+    return jnp.mean(before), jnp.mean(after), jnp.sqrt(jnp.mean(squared, axis=0))

@@ -15,13 +15,23 @@ import jax
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mole._types import Key, Trajectory
+from mole._types import Key, Motion, Trajectory
 from mole.files import checkpoint
 from mole.files.atomic import remove_generations, remove_leftovers
 from mole.files.generations import KEPT, Periodic, RecoveryWarning, newest
 from mole.files.processes import Interrupts
 
-__all__ = ["Keeper", "TrainProgress", "TrainingFile", "TrainingState", "described", "kept", "training_bar"]
+__all__ = [
+    "Keeper",
+    "TrainProgress",
+    "TrainingFile",
+    "TrainingState",
+    "described",
+    "kept",
+    "later",
+    "plain",
+    "training_bar",
+]
 
 _KIND = "training"
 
@@ -138,7 +148,7 @@ def kept(file: TrainingFile | None, start: TrainingState, about: dict[str, Any])
 
 
 def described(
-    config: Any, key: Key, groups: Sequence[Sequence[Trajectory]], weights: Any, fit: Any
+    config: Any, key: Key, groups: Sequence[Sequence[Trajectory | Motion]], weights: Any, fit: Any
 ) -> dict[str, Any]:
     """What decides the result of a training, as plain JSON: only the same training resumes from a file.
 
@@ -159,13 +169,29 @@ def described(
         for part in trajectory:
             digest.update(np.ascontiguousarray(part).tobytes())
     return {
-        "config": dataclasses.asdict(config),
+        "config": plain(config),
         # As numbers: JSON has no PRNG keys.
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "groups": [[len(one.x) for one in group] for group in groups],
         "checksum": digest.hexdigest(),
         "weights": np.asarray(weights).tolist(),
     }
+
+
+def later(default: Any) -> Any:
+    """A field of a configuration that is newer than the first files: `plain` leaves it out at its default."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration as plain JSON. At their defaults new fields say nothing: a training that was stopped before they
+    were there goes on."""
+    found = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not (field.metadata.get("later") and value == field.default):
+            found[field.name] = plain(value) if dataclasses.is_dataclass(value) else value
+    return found
 
 
 class TrainProgress(NamedTuple):
@@ -177,6 +203,7 @@ class TrainProgress(NamedTuple):
         loss_before: held-out query loss of θ, without adaptation.
         loss_after: held-out query loss after one inner step (the same number for supervised training).
         seconds: wall time since training began.
+        loss_rolled: held-out loss that is minimised, if it is over several steps (`mole.meta.rollout`).
     """
 
     iteration: int
@@ -184,6 +211,7 @@ class TrainProgress(NamedTuple):
     loss_before: float
     loss_after: float
     seconds: float
+    loss_rolled: float | None = None
 
 
 class _Bar:

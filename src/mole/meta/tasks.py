@@ -8,13 +8,13 @@ groups of trajectories, each with a share of the windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mole._types import Array, Float, Int, Key, Trajectory, Window
+from mole._types import Array, Float, Int, Key, Motion, MotionWindow, Trajectory, Window
 from mole.learning.likelihoods import Categorical, Likelihood
 from mole.learning.models import Normalizer
 
@@ -27,10 +27,13 @@ __all__ = [
     "gather_windows",
     "normalised",
     "one_group",
+    "pairs_alone",
     "sample_windows",
     "split_trajectories",
     "window_data",
 ]
+
+T = TypeVar("T", Trajectory, Motion)
 
 # Arrays are padded to a power of two, at least the first number, and beyond the second to a multiple of it:
 # sizes recur from round to round, so that little is recompiled, and large data are not doubled.
@@ -45,12 +48,14 @@ class WindowData(NamedTuple):
         y: targets ``[n, dy]``, padded likewise.
         starts: first index of each valid window, padded.
         bounds: ``[groups + 1]`` places in ``starts`` that separate groups of trajectories (e.g. random, on-policy).
+        motion: of `Motion` data the observations, actions and next observations, laid out as ``x``; else nothing.
     """
 
     x: Float[Array, "n dx"]
     y: Float[Array, "n dy"]
     starts: Int[Array, " starts"]
     bounds: Int[Array, " groups_1"]
+    motion: tuple[Float[Array, "n d"], ...] = ()
 
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:
@@ -59,7 +64,7 @@ def _padded(values: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([values, np.zeros((extra, *values.shape[1:]), values.dtype)])
 
 
-def window_data(groups: Sequence[Sequence[Trajectory]], length: int, size: int = 0) -> WindowData:
+def window_data(groups: Sequence[Sequence[Trajectory | Motion]], length: int, size: int = 0) -> WindowData:
     """Prepare groups of (normalised) trajectories for windows of ``length`` consecutive pairs.
 
     Args:
@@ -72,7 +77,7 @@ def window_data(groups: Sequence[Sequence[Trajectory]], length: int, size: int =
     """
     xs, ys, starts, bounds, offset = [], [], [], [0], 0
     for number, group in enumerate(groups):
-        for x, y in group:
+        for x, y, *_ in group:
             if len(x) != len(y):
                 raise ValueError(
                     f"trajectory got {len(x)} inputs and {len(y)} targets; expected as many of each."
@@ -85,28 +90,34 @@ def window_data(groups: Sequence[Sequence[Trajectory]], length: int, size: int =
         # Refused by group: without a start in one of them, its share of the windows could not be drawn.
         bounds.append(sum(map(len, starts)))
         if bounds[-1] == bounds[-2]:
-            longest = max((len(x) for x, _ in group), default=0)
+            longest = max((len(t.x) for t in group), default=0)
             raise ValueError(
                 f"group {number} got {len(group)} trajectories, the longest of {longest} pairs; expected at least one "
                 f"of 2k = {length} consecutive pairs. Record longer trajectories or use a smaller window."
             )
+    # A `Trajectory` has no other parts than x and y.
+    more = zip(*(t[2:] for group in groups for t in group), strict=True)
+    motion = (np.concatenate([np.asarray(one, np.float32) for one in part]) for part in more)
     return WindowData(
         jnp.asarray(_padded(np.concatenate(xs), size)),
         jnp.asarray(_padded(np.concatenate(ys), size)),
         jnp.asarray(_padded(np.concatenate(starts), size)),
         jnp.asarray(bounds, jnp.int32),
+        tuple(jnp.asarray(_padded(part, size)) for part in motion),
     )
 
 
-def gather_windows(data: WindowData, starts: Int[Array, " batch"], length: int) -> Window:
-    """The windows of ``length`` pairs that begin at ``starts``: ``[batch, length, dx]`` and ``[batch, length, dy]``."""
+def gather_windows(data: WindowData, starts: Int[Array, " batch"], length: int) -> Window | MotionWindow:
+    """The windows of ``length`` pairs that begin at ``starts``: every part ``[batch, length, d]``."""
     index = starts[:, None] + jnp.arange(length)[None, :]
+    if data.motion:
+        return MotionWindow(data.x[index], data.y[index], *(part[index] for part in data.motion))
     return Window(data.x[index], data.y[index])
 
 
 def sample_windows(
     data: WindowData, key: Key, batch: int, length: int, group_weights: Float[Array, " groups"]
-) -> Window:
+) -> Window | MotionWindow:
     """Draw ``batch`` windows: first a group by its weight, then a start uniformly within the group.
 
     Args:
@@ -117,7 +128,7 @@ def sample_windows(
         group_weights: unnormalised, non-negative weight of each group.
 
     Returns:
-        x ``[batch, length, dx]`` and y ``[batch, length, dy]``.
+        x ``[batch, length, dx]`` and y ``[batch, length, dy]``, and the other parts of `Motion` data.
     """
     key_group, key_start = jax.random.split(key)
     group = jax.random.categorical(key_group, jnp.log(group_weights), shape=(batch,))
@@ -127,9 +138,7 @@ def sample_windows(
     return gather_windows(data, data.starts[jnp.minimum(place, high - 1)], length)
 
 
-def split_trajectories(
-    trajectories: Sequence[Trajectory], fraction: float, seed: int
-) -> tuple[list[Trajectory], list[Trajectory]]:
+def split_trajectories(trajectories: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list[T]]:
     """Split whole trajectories into (training, held out), so that no held-out window overlaps a training one.
 
     A single trajectory is cut in time: its end is held out.
@@ -146,9 +155,12 @@ def split_trajectories(
         raise ValueError("meta-training got no trajectories; expected at least one. Record data first.")
     # One trajectory cannot be held out as a whole.
     if len(trajectories) == 1:
-        x, y = trajectories[0]
-        cut = len(x) - max(1, round(fraction * len(x)))
-        return [Trajectory(x[:cut], y[:cut])], [Trajectory(x[cut:], y[cut:])]
+        only = trajectories[0]
+        cut = len(only.x) - max(1, round(fraction * len(only.x)))
+        before, after = (
+            type(only)(*(part[span] for part in only)) for span in (slice(cut), slice(cut, None))
+        )
+        return [before], [after]
     order = np.random.default_rng(seed).permutation(len(trajectories))
     count = min(max(1, round(fraction * len(trajectories))), len(trajectories) - 1)
     held = set(order[:count].tolist())
@@ -156,12 +168,12 @@ def split_trajectories(
     return train, [trajectories[i] for i in sorted(held)]
 
 
-Groups = Sequence[Trajectory] | Sequence[Sequence[Trajectory]]
+Groups = Sequence[Trajectory] | Sequence[Motion] | Sequence[Sequence[Trajectory]] | Sequence[Sequence[Motion]]
 """Recorded data as training takes it: trajectories, or groups of them."""
 
 
 def fit_normalizers(
-    trajectories: Sequence[Trajectory], likelihood: Likelihood
+    trajectories: Sequence[Trajectory | Motion], likelihood: Likelihood
 ) -> tuple[Normalizer, Normalizer]:
     """Normalisers of the inputs ``[dx]`` and targets ``[dy]`` of all trajectories; one-hot targets stay as they are."""
     x_norm = Normalizer.fit(np.concatenate([np.asarray(t.x) for t in trajectories]))
@@ -172,8 +184,8 @@ def fit_normalizers(
     return x_norm, Normalizer.fit(targets)
 
 
-def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
-    """Trajectories as a list of groups.
+def as_groups(trajectories: Groups) -> list[list[Any]]:
+    """Trajectories, all `Trajectory` or all `Motion`, as a list of groups.
 
     Raises:
         TypeError: if ``trajectories`` is no list.
@@ -186,17 +198,18 @@ def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
         raise ValueError("training got no trajectories; expected at least one. Record data first.")
     groups = (
         [items]
-        if isinstance(items[0], Trajectory)
+        if isinstance(items[0], Trajectory | Motion)
         else [list(group) if isinstance(group, Sequence) else [group] for group in items]
     )
+    kind = Motion if groups[0] and isinstance(groups[0][0], Motion) else Trajectory
     for number, group in enumerate(groups):
-        if not group or not all(isinstance(t, Trajectory) for t in group):
+        if not group or not all(isinstance(t, kind) for t in group):
             raise ValueError(
                 f"group {number} got {[type(t).__name__ for t in group[:3]]}; expected at least one Trajectory(x, y). "
                 "Pass a list of mole.Trajectory, or several lists of them."
             )
     for number, trajectory in enumerate(t for group in groups for t in group):
-        for name, values in zip(("x", "y"), trajectory, strict=True):
+        for name, values in trajectory._asdict().items():
             if np.ndim(values) != 2 or not np.isfinite(values).all():
                 raise ValueError(
                     f"trajectory {number} got {name} of shape {np.shape(values)}, not all finite or not [time, d]; "
@@ -209,6 +222,11 @@ def as_groups(trajectories: Groups) -> list[list[Trajectory]]:
             "targets in all of them."
         )
     return groups
+
+
+def pairs_alone(groups: Sequence[Sequence[Any]]) -> list[list[Trajectory]]:
+    """The groups without observations and actions, which the one-step losses have no use for."""
+    return [[Trajectory(t.x, t.y) for t in group] for group in groups]
 
 
 def one_group(owner: str, trajectories: Groups) -> list[Trajectory]:
@@ -240,11 +258,11 @@ def as_weights(weights: Sequence[float] | None, groups: int) -> np.ndarray:
     return values
 
 
-def normalised(trajectory: Trajectory, x_norm: Normalizer, y_norm: Normalizer) -> Trajectory:
-    """The trajectory with normalised inputs and targets, in float64."""
+def normalised(trajectory: T, x_norm: Normalizer, y_norm: Normalizer) -> T:
+    """The trajectory with normalised inputs and targets, in float64; observations and actions stay as they are."""
 
     def apply(norm: Normalizer, values: Any) -> np.ndarray:
         # In float64: where the mean is large against the spread, float32 would lose digits.
         return (np.asarray(values, np.float64) - np.asarray(norm.mean)) / np.asarray(norm.std)
 
-    return Trajectory(apply(x_norm, trajectory.x), apply(y_norm, trajectory.y))
+    return trajectory._replace(x=apply(x_norm, trajectory.x), y=apply(y_norm, trajectory.y))

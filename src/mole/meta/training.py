@@ -9,26 +9,38 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mole._expect import expect_key, expect_number, expect_type, expect_whole
-from mole._types import Array, Key, Model, Window
-from mole.learning.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate, adapt, window_loss
+from mole._types import Key, Model
+from mole.learning.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate
 from mole.learning.likelihoods import Gaussian, Likelihood
+from mole.learning.models import Normalizer
 from mole.learning.prior import MetaPrior
-from mole.meta.maml import Descent, Fit, MetaObjective, PlainObjective, begin, cosine, descend
-from mole.meta.resume import TrainingFile, TrainingState, TrainProgress, described, kept, training_bar
+from mole.meta.maml import (
+    Descent,
+    Fit,
+    MetaObjective,
+    PlainObjective,
+    begin,
+    cosine,
+    descend,
+    evaluate,
+    judge,
+)
+from mole.meta.resume import TrainingFile, TrainingState, TrainProgress, described, kept, later, training_bar
+from mole.meta.rollout import Dynamics, RolloutObjective, expect_dynamics
 from mole.meta.tasks import (
     Groups,
     as_groups,
     as_weights,
     fit_normalizers,
     normalised,
+    pairs_alone,
     sample_windows,
     split_trajectories,
     window_data,
@@ -73,6 +85,11 @@ class MetaConfig:
     """Iterations between evaluations on held-out windows."""
     patience: int | None = None
     """Stop after this many evaluations without improvement; None never stops early."""
+    rollout: int = later(0)
+    """Steps that the adapted model is rolled along recorded actions (`mole.meta.rollout`); 0 is the one-step loss
+    alone. Needs recorded transitions."""
+    rollout_mix: float = later(0.8)
+    """Share of the loss over the roll-outs in the whole loss; the rest is that of one step."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -89,6 +106,13 @@ class MetaConfig:
             raise ValueError(
                 f"MetaConfig got rate={self.rate!r}; expected one of {', '.join(get_args(_Form))}."
             )
+        expect_whole("MetaConfig", "rollout", self.rollout, 0, "0 is the one-step loss alone.")
+        expect_number("MetaConfig", "rollout_mix", self.rollout_mix, above=0.0, high=1.0, remedy="A share.")
+        # From the first observation of the query half on, that is as far as a window goes.
+        if self.rollout > self.window:
+            raise ValueError(
+                f"MetaConfig got rollout={self.rollout} with window={self.window}; expected at most k steps."
+            )
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"MetaConfig got held_out={self.held_out}; expected a share between 0 and 1.")
 
@@ -102,6 +126,7 @@ def meta_train(
     likelihood: Likelihood | None = None,
     group_weights: Sequence[float] | None = None,
     rate: InnerRate | None = None,
+    dynamics: Dynamics | None = None,
     callback: Callable[[TrainProgress], None] | None = None,
     progress: bool = False,
     checkpoint: TrainingFile | None = None,
@@ -111,12 +136,14 @@ def meta_train(
     Args:
         model: the network to start from (fresh, or the model of an earlier prior).
         trajectories: recorded segments of (x ``[time, dx]``, y ``[time, dy]``) in natural units, or several groups
-            of them. Windows never cross a trajectory's end.
+            of them. Windows never cross a trajectory's end. With ``config.rollout`` they must be `mole.meta.Motion`,
+            with the observations and actions.
         config: sizes and rates.
         key: PRNG key; the same key and data give the same prior on the same machine.
         likelihood: meaning of the output; a unit Gaussian if not given.
         group_weights: share of windows drawn from each group; equal if not given.
         rate: inner rates to start from (those of an earlier prior) instead of ``config``'s.
+        dynamics: how a pair is made of a transition, for ``config.rollout``; a `mole.envs.DynamicsSpec` is one.
         callback: called after every evaluation with a `TrainProgress`.
         progress: show a progress bar with the held-out loss before and after adaptation.
         checkpoint: file of the running training: it resumes from there if the file exists, and writes it now and then.
@@ -127,8 +154,8 @@ def meta_train(
 
     Raises:
         TypeError: if an argument is of another type.
-        ValueError: if there are no trajectories, they are too short, they hold numbers that are not finite, or the
-            group weights do not fit the groups.
+        ValueError: if there are no trajectories, they are too short, they hold numbers that are not finite, the
+            group weights do not fit the groups, or ``config.rollout`` is asked for where nothing can be rolled.
         FloatingPointError: if the held-out loss is no longer finite.
     """
     expect_type("meta_train", "config", config, MetaConfig)
@@ -138,9 +165,18 @@ def meta_train(
             rate = ScalarRate(config.initial_rate)
         else:
             rate = (LayerRate if config.rate == "layer" else Rank1Rate)(model, config.initial_rate)
-    objective = MetaObjective(likelihood, config.learn_rate, config.first_order)
+    groups = as_groups(trajectories)
+    norms = fit_normalizers([t for group in groups for t in group], likelihood)
+    objective: MetaObjective | RolloutObjective = MetaObjective(
+        likelihood, config.learn_rate, config.first_order
+    )
+    if config.rollout:
+        checked = expect_dynamics(dynamics, groups[0], likelihood, config.rollout)
+        objective = RolloutObjective(objective, *norms, checked, config.rollout, config.rollout_mix)
+    else:
+        groups = pairs_alone(groups)
     fit = Fit(model, rate)
-    return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress,
+    return _train(fit, objective, groups, norms, config, key, likelihood, group_weights, callback, progress,
                   checkpoint)  # fmt: skip
 
 
@@ -159,20 +195,28 @@ def supervised_train(
     """Train the same network on the same windows with the plain loss and no inner step (the paper's baseline).
 
     Arguments, result and errors as in `meta_train`. The inner rate of the result is ``config.initial_rate`` for all
-    parameters. It is not learned: tune it (``step_scale``) for a learner that steps this prior online.
+    parameters. It is not learned: tune it (``step_scale``) for a learner that steps this prior online. Roll-outs are of
+    the meta-loss: ``config.rollout`` must be 0.
     """
     expect_type("supervised_train", "config", config, MetaConfig)
+    if config.rollout:
+        raise ValueError(
+            f"supervised_train got rollout={config.rollout}; expected 0, since it has no adapted model to roll."
+        )
     likelihood = Gaussian() if likelihood is None else likelihood
     fit = Fit(model, ScalarRate(config.initial_rate))
     objective = PlainObjective(likelihood)
-    return _train(fit, objective, trajectories, config, key, likelihood, group_weights, callback, progress,
+    groups = pairs_alone(as_groups(trajectories))
+    norms = fit_normalizers([t for group in groups for t in group], likelihood)
+    return _train(fit, objective, groups, norms, config, key, likelihood, group_weights, callback, progress,
                   checkpoint)  # fmt: skip
 
 
 def _train(
     fit: Fit,
-    objective: MetaObjective | PlainObjective,
-    trajectories: Groups,
+    objective: MetaObjective | RolloutObjective | PlainObjective,
+    groups: Sequence[Sequence[Any]],
+    norms: tuple[Normalizer, Normalizer],
     config: MetaConfig,
     key: Key,
     likelihood: Likelihood,
@@ -182,9 +226,7 @@ def _train(
     checkpoint: TrainingFile | None,
 ) -> MetaPrior:
     expect_key("training", key)
-    groups = as_groups(trajectories)
-    everything = [t for group in groups for t in group]
-    x_norm, y_norm = fit_normalizers(everything, likelihood)
+    x_norm, y_norm = norms
     # The seed is fixed, so that trainings with other keys are judged on the same trajectories.
     splits = [split_trajectories(group, config.held_out, seed=0) for group in groups]
     length = 2 * config.window
@@ -199,7 +241,7 @@ def _train(
 
     descent = Descent(config.batch, length, config.clip_norm, config.rate_speed)
     learning_rates = cosine(config.learning_rate, config.final_learning_rate, config.iterations)
-    opt_state, adapts = begin(descent, fit), isinstance(objective, MetaObjective)
+    opt_state, adapts = begin(descent, fit), not isinstance(objective, PlainObjective)
 
     started, start = time.monotonic(), TrainingState(fit, opt_state, fit, np.inf, 0, 0)
     # Computed for a file alone: the checksum reads all data.
@@ -220,28 +262,31 @@ def _train(
                 # The last chunk before an evaluation is saved after it, with the result of the evaluation.
                 if done < until:
                     keeper.after(TrainingState(fit, opt_state, best, best_loss, stale, done))
-            before, after, _ = _evaluate(fit, likelihood, held_windows, adapts)
+            before, after, _ = evaluate(fit, likelihood, held_windows, adapts)
+            # What is minimised is what the fits are judged by: after adaptation, over one step or over several.
+            rolls = isinstance(objective, RolloutObjective)
+            loss = float(judge(objective, fit, held_windows) if rolls else after)
             event = TrainProgress(
-                done, config.iterations, float(before), float(after), time.monotonic() - started
-            )
+                done, config.iterations, float(before), float(after), time.monotonic() - started,
+                loss if rolls else None,
+            )  # fmt: skip
             # Raised at once: parameters that are not finite stay so, however long the training goes on.
-            if not np.isfinite(event.loss_after):
+            if not np.isfinite(loss):
                 raise FloatingPointError(
-                    f"training diverged at iteration {done}: the held-out loss is {event.loss_after}; expected a "
+                    f"training diverged at iteration {done}: the held-out loss is {loss}; expected a "
                     "finite number. Lower learning_rate or initial_rate."
                 )
             bar.show(event)
             if callback is not None:
                 callback(event)
-            # Judged by the loss after adaptation, which is what the prior is for.
-            if event.loss_after < best_loss:
-                best, best_loss, stale = fit, event.loss_after, 0
+            if loss < best_loss:
+                best, best_loss, stale = fit, loss, 0
             else:
                 stale += 1
                 if config.patience is not None and stale >= config.patience:
                     break
             keeper.after(TrainingState(fit, opt_state, best, best_loss, stale, done))
-    _, _, residual = _evaluate(best, likelihood, held_windows, adapts)
+    _, _, residual = evaluate(best, likelihood, held_windows, adapts)
     return MetaPrior(
         best.model,
         inner_rate=best.rate,
@@ -252,21 +297,3 @@ def _train(
         # Online it divides prediction errors: a target that never varies must not make it zero.
         residual_scale=jnp.maximum(residual, 1e-4),
     )
-
-
-@eqx.filter_jit
-def _evaluate(fit: Fit, likelihood: Likelihood, windows: Window, adapts: bool) -> tuple[Array, Array, Array]:
-    """Query loss of θ, query loss after adaptation (if it adapts), and the root-mean-square residual per dimension."""
-    k = windows.x.shape[1] // 2
-
-    def one(window: Window) -> tuple[Array, Array, Array]:
-        # The residual is that of the adapted model, as the mixture judges with adapted models.
-        x, y = window
-        adapted = adapt(fit.model, fit.rate, likelihood, x[:k], y[:k]) if adapts else fit.model
-        squared = jnp.square(jax.vmap(lambda a, b: b - likelihood.mean(adapted(a)))(x[k:], y[k:]))
-        losses = [window_loss(m, likelihood, x[k:], y[k:]) for m in (fit.model, adapted)]
-        return losses[0], losses[1], jnp.mean(squared, axis=0)
-
-    # One window after another: a vmap would hold the adapted weights of all windows in memory.
-    before, after, squared = jax.lax.map(one, windows)
-    return jnp.mean(before), jnp.mean(after), jnp.sqrt(jnp.mean(squared, axis=0))

@@ -15,11 +15,15 @@ from mole.planning.cem import CEM
 from mole.planning.mppi import MPPI
 from mole.planning.shooting import RandomShooting
 
-__all__ = ["PLANNERS", "PlannerConfig", "PlannerPrecision", "planner_for"]
+__all__ = ["HORIZON", "PLANNERS", "PlannerConfig", "PlannerPrecision", "planner_for"]
 
 PlannerKind = Literal["cem", "mppi", "shooting"]
 PlannerPrecision = Literal["float32", "bfloat16"]
 PLANNERS: tuple[str, ...] = get_args(PlannerKind)
+
+
+HORIZON = 10
+"""Steps of a plan unless anything else is known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +36,8 @@ class PlannerConfig:
     """Candidate plans in each iteration."""
     iterations: int = 3
     """Iterations."""
-    horizon: int = 10
-    """Steps of a plan."""
+    horizon: int | None = None
+    """Steps of a plan; if None that of the prior's training, or 10 where nobody knows."""
     elites: int = 10
     """Best plans that the next iteration is fitted to."""
     keep_elites: int = 0
@@ -44,6 +48,11 @@ class PlannerConfig:
     """Correlation of the noise of neighbouring steps of a plan."""
     precision: PlannerPrecision = "float32"
     """Type of the model's weights in planning; bfloat16 is faster where the hardware has it."""
+
+    def after(self, trained: Any) -> PlannerConfig:
+        """With a horizon in any case: its own, that of a prior's training (`mole.learning.prior.Planning`), or 10."""
+        known = HORIZON if trained is None else trained.horizon
+        return self if self.horizon is not None else dataclasses.replace(self, horizon=known)
 
 
 def planner_for(config: PlannerConfig, space: Any, kind: str = "cem") -> Planner:
@@ -59,25 +68,26 @@ def planner_for(config: PlannerConfig, space: Any, kind: str = "cem") -> Planner
         kind: one of `PLANNERS`.
 
     Returns:
-        A planner within the bounds of ``space``, with a horizon of ``config.horizon`` steps.
+        A planner within the bounds of ``space``, with a horizon of ``config.horizon`` steps (10 if None).
 
     Raises:
         ValueError: for an unknown kind, or amounts that the planner refuses.
     """
+    horizon = HORIZON if config.horizon is None else config.horizon
     if kind == "cem":
         # The precision is the agent's: it narrows the weights before the planner sees the model.
         amounts = {k: v for k, v in dataclasses.asdict(config).items() if k != "precision"}
-        return CEM(space.low, space.high, **amounts)
+        return CEM(space.low, space.high, **{**amounts, "horizon": horizon})
     if kind == "mppi":
         return MPPI(
             space.low,
             space.high,
-            horizon=config.horizon,
+            horizon=horizon,
             samples=config.samples,
             iterations=config.iterations,
             noise_correlation=config.noise_correlation,
         )
     if kind == "shooting":
         candidates = config.samples * config.iterations
-        return RandomShooting(space.low, space.high, horizon=config.horizon, samples=candidates)
+        return RandomShooting(space.low, space.high, horizon=horizon, samples=candidates)
     raise ValueError(f"unknown planner {kind!r}: {did_you_mean(kind, PLANNERS)}")

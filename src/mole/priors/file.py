@@ -21,10 +21,18 @@ from mole.files.checkpoint import CheckpointError
 from mole.learning.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate
 from mole.learning.likelihoods import Categorical, Gaussian
 from mole.learning.models import MLP, Normalizer
-from mole.learning.prior import MetaPrior
+from mole.learning.prior import MetaPrior, Planning
 from mole.priors.shipped import CONTROL, STREAMS, shipped_file
 
-__all__ = ["PriorHeader", "describe_prior", "load_prior", "parse_header", "read_provenance", "save_prior"]
+__all__ = [
+    "PriorHeader",
+    "describe_prior",
+    "load_prior",
+    "parse_header",
+    "read_planning",
+    "read_provenance",
+    "save_prior",
+]
 
 P = TypeVar("P")
 
@@ -106,6 +114,17 @@ def read_provenance(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     return provenance
 
 
+def read_planning(path: str | os.PathLike[str]) -> Planning | None:
+    """How the agent planned that gathered the data of a prior for control, if its header says so; reads no array.
+
+    Raises:
+        FileNotFoundError: as `load_prior`.
+        mole.files.checkpoint.CheckpointError: as `load_prior`.
+    """
+    path, stored = _stored(path, "MetaPrior")
+    return parse_header(stored.config, path).planning
+
+
 def save_prior(path: str | os.PathLike[str], prior: Any, provenance: Mapping[str, Any]) -> None:
     """Write a prior to one file, atomically.
 
@@ -121,7 +140,7 @@ def save_prior(path: str | os.PathLike[str], prior: Any, provenance: Mapping[str
         mole.files.checkpoint.CheckpointError: if the provenance is no plain JSON.
     """
     if isinstance(prior, MetaPrior):
-        kind, tree, config = "prior", prior, dataclasses.asdict(describe_prior(prior, provenance))
+        kind, tree, config = "prior", prior, describe_prior(prior, provenance).to_json()
     else:
         from mole.priors.stream_file import describe_file  # here, for the reason at `_KINDS`
 
@@ -164,6 +183,7 @@ class PriorHeader:
         likelihood: gaussian, gaussian-learned or categorical.
         window: k.
         provenance: the command, seed, amount of data and environment that made it; plain JSON.
+        planning: horizon and shaping of the planner that gathered its data; None where not known.
     """
 
     input_size: int
@@ -175,6 +195,14 @@ class PriorHeader:
     likelihood: str
     window: int
     provenance: dict[str, Any]
+    planning: Planning | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What is written; without ``planning`` where it is not known, as in the files of version 0.1."""
+        config = dataclasses.asdict(self)
+        if self.planning is None:
+            del config["planning"]
+        return config
 
     def skeleton(self) -> MetaPrior:
         """A prior of this structure; its numbers have no meaning."""
@@ -195,6 +223,7 @@ class PriorHeader:
             x_norm=Normalizer.identity(self.input_size),
             y_norm=Normalizer.identity(self.target_size),
             likelihood=likelihood,
+            planning=self.planning,
         )
 
 
@@ -220,6 +249,7 @@ def describe_prior(prior: MetaPrior, provenance: Mapping[str, Any]) -> PriorHead
         likelihood="gaussian-learned" if learned else _name_of(likelihood, _LIKELIHOODS, "likelihood"),
         window=prior.window,
         provenance=dict(provenance),
+        planning=prior.planning,
     )
 
 
@@ -241,7 +271,7 @@ def parse_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
         mole.files.checkpoint.CheckpointError: for missing or unknown fields, names and sizes.
     """
     fields = {field.name: field.type for field in dataclasses.fields(PriorHeader)}
-    wrong = sorted(set(fields) ^ set(config))
+    wrong = sorted(set(fields) ^ {*config, "planning"})  # the only one that may be missing
     if wrong:
         raise CheckpointError(
             f"{path} has a header that differs in {str(wrong)[:300]}; it was written by another version."
@@ -262,4 +292,8 @@ def parse_header(config: Mapping[str, Any], path: Any) -> PriorHeader:
         raise CheckpointError(
             f"{path} has provenance={config['provenance']!r:.80}; expected names with values."
         )
-    return PriorHeader(**config)
+    try:
+        planning = None if config.get("planning") is None else Planning.from_json(config["planning"])
+    except ValueError as error:
+        raise CheckpointError(f"{path} has a damaged header: {error}") from error
+    return PriorHeader(**{**config, "planning": planning})

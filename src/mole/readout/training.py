@@ -246,8 +246,8 @@ def _steps(
 
     def step(carry: tuple[_Fit, optax.OptState], key: Array) -> tuple[tuple[_Fit, optax.OptState], Array]:
         arrays, state = carry
-        windows = sample_windows(data, key, config.batch, config.window, jnp.ones((1,)))
-        loss, gradient = jax.value_and_grad(lambda a: _loss(eqx.combine(a, static), windows))(arrays)
+        x, y, *_ = sample_windows(data, key, config.batch, config.window, jnp.ones((1,)))
+        loss, gradient = jax.value_and_grad(lambda a: _loss(eqx.combine(a, static), Window(x, y)))(arrays)
         if not config.learn_mean:
             gradient = eqx.tree_at(lambda g: g.mean, gradient, jnp.zeros_like(gradient.mean))
         # The scale of hidden units is set at the end (`_finished`). Its gradient must not count in the norm

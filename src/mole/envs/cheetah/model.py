@@ -21,7 +21,7 @@ from jaxtyping import ArrayLike, Float, Float64
 from mole._types import Array
 from mole.envs.scheduled_env import ScheduledEnv
 from mole.envs.schedules.schedule import Schedule
-from mole.envs.spec import DT, DynamicsSpec, limited, position
+from mole.envs.spec import DT, DynamicsSpec, Shaping, limited, position
 
 __all__ = [
     "CTRL_COST",
@@ -31,6 +31,7 @@ __all__ = [
     "FIELD_HEIGHT",
     "FIELD_ROWS",
     "LIMBS",
+    "UPRIGHT",
     "CheetahEnv",
     "apply_delta",
     "delta",
@@ -40,6 +41,7 @@ __all__ = [
     "position",
     "posture",
     "reward",
+    "standing",
 ]
 
 LIMBS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
@@ -192,6 +194,20 @@ def posture(obs: Float[ArrayLike, " obs"]) -> Float[Array, ""]:
     return jnp.cos(jnp.asarray(obs)[2])
 
 
+UPRIGHT = 0.8
+"""Cosine of pitch from which on `standing` has nothing to add: a run leans forward by 30° and more."""
+
+
+def standing(
+    obs: Float[ArrayLike, " obs"], action: Float[ArrayLike, " act"], next_obs: Float[ArrayLike, " obs"]
+) -> Float[Array, ""]:
+    """min(cos pitch, .8) − .8 after the step: 0 on its feet, −1.8 on its back. The shaping ``posture``.
+
+    To lie on its back is a local optimum of a short plan: it slides forward, and to stand up costs more than ten steps.
+    """
+    return jnp.minimum(posture(next_obs), UPRIGHT) - UPRIGHT
+
+
 DYNAMICS = DynamicsSpec(
     obs_dim=18,
     act_dim=6,
@@ -203,6 +219,7 @@ DYNAMICS = DynamicsSpec(
     reward=reward,
     posture=posture,
     position=position,
+    shaping=(Shaping("posture", standing),),
 )
 """The functions of this module in one object."""
 
