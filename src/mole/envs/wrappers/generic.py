@@ -18,6 +18,7 @@ from jaxtyping import ArrayLike, Float
 
 from mole._expect import expect_type
 from mole._types import Array
+from mole.datasets.steps import as_reward, five_of, two_of
 from mole.envs.spec import (
     DynamicsSpec,
     check_action,
@@ -81,6 +82,8 @@ class FlatSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
         low, high = _action_bounds(env)
         # The wrapped environment's: this wrapper's own spaces are set below.
         self._inner = env.observation_space, env.action_space
+        flat: Any = spaces.flatten_space(env.action_space)
+        self._bounds = _flat64(flat.low), _flat64(flat.high)
         self.action_space = spaces.Box(low, high, dtype=np.float32)
         box: Any = spaces.flatten_space(env.observation_space)
         # float64 holds every number of the parts; actions are float32, as planners give them.
@@ -93,7 +96,7 @@ class FlatSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """As the environment's; the observation is flat."""
-        obs, info = self.env.reset(seed=seed, options=options)
+        obs, info = two_of(self.env, self.env.reset(seed=seed, options=options))
         return self._flat(obs), info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -102,10 +105,11 @@ class FlatSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             ValueError: for an action of another shape, or one that is not real and finite.
         """
-        box: Any = self.action_space
-        clipped = np.clip(check_action(action, box.low.size).astype(np.float32), box.low, box.high)
-        obs, reward, terminated, truncated, info = self.env.step(spaces.unflatten(self._inner[1], clipped))
-        return self._flat(obs), float(reward), bool(terminated), truncated, info
+        # In float64, where the bounds of every part are exact: each part then takes them in its own type.
+        clipped = np.clip(check_action(action, self._bounds[0].size).astype(np.float32), *self._bounds)
+        result = self.env.step(spaces.unflatten(self._inner[1], clipped))
+        obs, reward, terminated, truncated, info = five_of(self.env, result)
+        return self._flat(obs), as_reward(self.env, reward), bool(terminated), bool(truncated), info
 
     def _flat(self, obs: Any) -> np.ndarray:
         return _flat64(spaces.flatten(self._inner[0], obs))
@@ -145,14 +149,15 @@ class RewardInObservation(gymnasium.Wrapper[Any, Any, Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """As the environment's; the last two entries are zero."""
-        obs, info = self.env.reset(seed=seed, options=options)
+        obs, info = two_of(self.env, self.env.reset(seed=seed, options=options))
         return np.append(np.asarray(obs, np.float64), [0.0, 0.0]), info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """As the environment's; the last two entries are the reward and 1 if the episode was terminated."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        seen = np.append(np.asarray(obs, np.float64), [float(reward), float(terminated)])
-        return seen, float(reward), terminated, truncated, info
+        obs, reward, terminated, truncated, info = five_of(self.env, self.env.step(action))
+        number = as_reward(self.env, reward)
+        seen = np.append(np.asarray(obs, np.float64), [number, float(terminated)])
+        return seen, number, bool(terminated), bool(truncated), info
 
 
 def learned_reward_spec(obs_dim: int, act_dim: int) -> DynamicsSpec:
