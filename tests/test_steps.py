@@ -14,7 +14,8 @@ from gymnasium.spaces import Box
 
 from helpers import tiny_prior
 from mole.control.agent import Agent, jit_observe
-from mole.datasets.steps import as_action, as_obs, as_reward, five_of, narrowed, rounding, take, two_of
+from mole.datasets.resolution import narrowed, rounding
+from mole.datasets.steps import as_action, as_obs, as_reward, five_of, take, two_of
 from mole.datasets.transitions import Segment, random_rollout, record_episodes, to_trajectories
 from mole.envs import agent_env, generic_spec
 from mole.learning.models import Normalizer

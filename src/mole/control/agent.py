@@ -19,7 +19,7 @@ from jaxtyping import ArrayLike
 from mole._expect import expect_type
 from mole._types import Array, Float, Key
 from mole.control.dynamics import LearnedDynamics, Measured, measured
-from mole.datasets.steps import COARSE, ULP, lost_change, rounding
+from mole.datasets.resolution import COARSE, ULP, lost_change, rounding
 from mole.learning.compiled import Structure, take_apart
 from mole.learning.models import narrow_weights
 from mole.learning.prior import MetaPrior
@@ -175,7 +175,7 @@ class Agent(eqx.Module):
     ) -> tuple[AgentState, Info]:
         """Learn from one transition (predict first, then the EM iteration).
 
-        ``lost`` is what float32 took from obs and next_obs (`mole.datasets.steps.rounding`), None if that is nothing.
+        ``lost`` is what float32 took from obs and next_obs (`mole.datasets.resolution.rounding`), None for nothing.
         """
         x, y = self.spec.features(obs, action), self.spec.delta(obs, next_obs)
         if lost is not None:

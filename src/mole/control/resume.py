@@ -18,7 +18,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from mole.control.records import Recorder
-from mole.datasets.steps import Losses, NotFiniteError, Step, narrowed, take
+from mole.datasets.resolution import narrowed
+from mole.datasets.steps import Losses, NotFiniteError, Step, take
 from mole.datasets.transitions import Segment
 from mole.files import checkpoint
 from mole.files.atomic import remove_generations, remove_leftovers

@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 from mole._types import Trajectory
+from mole.control.check import EnvWarning, check_env
 from mole.control.config import TrainingConfig
 from mole.control.jobs import (
     Baseline,
@@ -90,7 +91,8 @@ def train_priors(
 
     Raises:
         ValueError: if the folder holds a training with another configuration or seed, another process is at work on it,
-            `workers` is negative, or another process could not make the environment.
+            `workers` is negative, another process could not make the environment, or `mole.control.check_env` finds an
+            error in it. What that only warns of is a `mole.control.EnvWarning`.
         EpisodeError: if an environment fails; finished episodes are kept.
         WorkerLost: if a worker process is killed; finished episodes are kept.
     """
@@ -99,6 +101,8 @@ def train_priors(
     world = World(make_env, spec, str(provenance.get("env", "")))
     if workers:
         world.check_portable()
+    if not (folder / "data-random.npz").exists():
+        _check_world(world)
     with folder_lock(folder):
         claim_folder(
             folder, "training.json", {"seed": seed, "config": dataclasses.asdict(config), **provenance}
@@ -110,6 +114,16 @@ def train_priors(
         pool = worker_pool(workers, platform="cpu") if workers else contextlib.nullcontext()
         with StageBar(config.planned, workers=workers, enabled=progress) as bar, pool as executor:
             return _Training(world, config, folder, seed, provenance, bar, executor, every_seconds).run()
+
+
+def _check_world(world: World) -> None:
+    """Refuse an environment that cannot be trained on, and warn of what will make it worse."""
+    # In an environment of its own: the data must not depend on whether there was a check.
+    with contextlib.closing(world.make_env("explore")) as env:
+        report = check_env(env, spec=world.spec)
+    report.raise_errors()
+    for one in report.of("warning"):
+        warnings.warn(f"{report.name}: {one.found} {one.remedy}", EnvWarning, stacklevel=3)
 
 
 class _RunningBaseline(NamedTuple):

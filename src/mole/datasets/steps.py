@@ -3,24 +3,16 @@
 Whatever comes out of an environment is copied, since it may use one array for all its observations. Numbers that
 nothing can learn from (NaN, infinity, beyond float32) raise `NotFiniteError`, so that a caller can end the episode and
 go on. Whatever goes into it lies within the bounds of its action space in that space's own type.
-
-Models compute in float32. An observation keeps float64 until its changes are known: at 5,000,000 float32 has steps of
-0.5, in which most changes of a position in metres vanish (`lossy`, `rounding`, `lost_change`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from mole._types import Array
-
 __all__ = [
-    "COARSE",
-    "ULP",
     "DroppedWarning",
     "Losses",
     "NotFiniteError",
@@ -29,22 +21,11 @@ __all__ = [
     "as_obs",
     "as_reward",
     "five_of",
-    "lossy",
-    "lost_change",
-    "narrowed",
+    "name_of",
     "reset",
-    "rounding",
     "take",
     "two_of",
 ]
-
-COARSE = 1 / 16
-"""Share of the typical change of an entry (root mean square) that rounding to float32 may take.
-
-In the worlds of this package and in Gymnasium's it takes less than 1/30,000, so their data stay float32."""
-
-ULP = 2.0**-24
-"""Largest relative error of a float32 number."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 _LEAST_LOST = 10  # episodes, before most of them can be said to fail
@@ -110,7 +91,7 @@ def five_of(env: Any, result: Any) -> tuple[Any, Any, Any, Any, Any]:
     """The five values of a step. Raises TypeError for anything else."""
     if isinstance(result, tuple) and len(result) == 5:
         return result
-    name = _name(env)
+    name = name_of(env)
     if isinstance(result, tuple) and len(result) == 4:
         raise TypeError(
             f"{name}.step() gave four values (obs, reward, done, info), which is the API before Gym 0.26; expected "
@@ -127,8 +108,8 @@ def two_of(env: Any, result: Any) -> tuple[Any, Any]:
     if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping):
         return result
     raise TypeError(
-        f"{_name(env)}.reset() gave {_shown(result)}; expected (obs, info) with a dict of information, as Gymnasium's "
-        "environments have it. Return both, or wrap an old environment with shimmy.GymV21CompatibilityV0(env=env)."
+        f"{name_of(env)}.reset() gave {_shown(result)}; expected (obs, info) with a dict of information. "
+        "Return both, or wrap an old environment with shimmy.GymV21CompatibilityV0(env=env)."
     )
 
 
@@ -137,7 +118,7 @@ def as_reward(env: Any, reward: Any) -> float:
     values = np.asarray(reward)
     if values.size != 1 or values.dtype.kind not in "fiub":
         raise TypeError(
-            f"{_name(env)}.step() gave the reward {_shown(reward)}; expected one number. Return a float."
+            f"{name_of(env)}.step() gave the reward {_shown(reward)}; expected one number. Return a float."
         )
     return float(values.reshape(()))
 
@@ -152,9 +133,12 @@ def as_obs(env: Any, obs: Any, what: str = "observation") -> np.ndarray:
     values = np.asarray(obs)
     if values.dtype.kind not in "fiub":
         raise TypeError(
-            f"{_name(env)} gave the {what} {_shown(obs)}; expected an array of numbers. Flatten dicts and tuples: "
+            f"{name_of(env)} gave the {what} {_shown(obs)}; expected an array of numbers. Flatten dicts and tuples: "
             "mole.envs.agent_env(env)."
         )
+    expected = getattr(getattr(env, "observation_space", None), "shape", None)
+    if expected is not None and values.shape != expected:
+        raise TypeError(f"{name_of(env)} gave an {what} of shape {values.shape}; its space says {expected}.")
     # NaN is not <=, so it is found too.
     if not (np.abs(values) <= _LARGEST).all():
         bad = np.flatnonzero(~(np.abs(values) <= _LARGEST)).tolist()
@@ -220,46 +204,8 @@ class Losses:
         return f"{ended}: those transitions were dropped"
 
 
-# Resolution. `obs` = its float32 number + `rounding(obs)`; what a change loses is linear in what its two ends lose.
-
-
-def rounding(obs: np.ndarray) -> np.ndarray:
-    """What float32 takes from an observation ``[..., obs]``, itself in float32; zeros if it was float32."""
-    return (obs - obs.astype(np.float32)).astype(np.float32)
-
-
-def lossy(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """``[obs]`` bool: whether float32 takes more than `COARSE` of the changes of an entry.
-
-    Args:
-        parts: consecutive observations ``[time + 1, obs]`` of each part.
-    """
-    changes = np.concatenate([np.diff(part.astype(np.float64), axis=0) for part in parts])
-    lost = np.concatenate([np.diff(rounding(part).astype(np.float64), axis=0) for part in parts])
-    return np.abs(lost).max(axis=0) > COARSE * np.sqrt(np.mean(np.square(changes), axis=0))
-
-
-def narrowed(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Consecutive observations as they are kept: float32, unless its resolution takes the changes of an entry."""
-    keeps = any(part.dtype == np.float64 for part in parts) and lossy(parts).any()
-    return [part.astype(np.float64 if keeps else np.float32) for part in parts]
-
-
-def lost_change(delta: Callable[[Any, Any], Array], ends: tuple[Any, Any], lost: tuple[Any, Any]) -> Array:
-    """What float32 took from the change ``delta(obs, next_obs)`` ``[dy]``, to be added to it.
-
-    In first order, which is exact for differences: 5,000,000.1 - 5,000,000 is their difference in float32, 0, and the
-    difference of what they lost, 0.1.
-
-    Args:
-        delta: as in a `mole.envs.DynamicsSpec`.
-        ends: obs and next_obs ``[obs]``, float32.
-        lost: what `rounding` says of them ``[obs]``.
-    """
-    return jax.jvp(delta, ends, lost)[1]
-
-
-def _name(env: Any) -> str:
+def name_of(env: Any) -> str:
+    """An environment's id, or its class if it has none."""
     made = getattr(getattr(env, "unwrapped", env), "spec", None)
     return type(getattr(env, "unwrapped", env)).__name__ if made is None else str(made.id)
 

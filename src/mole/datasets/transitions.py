@@ -13,7 +13,8 @@ import jax
 import numpy as np
 
 from mole._types import Trajectory
-from mole.datasets.steps import COARSE, Losses, NotFiniteError, lost_change, narrowed, rounding, take
+from mole.datasets.resolution import COARSE, lost_change, narrowed, rounding
+from mole.datasets.steps import Losses, NotFiniteError, take
 from mole.datasets.stream import Stream, check_length, stream_rng
 
 __all__ = [
@@ -92,7 +93,7 @@ def random_rollout(
 
     Returns:
         The segments in order, ``steps`` actions in all; float32, unless float32 would take the changes
-        (`mole.datasets.steps.narrowed`).
+        (`mole.datasets.resolution.narrowed`).
 
     Raises:
         FloatingPointError: if most episodes end in numbers that are not finite.

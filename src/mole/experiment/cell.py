@@ -87,7 +87,7 @@ def run_cell(
     remove_leftovers(folder, actions_file(path).name)
     priors = load_priors(*config.prior_files)
     change = ablation(cell.method)
-    with closing(make_world(config.env, schedule=cell.schedule)) as env:
+    with closing(make_world(config.env, schedule=cell.schedule, **config.world_settings)) as env:
         planner = planner_for(config.planner, env.action_space, "cem" if change is None else change.planner)
         common: dict[str, Any] = {
             "steps": config.steps_of(cell.method),
@@ -156,7 +156,7 @@ def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) 
     The error under the planner's actions is small also for a model that is right only where the planner goes; this one
     is not. The learner starts from its prior and adapts to this stream. None if its loss is not finite at some step.
     """
-    with closing(make_world(config.env, schedule=cell.schedule)) as env:
+    with closing(make_world(config.env, schedule=cell.schedule, **config.world_settings)) as env:
         # Another stream of random numbers than the run's, which is drawn from the seed alone.
         rng = np.random.default_rng([cell.seed, 1])
         # With the task of every pair, which an oracle is told.

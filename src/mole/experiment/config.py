@@ -93,6 +93,8 @@ class EvalConfig:
     """Prior that was meta-trained without second derivatives, for the ablation of that name."""
     readout_prior: Path | None = None
     """Prior of Bayesian readouts, for the methods that start from one."""
+    episode_limit: int | None = None
+    """Steps after which an episode is truncated and reset; None for never."""
 
     def __post_init__(self) -> None:
         """Check names and numbers."""
@@ -164,7 +166,14 @@ class EvalConfig:
         named = {
             name: getattr(self, name) for name in ("env", "steps", "probe_steps", "keep_actions", "settings")
         }
-        return {**named, "planner": dataclasses.asdict(self.planner), **priors}
+        # Left out where there is none: then folders of before there was such a thing can go on.
+        limit = {} if self.episode_limit is None else {"episode_limit": self.episode_limit}
+        return {**named, "planner": dataclasses.asdict(self.planner), **priors, **limit}
+
+    @property
+    def world_settings(self) -> dict[str, Any]:
+        """What `mole.experiment.worlds.make_world` is given beside the name and the schedule."""
+        return {"episode_limit": "none" if self.episode_limit is None else self.episode_limit}
 
     def described_cell(self, cell: Cell) -> dict[str, Any]:
         """Plain JSON: what made one run. A record that says something else is not that of ``cell``."""

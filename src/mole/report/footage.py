@@ -63,6 +63,7 @@ def replay_frames(
     env = make_world(
         meta["env"],
         schedule=meta["schedule"],
+        episode_limit=meta.get("configuration", {}).get("episode_limit", "none"),
         render_mode="rgb_array",
         width=width,
         height=height,

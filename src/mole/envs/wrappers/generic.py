@@ -7,8 +7,8 @@ dynamics, as a part of the observation (`RewardInObservation`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import gymnasium
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from mole.envs.spec import (
     registered_spec,
     spec_for,
 )
+from mole.envs.wrappers.angles import AnglePairs, angles_of
 
 __all__ = ["FlatSpaces", "RewardInObservation", "agent_env", "learned_reward_spec"]
 
@@ -34,7 +35,9 @@ _GIVES_ONE = "gymnasium.make gives one."
 _FIXED = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
-def agent_env(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+def agent_env(
+    env: gymnasium.Env[Any, Any], *, angles: Sequence[int] | Literal["auto"] = ()
+) -> gymnasium.Env[Any, Any]:
     """``env`` with flat observations and actions and a `DynamicsSpec`, which `spec_for` finds.
 
     An environment with a spec of its own is returned as it is. Otherwise the reward is the function registered for its
@@ -42,16 +45,32 @@ def agent_env(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
 
     Args:
         env: any Gymnasium environment whose actions are real vectors within finite bounds.
+        angles: entries of the flat observation that are angles in radians and jump at the end of a turn: the agent gets
+            cosine and sine instead (`AnglePairs`). "auto" finds those that jump by 2π or 360 within 1,000 random steps.
 
     Raises:
         TypeError: if it is no environment.
-        ValueError: if its spaces are not supported, with what to do.
+        ValueError: if its spaces are not supported, or ``angles`` are given where a spec or a reward function of these
+            observations is known; with what to do.
     """
+    if hasattr(env, "single_action_space"):
+        raise TypeError(
+            f"agent_env got a vector environment of {getattr(env, 'num_envs', 'several')}; expected one environment. "
+            "Pass what gymnasium.make gives: training makes copies of its own (workers=)."
+        )
     expect_type("agent_env", "env", env, gymnasium.Env, _GIVES_ONE)
-    if env.has_wrapper_attr("dynamics") and isinstance(env.get_wrapper_attr("dynamics"), DynamicsSpec):
+    name = _id(env) or ""
+    own = env.has_wrapper_attr("dynamics") and isinstance(env.get_wrapper_attr("dynamics"), DynamicsSpec)
+    if angles and (own or registered_spec(name) or registered_reward(name)):
+        raise ValueError(
+            f"agent_env got angles={angles!r} for {_name(env)}, of whose observations a spec or a reward function is "
+            "known; expected neither, since both would be of other observations. Give cosine and sine in the spec."
+        )
+    if own:
         return env
     flat = FlatSpaces(env)
-    name = _id(env) or ""
+    if angles and (found := angles_of(flat, angles)):
+        flat = AnglePairs(flat, found)
     if registered_spec(name) is not None:
         spec_for(flat)  # raises if the spec does not fit these observations
         return flat
