@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "datasets": BASE,
     "priors": f"{BASE} files learning meta online readout rows datasets",
     "planning": BASE,
-    "envs": BASE,
+    "envs": f"{BASE} datasets",
     "control": f"{BASE} files learning meta online readout datasets priors planning envs.spec",
     "estimators": f"{BASE} files learning online readout rows priors",
     "forecasting": f"{BASE} online rows estimators",

@@ -18,6 +18,7 @@ from mole.control.episode import EpisodeError, run_episode
 from mole.control.records import EpisodeRecord
 from mole.control.resume import EpisodeFile
 from mole.control.stages import TrainingLog
+from mole.datasets.steps import DroppedWarning
 from mole.files import checkpoint
 from mole.files.generations import Periodic, RecoveryWarning
 from mole.files.processes import Terminated
@@ -90,6 +91,25 @@ def test_a_killed_episode_goes_on_bit_for_bit(whole, tmp_path):
     assert np.isfinite(result.record.seconds).all()
     kept.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_episode_that_dropped_a_transition_goes_on_bit_for_bit(tmp_path):
+    def env():
+        return PointMass(length=10, fail=7, how="nan observation")
+
+    with pytest.warns(DroppedWarning):
+        whole = episode(env=env())
+    file = tmp_path / "e.mole"
+    for kill in (8, 20):
+        with pytest.raises(Killed):
+            episode(file, env=env(), kill=kill)
+    with pytest.warns(DroppedWarning, match="1 of 3 episodes"):
+        assert_same_episode(episode(file, env=env()), whole)
+    # An environment that is finite where the recorded one was not does not repeat it.
+    with pytest.raises(Killed):
+        episode(file, env=env(), kill=20)
+    with pytest.warns(RecoveryWarning, match="was not finite at step 7: the episode begins again"):
+        episode(file, env=PointMass(length=10))
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,15 @@ def test_a_damaged_stage_is_set_aside_and_made_again(whole, tmp_path, damage):
         ({"last_learning_rate": 0.0}, r"last_learning_rate=0.0; expected at least 1 and a positive number"),
         ({"horizon": 0}, r"horizon=0; expected a whole number from 1 on. It is the steps of a plan"),
         ({"meta": MetaConfig(window=3)}, r"meta.window=3; expected at least 4, since the agent that gathers"),
+        (
+            {"episodes": 1, "meta": MetaConfig(window=4)},
+            r"episodes=1 of 20 steps and meta.held_out=0.1: 2 steps are held out and 18 trained on; expected at least "
+            r"2k = 8 of both. Use episodes=2 or more",
+        ),
+        (
+            {"random_rollouts": 1, "meta": MetaConfig(window=4, held_out=0.9)},
+            r"random_rollouts=1 of 24 steps and meta.held_out=0.9: 22 steps are held out and 2 trained on",
+        ),
         ({"episode_steps": 7}, r"rollouts of 7 steps; expected at least 2k = 8, one window of time"),
     ],
     ids=str,
@@ -267,6 +276,11 @@ def test_a_damaged_stage_is_set_aside_and_made_again(whole, tmp_path, damage):
 def test_settings_out_of_range(change, error):
     with pytest.raises(ValueError, match=error):
         dataclasses.replace(CONFIG, **change)
+
+
+def test_a_single_trajectory_that_is_long_enough_is_cut_in_time():
+    assert dataclasses.replace(CONFIG, episodes=1).episodes == 1  # half of 20 steps is held out
+    assert dataclasses.replace(CONFIG, episodes=1, rounds=0, meta=MetaConfig(window=4)).rounds == 0
 
 
 def test_the_rounds_differ_in_length_and_rate_as_asked():

@@ -21,6 +21,7 @@ from mole.experiment.worlds import (
     KnownTask,
     describe_environments,
     environments,
+    limit_of,
     make_world,
     training_world,
     world_name,
@@ -70,13 +71,40 @@ def test_named_courses_are_among_the_words_of_the_schedules() -> None:
     assert "flat, basin, hill, gentle, steep, course, random:STEPS" in words
 
 
-def test_other_ids_have_no_time_limit_and_one_setting() -> None:
+def test_other_ids_have_one_setting() -> None:
     env = make_world("Pendulum-v1", schedule=UNCHANGED)
     env.reset(seed=0)
-    assert not any(any(env.step(np.zeros(1))[2:4]) for _ in range(210))  # Gymnasium's limit is 200
     assert world_settings("Pendulum-v1") == {UNCHANGED: UNCHANGED}
     assert world_settings(GRAVITY) == {}
     assert (KnownTask(env).upcoming(), KnownTask(env).governing({"task": "cleaning"})) == (-1, -1)
+
+
+@pytest.mark.parametrize(
+    ("world", "settings", "limit"),
+    [
+        ("Pendulum-v1", {}, 200),  # Gymnasium's
+        (GRAVITY, {}, 200),
+        ("Pendulum-v1", {"episode_limit": 7}, 7),
+        (GRAVITY, {"episode_limit": "7"}, 7),
+        ("Pendulum-v1", {"max_episode_steps": 7}, 7),
+        ("Pendulum-v1", {"episode_limit": "none"}, None),
+        (ENV_ID, {}, None),
+        (ENV_ID, {"episode_limit": 7}, 7),
+        (ENV_ID, {"episode_steps": 7}, 7),
+    ],
+)
+def test_an_episode_ends_at_its_time_limit(world: str, settings: dict[str, Any], limit: int | None) -> None:
+    made = [make_world(world, **settings)]
+    if "episode_steps" not in settings:
+        given = settings.get("episode_limit", settings.get("max_episode_steps"))
+        assert limit_of(world, given) == limit
+        made.append(training_world(world, "control", "uniform:4,15" if world == GRAVITY else None, 50, given))
+    for env in made:
+        env.reset(seed=0)
+        still = np.zeros(env.action_space.shape or ())
+        truncated = [env.step(still)[3] for _ in range(210 if limit is None else limit)]
+        assert truncated == [False] * (len(truncated) - 1) + [limit is not None]
+        env.close()
 
 
 def test_a_parameter_follows_the_schedule_and_the_evaluator_knows() -> None:
@@ -163,6 +191,8 @@ def test_a_module_is_imported_for_its_id(module: str) -> None:
         (lambda: make_world("Pendulum-v1[gravty]", schedule="3"), "'gravty': did you mean 'gravity'"),
         (lambda: world_name("Pendulum-v1", "gravty"), "'gravty': did you mean 'gravity'"),
         (lambda: make_world("Pendulum-v1", wind=1), r"Pendulum-v1 cannot be made with \{'wind': 1\}"),
+        (lambda: make_world("Pendulum-v1", episode_limit="soon"), "got the episode limit 'soon'; expected a number"),
+        (lambda: make_world("Pendulum-v1", episode_limit=0), "got the episode limit 0; expected a number of steps"),
         (lambda: make_world("CartPole-v1"), r"CartPole-v1: got action in Discrete\(2\); expected real numbers"),
         (lambda: make_world("Pendulum-v1", schedule="3.7"), "nothing in it is switched.*--parameter gravity"),
         (lambda: training_world("Pendulum-v1", "explore", "signs", 9), "got tasks='signs' for Pendulum-v1, which"),

@@ -29,7 +29,7 @@ from mole.experiment.families import Family, family_of, has_tasks
 from mole.experiment.learners import ablated
 from mole.experiment.methods import METHODS, TABLE, UNTUNED
 from mole.experiment.suite import Part, Suite, claim_parts, parts_of, records_of, suite_jobs, suite_named
-from mole.experiment.worlds import world_settings, world_spec
+from mole.experiment.worlds import limit_of, world_settings, world_spec
 from mole.files.generations import SECONDS, folder_lock
 from mole.priors.shipped import control_files
 from mole.report.suite import write_suite_report
@@ -55,6 +55,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         first_seed: int = 0,
         steps: int | None = None,
         parameter: str | None = None,
+        episode_limit: str | None = None,
         prior: tuple[str, ...] = (),
         supervised: Path | None = None,
         first_order: Path | None = None,
@@ -86,6 +87,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             first_seed: the first of the seeds.
             steps: steps of each run; 2,000, or that of the suite, if not given.
             parameter: a parameter of any Gymnasium environment that follows the schedule: gravity, mass, friction, …
+            episode_limit: steps after which an episode is truncated and reset, or none; the environment's if not given.
             prior: file of the meta-trained prior; the prior of the package if not given. In a suite, FAMILY=PATH.
             supervised: file of the supervised prior; supervised.mole beside the meta-trained prior if not given.
             first_order: file of the prior for the ablation first-order.
@@ -109,6 +111,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             own_planner = dataclasses.replace(planner, precision=default.precision) != default
             _refuse(
                 {"ENV": env, "--schedule": schedule, "--setting": setting, "--parameter": parameter,
+                 "--episode-limit": episode_limit,
                  "--ablation": ablation, "--supervised": supervised, "--readout-prior": readout_prior,
                  "--shaping": shaping is not None, "--first-seed": first_seed, "--keep-actions": keep_actions,
                  "--planner": own_planner},
@@ -153,6 +156,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             truthless=tuple(text for text in schedules if not has_tasks(world, text)),
             first_order=first_order,
             readout_prior=readout_prior,
+            episode_limit=limit_of(world, episode_limit),
         )
         folder = out or Path("runs/eval")
         _check_shaping(config)

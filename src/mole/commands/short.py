@@ -25,7 +25,7 @@ from mole.experiment.evaluate import Done
 from mole.experiment.families import FAMILIES, Family
 from mole.experiment.methods import METHODS
 from mole.experiment.tune import VALIDATION_SEEDS, VALIDATION_STEPS, tune
-from mole.experiment.worlds import describe_environments
+from mole.experiment.worlds import describe_environments, limit_of
 from mole.priors.shipped import control_files
 from mole.report.footage import demo_video
 
@@ -87,6 +87,7 @@ def tune_with(family: Family | None) -> Callable[..., None]:
         schedule: tuple[str, ...] = validation,
         steps: int = VALIDATION_STEPS,
         parameter: str | None = None,
+        episode_limit: str | None = None,
         prior: Path | None = None,
         supervised: Path | None = None,
         out: Path = Path("runs/tune"),
@@ -101,6 +102,7 @@ def tune_with(family: Family | None) -> Callable[..., None]:
             schedule: validation schedules; do not use the schedules of a test.
             steps: steps of each run.
             parameter: a parameter of any Gymnasium environment that follows the schedule.
+            episode_limit: steps after which an episode is truncated and reset, or none; the environment's if not given.
             prior: file of the meta-trained prior; the prior of the package if not given.
             supervised: file of the supervised prior; supervised.mole beside the meta-trained prior if not given.
             out: folder for the trials.
@@ -113,7 +115,15 @@ def tune_with(family: Family | None) -> Callable[..., None]:
         world = world_for(env, parameter)
         meta, baseline = prior_files(env, world, prior, supervised)
         config = EvalConfig(
-            world, meta, baseline, methods, schedule, VALIDATION_SEEDS, steps, planner=planner
+            world,
+            meta,
+            baseline,
+            methods,
+            schedule,
+            VALIDATION_SEEDS,
+            steps,
+            planner=planner,
+            episode_limit=limit_of(world, episode_limit),
         )
         failures, total = [], 0
         with console.status("tuning") as status:

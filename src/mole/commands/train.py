@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,10 @@ import tyro
 
 from mole.commands.common import console
 from mole.commands.runs import same_defaults, world_for
+from mole.control.check import check_env
 from mole.control.training import TrainingConfig, train_priors
 from mole.experiment.families import Family
-from mole.experiment.worlds import training_world, world_spec
+from mole.experiment.worlds import limit_of, training_world, world_spec
 from mole.files.generations import SECONDS
 from mole.files.processes import available_cores
 
@@ -34,10 +36,12 @@ def train_with(family: Family | None) -> Callable[..., None]:
         tasks: str | None = usual_tasks,
         parameter: str | None = None,
         switch_every: int = usual_switch,
+        episode_limit: str | None = None,
         seed: int = 0,
         out: Path | None = None,
         workers: int | None = None,
         every_seconds: float = SECONDS,
+        check: bool = False,
         config: Annotated[TrainingConfig, tyro.conf.arg(name="")] = default,
     ) -> None:
         """Train a prior and its supervised baseline from nothing; go on where an interrupted training stopped.
@@ -47,18 +51,26 @@ def train_with(family: Family | None) -> Callable[..., None]:
             tasks: distribution of hidden tasks; the environment's first if not given.
             parameter: a parameter of any Gymnasium environment that is to change: gravity, mass, friction, …
             switch_every: steps between changes of the hidden task while the agent controls.
+            episode_limit: steps after which an episode is truncated and reset, or none; the environment's if not given.
             seed: seed of everything.
             out: folder for data and priors; runs/train-<seed> if not given.
             workers: processes that gather data, one core each; as many as there are cores if not given. The result does
                 not depend on how many. 0 does everything in one process.
             every_seconds: seconds between two checkpoints of a stage, from which it goes on if it is stopped.
+            check: only take a few hundred steps in the environment, and print what an agent could not learn in it.
             config: amounts of data and training.
         """
         same_defaults(env, family)
         world = world_for(env, parameter)
         folder = Path(f"runs/train-{seed}") if out is None else out
         # Made and closed at once, so that tasks which the world does not have are refused before a folder is made.
-        training_world(world, "explore", tasks, switch_every).close()
+        with closing(training_world(world, "explore", tasks, switch_every, episode_limit)) as made:
+            if check:
+                report = check_env(made, spec=world_spec(world))
+                console.print(str(report), markup=False, highlight=False, soft_wrap=True)
+                report.raise_errors()
+                return
+        limit = limit_of(world, episode_limit)
         command = train_command(
             env,
             seed,
@@ -67,14 +79,18 @@ def train_with(family: Family | None) -> Callable[..., None]:
             tasks=(tasks, usual_tasks),
             parameter=(parameter, None),
             switch_every=(switch_every, usual_switch),
+            episode_limit=(episode_limit, None),
         )
         train_priors(
-            functools.partial(training_world, world, tasks=tasks, switch_every=switch_every),
+            functools.partial(
+                training_world, world, tasks=tasks, switch_every=switch_every, episode_limit=episode_limit
+            ),
             world_spec(world),
             config,
             folder=folder,
             seed=seed,
-            provenance={"env": world, "command": command},
+            provenance={"env": world, "command": command}
+            | ({} if limit is None else {"episode_limit": limit}),
             workers=min(available_cores(), config.episodes) if workers is None else workers,
             every_seconds=every_seconds,
         )

@@ -8,13 +8,28 @@ from mole._lazy import lazy
 
 if TYPE_CHECKING:
     from mole.control.agent import Agent, LearnedDynamics
+    from mole.control.check import EnvReport, EnvWarning, check_env
     from mole.control.episode import EpisodeError, run_episode
     from mole.control.records import EpisodeRecord
 
-__all__ = ["Agent", "EpisodeError", "EpisodeRecord", "LearnedDynamics", "run_episode"]
+__all__ = [
+    "Agent",
+    "EnvReport",
+    "EnvWarning",
+    "EpisodeError",
+    "EpisodeRecord",
+    "LearnedDynamics",
+    "check_env",
+    "run_episode",
+]
 
 # Whoever reads a record, as a report does, needs no simulator.
 __getattr__, __dir__ = lazy(
     __name__,
-    {"agent": "Agent LearnedDynamics", "episode": "EpisodeError run_episode", "records": "EpisodeRecord"},
+    {
+        "agent": "Agent LearnedDynamics",
+        "check": "EnvReport EnvWarning check_env",
+        "episode": "EpisodeError run_episode",
+        "records": "EpisodeRecord",
+    },
 )

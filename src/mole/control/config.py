@@ -108,8 +108,23 @@ class TrainingConfig:
                 f"TrainingConfig got meta.window={self.meta.window}; expected at least 4, since the agent that gathers "
                 "data judges a new task on 8 pairs (2k)."
             )
+        self._check_held_out()
         # What the planner refuses should be known now, not after the first meta-training.
         self.planner(SimpleNamespace(low=[-1.0], high=[1.0]))
+
+    def _check_held_out(self) -> None:
+        """Of a single trajectory the end is held out: it must be long enough for a window, and so must the rest."""
+        window, share = 2 * self.meta.window, self.meta.held_out
+        amounts = [("random_rollouts", self.random_rollouts, self.random_steps)]
+        amounts += [("episodes", self.episodes, self.episode_steps)] if self.rounds else []
+        for name, trajectories, steps in amounts:
+            held = max(1, round(share * steps))
+            if trajectories == 1 and min(held, steps - held) < window:
+                raise ValueError(
+                    f"TrainingConfig got {name}=1 of {steps} steps and meta.held_out={share}: {held} steps are held "
+                    f"out and {steps - held} trained on; expected at least 2k = {window} of both. Use {name}=2 or "
+                    "more, of which one is held out as a whole, more steps, or another share."
+                )
 
     def meta_of(self, number: int) -> MetaConfig:
         """Meta-training after a round; 0 is the one on random data."""
@@ -139,6 +154,16 @@ class TrainingConfig:
     def planning(self) -> Planning:
         """What the priors of this training remember of the planner."""
         return Planning(self.horizon, tuple((k, w) for k, w in self.shaping_weights.items() if w))
+
+    @property
+    def planned(self) -> dict[str, int]:
+        """Steps of every stage."""
+        return {
+            "explore": self.random_rollouts * self.random_steps,
+            "control": self.rounds * self.episodes * self.episode_steps,
+            "meta": sum(self.meta_of(number).iterations for number in range(self.rounds + 1)),
+            "supervised": self.supervised_iterations,
+        }
 
     @property
     def supervised_iterations(self) -> int:

@@ -7,6 +7,7 @@ environment's own simulator.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from mole._types import Key
 from mole.control.agent import Agent, jit_act, jit_observe
 from mole.control.records import EpisodeRecord, Recorder
 from mole.control.resume import Controller, EpisodeFile, RunningEpisode, Truth
+from mole.datasets.steps import DroppedWarning
 from mole.datasets.transitions import Segment
 from mole.files.processes import Failure, Interrupts
 
@@ -80,7 +82,7 @@ class AgentController:
             told = self.agent.learner.tell(self.state.learner, self.truth.upcoming())  # pyright: ignore
             self.state = self.state._replace(learner=told)
         started = time.perf_counter()
-        planner, planned = jit_act(self.agent, self.state, obs, self.key, np.int32(step))
+        planner, planned = jit_act(self.agent, self.state, obs.astype(np.float32), self.key, np.int32(step))
         self.state = self.state._replace(planner=planner)
         action = np.asarray(planned)
         self._seconds = time.perf_counter() - started
@@ -126,7 +128,9 @@ def run_episode(
 ) -> Episode:
     """Run ``agent`` in ``env`` for ``steps`` steps; a terminated or truncated episode is reset and goes on.
 
-    After a reset the planner starts anew, and the learner keeps what it has learned.
+    After a reset the planner starts anew, and the learner keeps what it has learned. A transition that is not finite
+    ends its episode and is dropped: the step is made again after a reset. ``meta["dropped"]`` of the record counts
+    them, and a `mole.datasets.steps.DroppedWarning` tells of them at the end.
 
     Args:
         env: a Gymnasium environment with a continuous action space and flat observations. It is not closed.
@@ -150,7 +154,8 @@ def run_episode(
     Raises:
         TypeError: if ``env`` is no environment, ``agent`` no agent, or ``meta`` no mapping.
         ValueError: if ``steps`` is smaller than one or the environment does not fit the agent.
-        EpisodeError: if the environment raises or gives numbers that are not finite; the record ends there.
+        EpisodeError: if the environment raises, or most episodes end in numbers that are not finite; the record ends
+            there.
     """
     expect_whole("run_episode", "steps", steps)
     expect_whole("run_episode", "seed", seed, 0)
@@ -237,11 +242,11 @@ def run_controller(
                         on_step(run.recorder)
                     checkpoint.after(step + 1, run, about, now=interrupts.asked)
                     interrupts.raise_if_asked()
-        run.recorder.finish()
+        run.finish()
     except (Exception, KeyboardInterrupt) as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
         # The record says what stopped it, also where nobody catches the error.
-        run.recorder.finish(error=reason)
+        run.finish(error=reason)
         if isinstance(error, KeyboardInterrupt):
             raise
         if checkpoint is not None and not repeated:
@@ -260,4 +265,6 @@ def run_controller(
         # Also on the way out: hours of a run are worth keeping, whatever ended it.
         if record_to is not None and len(run.recorder):
             run.recorder.record().save(record_to)
+    if run.losses.dropped:
+        warnings.warn(run.losses.text, DroppedWarning, stacklevel=2)
     return Episode(run.recorder.record(), run.segments())

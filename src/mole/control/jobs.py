@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from pickle import PicklingError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -64,6 +66,17 @@ class World(NamedTuple):
     make_env: Callable[[str], Any]
     spec: DynamicsSpec
     name: str
+
+    def check_portable(self) -> None:
+        """Raise ValueError unless another process can be given it."""
+        try:
+            ForkingPickler.dumps(self)
+        except (AttributeError, TypeError, PicklingError) as error:
+            raise ValueError(
+                f"train_priors got make_env or spec that no other process can read ({error}); expected functions and "
+                "classes of modules, no lambda and nothing defined within a function. Move them there, or use "
+                "workers=0."
+            ) from error
 
 
 def logged(event: TrainProgress) -> dict[str, Any]:
@@ -187,6 +200,8 @@ def collect(job: Collect) -> None:
         "tasks": int(record.n_tasks[-1]),
         "ms_per_step": float(np.median(record.seconds) * 1e3),
     }
+    if "dropped" in record.meta:
+        figures["dropped"] = record.meta["dropped"]
     # The transitions last: their file is what says that the job is done.
     with atomic_file(job.figures) as file:
         file.write((json.dumps(figures) + "\n").encode())

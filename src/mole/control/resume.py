@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from mole.control.records import Recorder
+from mole.datasets.resolution import narrowed
+from mole.datasets.steps import Losses, NotFiniteError, Step, take
 from mole.datasets.transitions import Segment
 from mole.files import checkpoint
 from mole.files.atomic import remove_generations, remove_leftovers
@@ -89,69 +91,100 @@ class RunningEpisode:
         self._low = np.asarray(env.action_space.low, np.float32)
         self._high = np.asarray(env.action_space.high, np.float32)
         self.transitions: list[tuple[list[np.ndarray], list[np.ndarray]]] = []
+        self.losses = Losses()
+        # (step, action) of what was dropped: to repeat the episode, these actions must be made too.
+        self.dropped: list[tuple[int, np.ndarray]] = []
 
     def begin(self) -> None:
         """Start from the first observation, with nothing recorded."""
         self._rng = np.random.default_rng(self.seed)
         self.transitions.clear()
+        self.dropped.clear()
+        self.losses = Losses()
         self._reset(self.seed)
 
     def step(self, step: int) -> None:
-        """Act, step, observe, record; reset after the end of an episode."""
-        action = self.controller.act(self._obs, step)
-        if self.noise:
-            noise = self.noise * 0.5 * (self._high - self._low) * self._rng.standard_normal(action.shape)
-            # Noise may leave the bounds, and not every environment clips.
-            action = np.clip(action + noise.astype(np.float32), self._low, self._high)
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        # Checked before anything learns from it: a single NaN would spoil the learner and every later plan.
-        obs = _checked(obs, "observation")
-        if not np.isfinite(reward):
-            raise FloatingPointError(f"the environment gave the reward {reward}; expected a finite number.")
+        """Act, step, observe, record; reset after the end of an episode.
+
+        A transition that is not finite is dropped, and the step made again in a new episode.
+
+        Raises:
+            FloatingPointError: if most episodes end so.
+        """
+        while True:
+            action = self.controller.act(self._obs, step)
+            if self.noise:
+                noise = self.noise * 0.5 * (self._high - self._low) * self._noise(action)
+                # Noise may leave the bounds, and not every environment clips.
+                action = np.clip(action + noise.astype(np.float32), self._low, self._high)
+            try:
+                made = take(self.env, action)
+                break
+            except NotFiniteError as error:
+                self.dropped.append((step, action))
+                self.losses.add(error)
+                self.controller.restart()
+                self._reset()
         self.recorder.append(
-            reward=float(reward),
-            true_task=-1 if self.truth is None else self.truth.governing(info),
-            **self.controller.observe(self._obs, action, obs),
+            reward=made.reward,
+            true_task=-1 if self.truth is None else self.truth.governing(made.info),
+            **self.controller.observe(self._obs, action, made.obs),
         )
         # After the record: if the controller fails, record and transitions have the same length.
-        self._keep(action, obs)
-        if terminated or truncated:
+        self._keep(action, made.obs)
+        if made.terminated or made.truncated:
             self.controller.restart()
             self._reset()
 
-    def repeat(self, action: np.ndarray) -> float:
-        """One step with a recorded action, without planning or learning; its reward."""
-        if self.noise:
-            # The recorded action contains this noise; the draws after the repetition must follow it.
-            self._rng.standard_normal(action.shape)
-        obs, reward, terminated, truncated, _ = self.env.step(action)
-        self._keep(action, _checked(obs, "observation"))
-        if terminated or truncated:
+    def finish(self, error: str | None = None) -> None:
+        """The end of the record: why it ended, and how many transitions were dropped, if any were."""
+        self.recorder.finish(error)
+        if self.losses.dropped:
+            self.recorder.meta["dropped"] = self.losses.dropped
+
+    def repeat(self, step: int, action: np.ndarray, dropped: Sequence[np.ndarray] = ()) -> float:
+        """One step with a recorded action, without planning or learning; its reward.
+
+        Args:
+            step: its number.
+            action: as recorded.
+            dropped: actions before it whose transitions were dropped.
+        """
+        for lost in dropped:
+            self._noise(lost)
+            self.dropped.append((step, lost))
+            try:
+                take(self.env, lost)
+            except NotFiniteError as error:
+                self.losses.add(error)
+                self._reset()
+            else:
+                raise _DivergedError(f"is of an environment that was not finite at step {step}")
+        # The recorded action contains this noise; the draws after the repetition must follow it.
+        self._noise(action)
+        made: Step = take(self.env, action)
+        self._keep(action, made.obs)
+        if made.terminated or made.truncated:
             self._reset()
-        return float(reward)
+        return made.reward
 
     def segments(self) -> list[Segment]:
         """The transitions between resets, as arrays."""
-        return [Segment(np.stack(obs), np.stack(actions)) for obs, actions in self.transitions if actions]
+        whole = [(np.stack(obs), np.stack(actions)) for obs, actions in self.transitions if actions]
+        kept = narrowed([obs for obs, _ in whole])
+        return [Segment(obs, actions) for obs, (_, actions) in zip(kept, whole, strict=True)]
+
+    def _noise(self, action: np.ndarray) -> Any:
+        return self._rng.standard_normal(action.shape) if self.noise else None
 
     def _reset(self, seed: int | None = None) -> None:
-        obs, _ = self.env.reset(seed=seed)
-        self._obs = _checked(obs, "observation at reset")
+        self._obs = self.losses.reset(self.env, seed)
         self.transitions.append(([self._obs], []))
 
     def _keep(self, action: np.ndarray, obs: np.ndarray) -> None:
         self.transitions[-1][0].append(obs)
         self.transitions[-1][1].append(action)
         self._obs = obs
-
-
-def _checked(obs: Any, what: str) -> np.ndarray:
-    obs = np.asarray(obs)
-    if not np.isfinite(obs).all():
-        bad = np.flatnonzero(~np.isfinite(obs)).tolist()
-        raise FloatingPointError(f"the environment gave an {what} that is not finite in entries {bad}.")
-    # What models and files hold; the environment itself keeps its own precision.
-    return obs.astype(np.float32)
 
 
 class _DivergedError(Exception):
@@ -186,6 +219,9 @@ class EpisodeFile:
         arrays = {name: run.recorder.last(name, step) for name in Recorder.NAMES}
         arrays["obs"] = np.concatenate([np.stack(obs) for obs, _ in run.transitions])
         arrays["actions"] = np.stack([action for _, actions in run.transitions for action in actions])
+        if run.dropped:
+            arrays["dropped"] = np.stack([action for _, action in run.dropped])
+            arrays["dropped_at"] = np.asarray([at for at, _ in run.dropped], np.int64)
         config = {
             "about": dict(about),
             "lengths": [len(actions) for _, actions in run.transitions],
@@ -241,13 +277,20 @@ class EpisodeFile:
 
 def _repeat(run: RunningEpisode, arrays: Mapping[str, np.ndarray], lengths: list[int]) -> None:
     """Repeat the recorded actions, and compare all that the environment gives."""
+    at = arrays.get("dropped_at", np.zeros(0))
     for step, action in enumerate(arrays["actions"]):
+        dropped = [arrays["dropped"][place] for place in np.flatnonzero(at == step)]
+        try:
+            reward = run.repeat(step, action, dropped)
+        except NotFiniteError as error:
+            raise _DivergedError(f"is of an environment that was finite at step {step}") from error
         # Bit for bit: an environment that repeats itself nearly is another one after a hundred steps.
-        if run.repeat(action) != arrays["reward"][step]:
+        if reward != arrays["reward"][step]:
             raise _DivergedError(f"is of an environment that gave another reward at step {step}")
     recorded = np.split(arrays["obs"], np.cumsum(np.asarray(lengths) + 1)[:-1])
     same = len(run.transitions) == len(recorded) and all(
-        np.array_equal(np.stack(obs), expected)
+        # In the file's type: older ones hold float32.
+        np.array_equal(np.stack(obs).astype(expected.dtype), expected)
         for (obs, _), expected in zip(run.transitions, recorded, strict=True)
     )
     if not same:

@@ -14,16 +14,16 @@ import contextlib
 import functools
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from pickle import PicklingError
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
+from mole.control.check import EnvWarning, check_env
 from mole.control.config import TrainingConfig
 from mole.control.jobs import (
     Baseline,
@@ -38,6 +38,7 @@ from mole.control.jobs import (
     train_baseline,
 )
 from mole.control.stages import StageBar, TrainingLog, claim_folder, save_segments, set_damaged_aside
+from mole.datasets.steps import DroppedWarning, Losses
 from mole.datasets.transitions import Segment, random_rollout
 from mole.files.atomic import remove_leftovers
 from mole.files.generations import SECONDS, Periodic, folder_lock
@@ -89,7 +90,8 @@ def train_priors(
 
     Raises:
         ValueError: if the folder holds a training with another configuration or seed, another process is at work on it,
-            `workers` is negative, or another process could not make the environment.
+            `workers` is negative, another process could not make the environment, or `mole.control.check_env` finds an
+            error in it. What that only warns of is a `mole.control.EnvWarning`.
         EpisodeError: if an environment fails; finished episodes are kept.
         WorkerLost: if a worker process is killed; finished episodes are kept.
     """
@@ -99,7 +101,9 @@ def train_priors(
     spec = spec.shaped(config.shaping_weights) if config.shaping else spec
     world = World(make_env, spec, str(provenance.get("env", "")))
     if workers:
-        _check_portable(world)
+        world.check_portable()
+    if not (folder / "data-random.npz").exists():
+        _check_world(world)
     with folder_lock(folder):
         claim_folder(folder, "training.json", {"seed": seed, "config": plain(config), **provenance})
         remove_leftovers(folder)
@@ -107,28 +111,18 @@ def train_priors(
         # On the CPU also where there is a GPU: an episode is a chain of thousands of small products, one after the
         # other, and several processes would divide the GPU's memory, which meta-training in this process wants.
         pool = worker_pool(workers, platform="cpu") if workers else contextlib.nullcontext()
-        with StageBar(_planned(config), workers=workers, enabled=progress) as bar, pool as executor:
+        with StageBar(config.planned, workers=workers, enabled=progress) as bar, pool as executor:
             return _Training(world, config, folder, seed, provenance, bar, executor, every_seconds).run()
 
 
-def _check_portable(world: World) -> None:
-    try:
-        ForkingPickler.dumps(world)
-    except (AttributeError, TypeError, PicklingError) as error:
-        raise ValueError(
-            f"train_priors got make_env or spec that no other process can read ({error}); expected functions and "
-            "classes of modules, no lambda and nothing defined within a function. Move them there, or use workers=0."
-        ) from error
-
-
-def _planned(config: TrainingConfig) -> dict[str, int]:
-    """Steps of every stage."""
-    return {
-        "explore": config.random_rollouts * config.random_steps,
-        "control": config.rounds * config.episodes * config.episode_steps,
-        "meta": sum(config.meta_of(number).iterations for number in range(config.rounds + 1)),
-        "supervised": config.supervised_iterations,
-    }
+def _check_world(world: World) -> None:
+    """Refuse an environment that cannot be trained on, and warn of what will make it worse."""
+    # In an environment of its own: the data must not depend on whether there was a check.
+    with contextlib.closing(world.make_env("explore")) as env:
+        report = check_env(env, spec=world.spec)
+    report.raise_errors()
+    for one in report.of("warning"):
+        warnings.warn(f"{report.name}: {one.found} {one.remedy}", EnvWarning, stacklevel=3)
 
 
 class _RunningBaseline(NamedTuple):
@@ -182,15 +176,17 @@ class _Training:
         if path.exists():
             return
         self.bar.say("random actions")
-        segments = list[Segment]()
+        segments, losses = list[Segment](), Losses()
         # In this process: random actions take seconds where the control of a round takes minutes.
         with contextlib.closing(self.world.make_env("explore")) as env:
             for number in range(config.random_rollouts):
                 # A generator per rollout: the data of a rollout does not depend on how long the others are.
-                segments += random_rollout(
-                    env, config.random_steps, np.random.default_rng([self.seed, number])
-                )
+                rng = np.random.default_rng([self.seed, number])
+                segments += random_rollout(env, config.random_steps, rng, losses)
                 self.bar.advance("explore", config.random_steps)
+        if losses.dropped:
+            self.log(stage="explore", dropped=losses.dropped)
+            warnings.warn(f"random actions: {losses.text}", DroppedWarning, stacklevel=5)
         save_segments(path, segments)
 
     def control(self, number: int) -> None:

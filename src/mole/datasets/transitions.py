@@ -13,6 +13,8 @@ import jax
 import numpy as np
 
 from mole._types import Motion, Trajectory
+from mole.datasets.resolution import narrowed, rounding, unrounded
+from mole.datasets.steps import Losses, NotFiniteError, take
 from mole.datasets.stream import Stream, check_length, stream_rng
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Transitions",
     "random_rollout",
     "record_episodes",
+    "record_random",
     "to_motions",
     "to_trajectories",
     "transitions_stream",
@@ -48,7 +51,7 @@ class Segment(NamedTuple):
     """Consecutive observations and actions between two resets, without the hidden task: training must not see it.
 
     Attributes:
-        obs: ``[time + 1, obs]``.
+        obs: ``[time + 1, obs]``, float32, or float64 where float32 would take the changes.
         actions: ``[time, act]``.
     """
 
@@ -75,7 +78,9 @@ class RecordedEpisode(NamedTuple):
     terminated: bool
 
 
-def random_rollout(env: Any, steps: int, rng: np.random.Generator) -> list[Segment]:
+def random_rollout(
+    env: Any, steps: int, rng: np.random.Generator, losses: Losses | None = None
+) -> list[Segment]:
     """Random actions for training. Half of all rollouts hold uniform actions for 1–8 steps, half are AR(1) noise.
 
     Actions that last longer than one step move the system farther from its resting place than white noise does.
@@ -85,10 +90,29 @@ def random_rollout(env: Any, steps: int, rng: np.random.Generator) -> list[Segme
         env: a Gymnasium environment with a bounded continuous action space.
         steps: steps to make; after the end of an episode the next segment begins.
         rng: for the actions and the environment's seed.
+        losses: counts the transitions that were dropped because they were not finite, also over several rollouts.
 
     Returns:
-        The segments in order, float32, ``steps`` actions in all.
+        The segments in order, ``steps`` actions in all; float32, unless float32 would take the changes
+        (`mole.datasets.resolution.narrowed`).
+
+    Raises:
+        FloatingPointError: if most episodes end in numbers that are not finite.
+        TypeError: if the environment does not have Gymnasium's interface.
     """
+    episodes = record_random(env, steps, rng, losses)
+    kept = narrowed([e.obs for e in episodes])
+    return [Segment(obs, np.asarray(e.actions, np.float32)) for obs, e in zip(kept, episodes, strict=True)]
+
+
+def record_random(
+    env: Any,
+    steps: int,
+    rng: np.random.Generator,
+    losses: Losses | None = None,
+    task_of: Callable[[Any], int] | None = None,
+) -> list[RecordedEpisode]:
+    """`random_rollout` with all that an evaluator may know; ``task_of`` reads the task from the info of a step."""
     low, high = np.asarray(env.action_space.low, np.float32), np.asarray(env.action_space.high, np.float32)
     if rng.random() < 0.5:
         hold = int(rng.integers(1, 9))
@@ -101,8 +125,7 @@ def random_rollout(env: Any, steps: int, rng: np.random.Generator) -> list[Segme
         actions = list(itertools.islice(noise, steps))
     # One seed for the rollout. Later episodes go on with the environment's own generator, or all would begin alike.
     seeds = itertools.chain([int(rng.integers(2**31))], itertools.repeat(None))
-    episodes = _record(env, actions, seeds, read_task=False)
-    return [Segment(np.asarray(e.obs, np.float32), np.asarray(e.actions, np.float32)) for e in episodes]
+    return _record(env, actions, seeds, losses or Losses(), task_of)
 
 
 def record_episodes(env: Any, steps: int, seed: int) -> list[RecordedEpisode]:
@@ -125,7 +148,9 @@ def record_episodes(env: Any, steps: int, seed: int) -> list[RecordedEpisode]:
     low, high = np.asarray(env.action_space.low, float), np.asarray(env.action_space.high, float)
     actions = _correlated(rng, low, high, (low + high) / 2, 0.4 * (high - low), _CORRELATION)
     seeds = (int(rng.integers(2**31)) for _ in itertools.count())
-    return _record(env, itertools.islice(actions, steps), seeds, read_task=True)
+    return _record(
+        env, itertools.islice(actions, steps), seeds, Losses(), lambda info: int(info.get("task", -1))
+    )
 
 
 def _correlated(
@@ -145,24 +170,37 @@ def _correlated(
 
 
 def _record(
-    env: Any, actions: Iterable[np.ndarray], seeds: Iterator[int | None], *, read_task: bool
+    env: Any,
+    actions: Iterable[np.ndarray],
+    seeds: Iterator[int | None],
+    losses: Losses,
+    task_of: Callable[[Any], int] | None,
 ) -> list[RecordedEpisode]:
     """Take the actions in turn; reset, with the next of the seeds, before the first and after every end."""
-    episodes, steps = [], list[tuple[Any, np.ndarray, float, int]]()
-    first, terminated, truncated = None, False, True  # as after an end: the first action resets
+    episodes, steps = [], list[tuple[np.ndarray, np.ndarray, float, int]]()
+    first, terminated, over = None, False, True  # as after an end: the first action resets
     for action in actions:
-        if terminated or truncated:
-            first, _ = env.reset(seed=next(seeds))
-        obs, reward, terminated, truncated, info = env.step(action)
-        steps.append((obs, action, float(reward), int(info.get("task", -1)) if read_task else -1))
-        if terminated or truncated:
+        while True:
+            if over:
+                first = losses.reset(env, next(seeds))
+            try:
+                obs, reward, terminated, truncated, info = take(env, action)
+                break
+            except NotFiniteError as error:
+                losses.add(error)
+                # The same action again in a new episode, so that there are as many transitions as actions.
+                episodes += [_episode(first, steps, False)] if steps else []
+                steps, over = [], True
+        steps.append((obs, action, reward, -1 if task_of is None else task_of(info)))
+        over = terminated or truncated
+        if over:
             episodes.append(_episode(first, steps, terminated))
             steps = []
     return [*episodes, _episode(first, steps, False)] if steps else episodes
 
 
 def _episode(
-    first: Any, steps: list[tuple[Any, np.ndarray, float, int]], terminated: bool
+    first: Any, steps: list[tuple[np.ndarray, np.ndarray, float, int]], terminated: bool
 ) -> RecordedEpisode:
     obs, actions, rewards, task = zip(*steps, strict=True)
     return RecordedEpisode(
@@ -208,6 +246,7 @@ def to_motions(
     unless there was a reset between them.
     """
     obs, actions, following = _transitions(segments)
+    obs, following = obs.astype(np.float32), following.astype(np.float32)
     x, y = _pairs(segments, spec)
     cuts, start = [], 0
     for end in np.cumsum([len(s.actions) for s in segments]):
@@ -246,13 +285,16 @@ def _pairs(segments: Sequence[Segment | RecordedEpisode], spec: Transitions) -> 
     """All inputs ``[n, dx]`` and targets ``[n, dy]``, one segment after another."""
     # All segments in one call: each length would be compiled anew.
     pair: Callable[..., Any] = jax.jit(jax.vmap(lambda o, a, n: (spec.features(o, a), spec.delta(o, n))))
-    return jax.device_get(pair(*_transitions(segments)))
+    obs, actions, following = _transitions(segments)
+    ends = obs.astype(np.float32), following.astype(np.float32)
+    x, y = jax.device_get(pair(ends[0], actions, ends[1]))
+    return x, unrounded(spec.delta, y, ends, (rounding(obs), rounding(following)))
 
 
 def _transitions(
     segments: Sequence[Segment | RecordedEpisode],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Observations, actions and next observations ``[n, d]``, one segment after another."""
-    obs = np.concatenate([s.obs[:-1] for s in segments]).astype(np.float32)
-    following = np.concatenate([s.obs[1:] for s in segments]).astype(np.float32)
+    obs = np.concatenate([s.obs[:-1] for s in segments])
+    following = np.concatenate([s.obs[1:] for s in segments])
     return obs, np.concatenate([s.actions for s in segments]), following

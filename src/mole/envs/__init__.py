@@ -27,6 +27,7 @@ from mole.envs.crawler.env import CrawlerLegsEnv
 from mole.envs.schedules.schedule import Schedule, TaskNumbers, Timeline
 from mole.envs.schedules.text import Vocabulary, as_schedule, parse_schedule
 from mole.envs.spec import DynamicsSpec, Shaping, generic_spec, register_reward, register_spec, spec_for
+from mole.envs.wrappers.angles import AnglePairs
 from mole.envs.wrappers.generic import FlatSpaces, RewardInObservation, agent_env
 from mole.envs.wrappers.parameters import (
     PARAMETERS,
@@ -44,6 +45,7 @@ from mole.envs.wrappers.switching import SwitchingWrapper, parameter_training, s
 
 __all__ = [
     "PARAMETERS",
+    "AnglePairs",
     "CrawlerLegsEnv",
     "DynamicsSpec",
     "FlatSpaces",

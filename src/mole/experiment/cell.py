@@ -19,7 +19,7 @@ from mole.control.episode import EpisodeError, run_episode
 from mole.control.records import EpisodeRecord, Recorder
 from mole.control.resume import EpisodeFile
 from mole.control.stages import save_segments
-from mole.datasets.transitions import random_rollout, to_trajectories
+from mole.datasets.transitions import record_random, to_trajectories
 from mole.envs import spec_for
 from mole.experiment.config import Cell, EvalConfig
 from mole.experiment.learners import Priors, ablation, learner_for
@@ -88,7 +88,7 @@ def run_cell(
     priors = load_priors(*config.prior_files)
     change = ablation(cell.method)
     planner_config, shaping = config.plans
-    with closing(make_world(config.env, schedule=cell.schedule)) as env:
+    with closing(make_world(config.env, schedule=cell.schedule, **config.world_settings)) as env:
         planner = planner_for(planner_config, env.action_space, "cem" if change is None else change.planner)
         # Inputs, targets and the environment's reward are those of the spec without shaping.
         spec = spec_for(env).shaped(shaping) if shaping else spec_for(env)
@@ -159,26 +159,13 @@ def random_action_error(config: EvalConfig, cell: Cell, learner: OnlineLearner) 
     The error under the planner's actions is small also for a model that is right only where the planner goes; this one
     is not. The learner starts from its prior and adapts to this stream. None if its loss is not finite at some step.
     """
-    tasks: list[int] = []
-    with closing(make_world(config.env, schedule=cell.schedule)) as env:
-        truth = KnownTask(env)
-
-        # `random_rollout` keeps observations and actions alone, and an oracle is told the task of every pair.
-        class Watched:
-            """The environment, noting the task of each transition."""
-
-            action_space = env.action_space
-            reset = staticmethod(env.reset)
-
-            @staticmethod
-            def step(action: np.ndarray) -> Any:
-                result = env.step(action)
-                tasks.append(truth.governing(result[4]))
-                return result
-
+    with closing(make_world(config.env, schedule=cell.schedule, **config.world_settings)) as env:
         # Another stream of random numbers than the run's, which is drawn from the seed alone.
-        segments = random_rollout(Watched, config.probe_steps, np.random.default_rng([cell.seed, 1]))
-        trajectories = to_trajectories(segments, spec_for(env))
+        rng = np.random.default_rng([cell.seed, 1])
+        # With the task of every pair, which an oracle is told.
+        episodes = record_random(env, config.probe_steps, rng, task_of=KnownTask(env).governing)
+        trajectories = to_trajectories(episodes, spec_for(env))
+    tasks = np.concatenate([episode.task for episode in episodes])
     x, y = (np.concatenate([t[i] for t in trajectories]) for i in (0, 1))
     error = float(np.mean(_stream_losses(learner, x, y, np.asarray(tasks, np.int32))))
     return error if np.isfinite(error) else None

@@ -97,6 +97,8 @@ class EvalConfig:
     """Prior that was meta-trained without second derivatives, for the ablation of that name."""
     readout_prior: Path | None = None
     """Prior of Bayesian readouts, for the methods that start from one."""
+    episode_limit: int | None = None
+    """Steps after which an episode is truncated and reset; None for never."""
 
     def __post_init__(self) -> None:
         """Check names and numbers."""
@@ -177,9 +179,15 @@ class EvalConfig:
             name: getattr(self, name) for name in ("env", "steps", "probe_steps", "keep_actions", "settings")
         }
         planner, shaping = self.plans
-        # As the files of evaluations without shaping, which knew of none.
+        # As the files of evaluations without shaping and without a limit of episodes, which knew of none.
         shaped = {"shaping": shaping} if shaping else {}
-        return {**named, "planner": dataclasses.asdict(planner), **shaped, **priors}
+        limit = {} if self.episode_limit is None else {"episode_limit": self.episode_limit}
+        return {**named, "planner": dataclasses.asdict(planner), **shaped, **priors, **limit}
+
+    @property
+    def world_settings(self) -> dict[str, Any]:
+        """What `mole.experiment.worlds.make_world` is given beside the name and the schedule."""
+        return {"episode_limit": "none" if self.episode_limit is None else self.episode_limit}
 
     def described_cell(self, cell: Cell) -> dict[str, Any]:
         """Plain JSON: what made one run. A record that says something else is not that of ``cell``."""

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from mole._types import Array, Float, Key
-from mole.control.agent import Measured, measured
+from mole.control.dynamics import Measured, measured
 from mole.control.episode import Episode, Truth, run_controller
 from mole.control.records import Recorder
 from mole.control.resume import EpisodeFile
@@ -110,7 +110,8 @@ class _SimulatorController:
         return action
 
     def observe(self, obs: np.ndarray, action: np.ndarray, following: np.ndarray) -> dict[str, Any]:
-        judged = _judged(self.simulation.spec, self.y_norm, obs, self.foreseen, following)
+        ends = obs.astype(np.float32), following.astype(np.float32)
+        judged = _judged(self.simulation.spec, self.y_norm, ends[0], self.foreseen, ends[1])
         loss, known = jax.device_get(judged)
         return {
             "loss": float(loss),

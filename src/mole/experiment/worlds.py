@@ -5,7 +5,8 @@
            | MODULE:ID       my_package.envs:Cart-v0       the module that registers it is imported first
            | WORLD[NAME]     Pendulum-v1[gravity]          a parameter of it follows the schedule
 
-Episodes have no time limit here: a run goes on until its last step, and is reset only where an episode terminates.
+A run goes on until its last step. An episode in it ends where the environment terminates it, or at its time limit: that
+of Gymnasium's registry, if not told otherwise. The environments of this package have none.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.error import Error as GymnasiumError
 
-from mole._expect import did_you_mean
+from mole._expect import did_you_mean, expect_whole
 from mole.envs.spec import DynamicsSpec, spec_for
 from mole.envs.wrappers.generic import agent_env
 from mole.envs.wrappers.switching import parameter_by_name, switching_by_name
@@ -31,6 +32,7 @@ __all__ = [
     "KnownTask",
     "describe_environments",
     "environments",
+    "limit_of",
     "make_world",
     "training_world",
     "world_name",
@@ -94,12 +96,38 @@ def world_settings(world: str) -> dict[str, str]:
     return dict(_constants(entry).SETTINGS) if _own(entry) else {UNCHANGED: UNCHANGED}
 
 
-def make_world(world: str, *, schedule: Any = None, **settings: Any) -> gymnasium.Env[Any, Any]:
-    """Make a world that is never truncated, with observations, actions and reward as an agent wants them.
+def limit_of(world: str, given: int | str | None = None) -> int | None:
+    """Steps after which an episode of a world is truncated; None for never.
+
+    Args:
+        world: its name, see above.
+        given: a number of steps, "none" for no limit, or None for the limit that the environment is registered with.
+
+    Raises:
+        ValueError: for anything else, or an unknown world.
+    """
+    if given is None:
+        entry = gymnasium.spec(_parts(world)[0])
+        return None if _own(_entry(entry.id)) else entry.max_episode_steps
+    if given == "none":
+        return None
+    try:
+        return expect_whole("a world", "episode_limit", int(given), 1)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"got the episode limit {given!r}; expected a number of steps from 1 on, or none for no limit."
+        ) from None
+
+
+def make_world(
+    world: str, *, schedule: Any = None, episode_limit: int | str | None = None, **settings: Any
+) -> gymnasium.Env[Any, Any]:
+    """Make a world, with observations, actions and reward as an agent wants them.
 
     Args:
         world: its name, see above.
         schedule: how the hidden task changes (`mole.envs.schedules.text`); None for the environment's default.
+        episode_limit: steps after which an episode is truncated, as `limit_of` takes it.
         settings: passed on to the environment.
 
     Raises:
@@ -107,6 +135,9 @@ def make_world(world: str, *, schedule: Any = None, **settings: Any) -> gymnasiu
             and spaces that are not supported.
     """
     env_id, parameter = _parts(world)
+    # By Gymnasium's own name it is no other setting.
+    given = settings.pop("max_episode_steps", None) if episode_limit is None else episode_limit
+    settings = {"episode_limit": limit_of(world, given), **settings}
     if parameter is not None:
         text = "original" if schedule is None else schedule
         return _wrapped(_made(env_id, settings), _following(parameter, text), agent_env)
@@ -121,7 +152,9 @@ def make_world(world: str, *, schedule: Any = None, **settings: Any) -> gymnasiu
     return _wrapped(_made(env_id, settings), agent_env)
 
 
-def training_world(world: str, phase: str, tasks: str | None, switch_every: int) -> gymnasium.Env[Any, Any]:
+def training_world(
+    world: str, phase: str, tasks: str | None, switch_every: int, episode_limit: int | str | None = None
+) -> gymnasium.Env[Any, Any]:
     """The world of a phase of training.
 
     Args:
@@ -130,14 +163,15 @@ def training_world(world: str, phase: str, tasks: str | None, switch_every: int)
         tasks: the distribution of hidden tasks: a name of the environment's (its first if None), or for a parameter
             ``uniform:LOW,HIGH``.
         switch_every: steps between changes in the control phase.
+        episode_limit: steps after which an episode is truncated, as `limit_of` takes it.
 
     Raises:
         ValueError: for an unknown world, phase or distribution.
     """
     env_id, parameter = _parts(world)
-    entry = _entry(env_id)
+    entry, limit = _entry(env_id), {"episode_limit": limit_of(world, episode_limit)}
     if parameter is None and _own(entry):
-        return _made(env_id, entry.training_settings(phase, tasks, switch_every))
+        return _made(env_id, {**limit, **entry.training_settings(phase, tasks, switch_every)})
     if phase not in ("explore", "control"):
         raise ValueError(f"unknown phase {phase!r} of training; expected 'explore' or 'control'.")
     if parameter is None:
@@ -146,7 +180,7 @@ def training_world(world: str, phase: str, tasks: str | None, switch_every: int)
                 f"got tasks={tasks!r} for {env_id}, which has no hidden tasks of its own. Leave them out to train on "
                 "it as it is, or say what changes: --parameter gravity --tasks uniform:4,15."
             )
-        return _wrapped(_made(env_id, {}), agent_env)
+        return _wrapped(_made(env_id, limit), agent_env)
     if tasks is None or not _UNIFORM.fullmatch(tasks):
         raise ValueError(
             f"got tasks={tasks!r} for {parameter} of {env_id}; expected the range to train on, uniform:LOW,HIGH, for "
@@ -154,7 +188,7 @@ def training_world(world: str, phase: str, tasks: str | None, switch_every: int)
         )
     # `_UNIFORM` takes no steps, since it is the phase that says whether, and how often, a new value is drawn.
     schedule = tasks if phase == "explore" else f"{tasks}:{switch_every}"
-    return _wrapped(_made(env_id, {}), _following(parameter, schedule), agent_env)
+    return _wrapped(_made(env_id, limit), _following(parameter, schedule), agent_env)
 
 
 class KnownTask:
@@ -218,14 +252,19 @@ def _own(entry: Any) -> bool:
 
 
 def _made(env_id: str, settings: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
-    # A run goes on until its last step: what ends an episode is a fall, never a time limit. To Gymnasium -1 means none,
-    # and None the limit that the environment was registered with.
-    limit: dict[str, Any] = {"episode_steps": None} if _own(_entry(env_id)) else {"max_episode_steps": -1}
-    # Gymnasium's checker would examine every step of every run; `agent_env` checks once what an agent needs.
+    settings = dict(settings)
+    limit = settings.pop("episode_limit", None)
+    # To Gymnasium -1 means none, and None the limit that the environment was registered with.
+    own = (
+        {"episode_steps": limit}
+        if _own(_entry(env_id))
+        else {"max_episode_steps": -1 if limit is None else limit}
+    )
+    # Gymnasium's checker would examine every step of every run; `mole.control.check_env` checks once what is needed.
     try:
-        return gymnasium.make(env_id, disable_env_checker=True, **limit, **settings)
+        return gymnasium.make(env_id, disable_env_checker=True, **{**own, **settings})
     except (TypeError, GymnasiumError) as error:
-        raise ValueError(f"{env_id} cannot be made with {dict(settings)}: {error}") from error
+        raise ValueError(f"{env_id} cannot be made with {settings}: {error}") from error
 
 
 def _following(parameter: str, schedule: str) -> Callable[[Any], Any]:

@@ -44,11 +44,11 @@ class RecoveryWarning(UserWarning):
 
 
 def tell_in_one_line() -> None:
-    """Have this process print a `RecoveryWarning` as one line, without the place in the code."""
+    """Have this process print the package's own warnings as one line, without the place in the code."""
     usual = warnings.formatwarning
 
     def shown(message: Warning | str, category: type[Warning], *args: Any) -> str:
-        if issubclass(category, RecoveryWarning):
+        if category.__module__.startswith("mole."):
             return f"warning: {message}\n"
         return usual(message, category, *args)
 

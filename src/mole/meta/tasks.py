@@ -64,13 +64,16 @@ def _padded(values: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([values, np.zeros((extra, *values.shape[1:]), values.dtype)])
 
 
-def window_data(groups: Sequence[Sequence[Trajectory | Motion]], length: int, size: int = 0) -> WindowData:
+def window_data(
+    groups: Sequence[Sequence[Trajectory | Motion]], length: int, size: int = 0, what: str = ""
+) -> WindowData:
     """Prepare groups of (normalised) trajectories for windows of ``length`` consecutive pairs.
 
     Args:
         groups: one or more groups of trajectories; sampling weighs the groups.
         length: pairs in a window (2k).
         size: pairs up to which the arrays are padded at least, so that data of other lengths share a program.
+        what: of all data these are, for errors: "held-out".
 
     Raises:
         ValueError: if x and y of a trajectory differ in length, or a group has no trajectory of ``length`` pairs.
@@ -92,8 +95,9 @@ def window_data(groups: Sequence[Sequence[Trajectory | Motion]], length: int, si
         if bounds[-1] == bounds[-2]:
             longest = max((len(t.x) for t in group), default=0)
             raise ValueError(
-                f"group {number} got {len(group)} trajectories, the longest of {longest} pairs; expected at least one "
-                f"of 2k = {length} consecutive pairs. Record longer trajectories or use a smaller window."
+                f"group {number} got {len(group)} {what + ' ' if what else ''}trajectories, the longest of {longest} "
+                f"pairs; expected at least one of 2k = {length} consecutive pairs. Record longer trajectories"
+                f"{', or more of them, raise held_out,' if what else ''} or use a smaller window."
             )
     # A `Trajectory` has no other parts than x and y.
     more = zip(*(t[2:] for group in groups for t in group), strict=True)

@@ -232,8 +232,10 @@ def _train(
     length = 2 * config.window
     # By the statistics of all data, since the prior takes these normalisers online.
     train, held = (
-        window_data([[normalised(t, x_norm, y_norm) for t in split[part]] for split in splits], length)
-        for part in (0, 1)
+        window_data(
+            [[normalised(t, x_norm, y_norm) for t in split[part]] for split in splits], length, what=what
+        )
+        for part, what in enumerate(("", "held-out"))
     )
     weights = jnp.asarray(as_weights(group_weights, len(groups)))
     key, held_key = jax.random.split(key)

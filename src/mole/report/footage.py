@@ -53,11 +53,17 @@ def replay_frames(
             f"the record names an environment of the module {module!r:.80}, which is not imported; expected one "
             "that is: no file may name code to run. Import it first."
         )
+    if meta.get("dropped"):
+        raise ValueError(
+            f"the record dropped {meta['dropped']} transitions that were not finite; expected none, since a replay "
+            "needs all actions and theirs were not kept. Show another run."
+        )
     from mole.experiment.worlds import make_world  # only a video needs a simulator, not the rest of a report
 
     env = make_world(
         meta["env"],
         schedule=meta["schedule"],
+        episode_limit=meta.get("configuration", {}).get("episode_limit", "none"),
         render_mode="rgb_array",
         width=width,
         height=height,

@@ -7,8 +7,8 @@ dynamics, as a part of the observation (`RewardInObservation`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import gymnasium
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jaxtyping import ArrayLike, Float
 
 from mole._expect import expect_type
 from mole._types import Array
+from mole.datasets.steps import as_reward, five_of, two_of
 from mole.envs.spec import (
     DynamicsSpec,
     check_action,
@@ -26,6 +27,7 @@ from mole.envs.spec import (
     registered_spec,
     spec_for,
 )
+from mole.envs.wrappers.angles import AnglePairs, angles_of
 
 __all__ = ["FlatSpaces", "RewardInObservation", "agent_env", "learned_reward_spec"]
 
@@ -33,7 +35,9 @@ _GIVES_ONE = "gymnasium.make gives one."
 _FIXED = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
-def agent_env(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+def agent_env(
+    env: gymnasium.Env[Any, Any], *, angles: Sequence[int] | Literal["auto"] = ()
+) -> gymnasium.Env[Any, Any]:
     """``env`` with flat observations and actions and a `DynamicsSpec`, which `spec_for` finds.
 
     An environment with a spec of its own is returned as it is. Otherwise the reward is the function registered for its
@@ -41,16 +45,32 @@ def agent_env(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
 
     Args:
         env: any Gymnasium environment whose actions are real vectors within finite bounds.
+        angles: entries of the flat observation that are angles in radians and jump at the end of a turn: the agent gets
+            cosine and sine instead (`AnglePairs`). "auto" finds those that jump by 2π or 360 within 1,000 random steps.
 
     Raises:
         TypeError: if it is no environment.
-        ValueError: if its spaces are not supported, with what to do.
+        ValueError: if its spaces are not supported, or ``angles`` are given where a spec or a reward function of these
+            observations is known; with what to do.
     """
+    if hasattr(env, "single_action_space"):
+        raise TypeError(
+            f"agent_env got a vector environment of {getattr(env, 'num_envs', 'several')}; expected one environment. "
+            "Pass what gymnasium.make gives: training makes copies of its own (workers=)."
+        )
     expect_type("agent_env", "env", env, gymnasium.Env, _GIVES_ONE)
-    if env.has_wrapper_attr("dynamics") and isinstance(env.get_wrapper_attr("dynamics"), DynamicsSpec):
+    name = _id(env) or ""
+    own = env.has_wrapper_attr("dynamics") and isinstance(env.get_wrapper_attr("dynamics"), DynamicsSpec)
+    if angles and (own or registered_spec(name) or registered_reward(name)):
+        raise ValueError(
+            f"agent_env got angles={angles!r} for {_name(env)}, of whose observations a spec or a reward function is "
+            "known; expected neither, since both would be of other observations. Give cosine and sine in the spec."
+        )
+    if own:
         return env
     flat = FlatSpaces(env)
-    name = _id(env) or ""
+    if angles and (found := angles_of(flat, angles)):
+        flat = AnglePairs(flat, found)
     if registered_spec(name) is not None:
         spec_for(flat)  # raises if the spec does not fit these observations
         return flat
@@ -81,6 +101,8 @@ class FlatSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
         low, high = _action_bounds(env)
         # The wrapped environment's: this wrapper's own spaces are set below.
         self._inner = env.observation_space, env.action_space
+        flat: Any = spaces.flatten_space(env.action_space)
+        self._bounds = _flat64(flat.low), _flat64(flat.high)
         self.action_space = spaces.Box(low, high, dtype=np.float32)
         box: Any = spaces.flatten_space(env.observation_space)
         # float64 holds every number of the parts; actions are float32, as planners give them.
@@ -93,7 +115,7 @@ class FlatSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """As the environment's; the observation is flat."""
-        obs, info = self.env.reset(seed=seed, options=options)
+        obs, info = two_of(self.env, self.env.reset(seed=seed, options=options))
         return self._flat(obs), info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -102,10 +124,11 @@ class FlatSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             ValueError: for an action of another shape, or one that is not real and finite.
         """
-        box: Any = self.action_space
-        clipped = np.clip(check_action(action, box.low.size).astype(np.float32), box.low, box.high)
-        obs, reward, terminated, truncated, info = self.env.step(spaces.unflatten(self._inner[1], clipped))
-        return self._flat(obs), float(reward), bool(terminated), truncated, info
+        # In float64, where the bounds of every part are exact: each part then takes them in its own type.
+        clipped = np.clip(check_action(action, self._bounds[0].size).astype(np.float32), *self._bounds)
+        result = self.env.step(spaces.unflatten(self._inner[1], clipped))
+        obs, reward, terminated, truncated, info = five_of(self.env, result)
+        return self._flat(obs), as_reward(self.env, reward), bool(terminated), bool(truncated), info
 
     def _flat(self, obs: Any) -> np.ndarray:
         return _flat64(spaces.flatten(self._inner[0], obs))
@@ -145,14 +168,15 @@ class RewardInObservation(gymnasium.Wrapper[Any, Any, Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """As the environment's; the last two entries are zero."""
-        obs, info = self.env.reset(seed=seed, options=options)
+        obs, info = two_of(self.env, self.env.reset(seed=seed, options=options))
         return np.append(np.asarray(obs, np.float64), [0.0, 0.0]), info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """As the environment's; the last two entries are the reward and 1 if the episode was terminated."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        seen = np.append(np.asarray(obs, np.float64), [float(reward), float(terminated)])
-        return seen, float(reward), terminated, truncated, info
+        obs, reward, terminated, truncated, info = five_of(self.env, self.env.step(action))
+        number = as_reward(self.env, reward)
+        seen = np.append(np.asarray(obs, np.float64), [number, float(terminated)])
+        return seen, number, bool(terminated), bool(truncated), info
 
 
 def learned_reward_spec(obs_dim: int, act_dim: int) -> DynamicsSpec:

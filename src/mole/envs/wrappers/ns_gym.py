@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium import error, spaces
 
 from mole._expect import expect_choice, expect_type
+from mole.datasets.steps import as_reward, five_of, two_of
 from mole.envs.schedules.schedule import TaskNumbers
 
 __all__ = ["PlainNSGym"]
@@ -59,7 +60,7 @@ class PlainNSGym(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         """Begins an episode."""
-        obs, info = self.env.reset(seed=seed, options=options)
+        obs, info = two_of(self.env, self.env.reset(seed=seed, options=options))
         self._numbers = TaskNumbers(self._drifts)
         self._running = True
         values = self._upcoming()
@@ -67,9 +68,9 @@ class PlainNSGym(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
+        obs, reward, terminated, truncated, info = five_of(self.env, self.env.step(action))
         # NS-Gym's own reward object has an attribute `reward`, unless it was made with scalar_reward=True.
-        number = float(getattr(reward, "reward", reward))  # pyright: ignore[reportArgumentType]
+        number = as_reward(self.env, getattr(reward, "reward", reward))
         # NS-Gym changes the parameters at the beginning of a step: these values governed the transition.
         values = {name: self._value(name) for name in self._updates()}
         info = {**info, "task": self._number(values), "parameters": values}

@@ -18,6 +18,7 @@ from gymnasium import error
 from gymnasium.utils import RecordConstructorArgs
 
 from mole._expect import expect_choice, expect_type, expect_whole
+from mole.datasets.steps import five_of, two_of
 from mole.envs.schedules.schedule import Schedule, TaskNumbers, Timeline, Value
 from mole.envs.schedules.text import Vocabulary, as_schedule
 from mole.envs.wrappers.knobs import FunctionKnob, Knob
@@ -103,7 +104,7 @@ class SwitchingWrapper(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorA
             self._step = 0
         # Twice: the starting state may depend on the value, and an environment may set its own at reset.
         self._turn(self._timeline.at(self._step))
-        obs, info = self.env.reset(seed=seed, options=options)
+        obs, info = two_of(self.env, self.env.reset(seed=seed, options=options))
         self._turn(self._value)
         return self._knob.begin(obs), self._informed(info, self.upcoming_task())
 
@@ -113,7 +114,8 @@ class SwitchingWrapper(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorA
         value = self._started().at(self._step)
         if value is not self._value:  # a timeline returns one object until the value changes
             self._turn(value)
-        obs, reward, terminated, truncated, info = self.env.step(self._knob.command(action))
+        result = self.env.step(self._knob.command(action))
+        obs, reward, terminated, truncated, info = five_of(self.env, result)
         self._step += 1
         return self._knob.observe(obs), reward, terminated, truncated, self._informed(info, task)
 
