@@ -231,12 +231,8 @@ def _train(
     splits = [split_trajectories(group, config.held_out, seed=0) for group in groups]
     length = 2 * config.window
     # By the statistics of all data, since the prior takes these normalisers online.
-    train, held = (
-        window_data(
-            [[normalised(t, x_norm, y_norm) for t in split[part]] for split in splits], length, what=what
-        )
-        for part, what in enumerate(("", "held-out"))
-    )
+    parts = [[[normalised(t, x_norm, y_norm) for t in split[part]] for split in splits] for part in range(2)]
+    train, held = window_data(parts[0], length), window_data(parts[1], length, what="held-out")
     weights = jnp.asarray(as_weights(group_weights, len(groups)))
     key, held_key = jax.random.split(key)
     held_windows = sample_windows(held, held_key, _HELD_OUT_WINDOWS, length, weights)
