@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from mole._expect import expect_type
+from mole._float32 import in_float32
 from mole._types import Array, Float, Key
 from mole.control.dynamics import LearnedDynamics, Measured, measured
 from mole.datasets.resolution import COARSE, ULP, lost_change, rounding
@@ -94,6 +95,7 @@ class Agent(eqx.Module):
                 )
 
     @classmethod
+    @in_float32
     def for_env(
         cls,
         env: Any,
@@ -148,6 +150,7 @@ class Agent(eqx.Module):
             spec = spec_for(env)
         return cls(learner, planner, spec, precision)
 
+    @in_float32
     def init(self) -> AgentState:
         """The state before the first step."""
         # As arrays, so that the program which the first call compiles is that of all later ones.
@@ -207,6 +210,7 @@ class Agent(eqx.Module):
         return AgentState(state.learner, jax.tree.map(jnp.array, self.planner.init()))
 
 
+@in_float32
 def jit_act(
     agent: Agent, state: AgentState, obs: ArrayLike, key: Key, step: ArrayLike
 ) -> tuple[PlannerState, Array]:
@@ -219,6 +223,7 @@ def jit_act(
     return programs.act(arrays, state, obs, key, step)
 
 
+@in_float32
 def jit_observe(
     agent: Agent, state: AgentState, obs: ArrayLike, action: ArrayLike, next_obs: ArrayLike
 ) -> tuple[AgentState, Info, Measured]:

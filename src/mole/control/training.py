@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from mole._float32 import in_float32
 from mole._types import Trajectory
 from mole.control.check import EnvWarning, check_env
 from mole.control.config import TrainingConfig
@@ -57,6 +58,7 @@ __all__ = ["TrainingConfig", "train_priors"]
 T = TypeVar("T")
 
 
+@in_float32
 def train_priors(
     make_env: Callable[[str], Any],
     spec: DynamicsSpec,

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import jax.numpy as jnp
 import numpy as np
 
+from mole._float32 import methods_in_float32
 from mole.estimators.late import PendingRow
 from mole.estimators.state import NOTHING, EstimatorState
 from mole.estimators.step import Learned, Step, shares_of
@@ -32,6 +33,7 @@ T = TypeVar("T", bound="OnlineEstimator")
 _HEALTHY, _REFUSED = Fault(0), REFUSED.value
 
 
+@methods_in_float32
 class OnlineEstimator(EstimatorState):
     """Predicts and learns rows one at a time. Final classes: `OnlineRegressor`, `OnlineClassifier`."""
 

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from mole._float32 import methods_in_float32
 from mole.estimators.base import OnlineEstimator
 from mole.estimators.growing import Prior
 from mole.estimators.saving import load_estimator, save_estimator
@@ -27,6 +28,7 @@ _SHARPNESS_RATE = 0.02
 _SHARPNESS_RANGE = (0.25, 8.0)
 
 
+@methods_in_float32
 class OnlineClassifier(OnlineEstimator):
     """Learns a label from a row one pair at a time, discovers regimes by itself and recalls them.
 

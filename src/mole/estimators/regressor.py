@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mole._expect import expect_number
+from mole._float32 import methods_in_float32
 from mole.estimators.base import OnlineEstimator
 from mole.estimators.growing import Prior
 from mole.estimators.saving import load_estimator, save_estimator
@@ -23,6 +24,7 @@ from mole.rows.values import FLOAT32, fits
 __all__ = ["OnlineRegressor"]
 
 
+@methods_in_float32
 class OnlineRegressor(OnlineEstimator):
     """Learns y from x one pair at a time, discovers regimes by itself and recalls them.
 

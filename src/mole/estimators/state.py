@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mole._expect import expect_number, expect_whole
+from mole._float32 import methods_in_float32
 from mole.estimators.growing import MARKS, Prior, grow, learner_from, pad, plain_settings, refresh_due
 from mole.estimators.intervals import IntervalTracker, task_importance
 from mole.estimators.late import Pending
@@ -31,6 +32,7 @@ RECENT = 256
 """Newest inputs that are kept to say what a task's model depends on (`EstimatorState.importance_`)."""
 
 
+@methods_in_float32
 class EstimatorState(abc.ABC):
     """A learner with its state and its history; rows come in by its subclass `mole.estimators.base.OnlineEstimator`."""
 

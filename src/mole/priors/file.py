@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 
 from mole._expect import did_you_mean, expect_choice
+from mole._float32 import in_float32
 from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
 from mole.learning.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate
@@ -50,6 +51,7 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Any: ...
 def load_prior(name_or_path: str | os.PathLike[str], expected: type[P]) -> P: ...
 
 
+@in_float32
 def load_prior(name_or_path: str | os.PathLike[str], expected: type[Any] | None = None) -> Any:
     """Read a prior of any kind from a file, or one that ships with the package. Nothing in the file is executed.
 
