@@ -601,7 +601,10 @@ def test_evaluations_run_in_processes_resume_and_keep_what_other_runs_made(
     reason = done[0].failure
     assert done[1].failure is None
     assert reason is not None
-    assert reason.startswith("FloatingPointError: the simulation became unstable at step 0")
+    assert reason.startswith(
+        "FloatingPointError: 10 of 10 episodes ended in numbers that are not finite, the last one"
+    )
+    assert "the simulation became unstable at step 0" in reason
     assert (failed.meta["complete"], failed.meta["error"]) == (False, reason)
     assert [(tick.cell, tick.step, tick.n_tasks) for tick in ticks if tick.cell == good] == [
         (good, 0, 1),

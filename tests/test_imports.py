@@ -17,13 +17,14 @@ LONGEST = 300  # lines
 
 # room -> rooms or single modules that it may import, all of them above it in the table; a room is a file or folder of
 # src/mole, "mole" the root. A module of a folder may be a room of its own, which is then no part of the folder.
-BASE = "_lazy _types _expect"
+BASE = "_lazy _types _expect _float32"
 MAY_IMPORT = {
     "_version": "",
     "_moved": "",
     "_lazy": "_moved",
     "_types": "",
     "_expect": "",
+    "_float32": "",
     "files": f"_version {BASE}",
     "learning": BASE,
     "meta": f"{BASE} files learning",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import types
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -447,3 +449,20 @@ def test_a_delay_cannot_be_set_once_and_for_all():
     env = make("Pendulum-v1")
     set_gravity(env, 3.7)
     assert env.unwrapped.g == 3.7
+
+
+@pytest.mark.parametrize(
+    "where", ["model", "physics.model.ptr", "_env.physics.model.ptr", "sim.model._model"]
+)
+def test_a_model_of_mujoco_is_found_where_other_packages_keep_it(where: str) -> None:
+    """dm_control, shimmy around it and robosuite hold MuJoCo's model in objects of their own."""
+    model = mujoco.MjModel.from_xml_string("<mujoco><worldbody/></mujoco>")
+    env: Any = gymnasium.Env()
+    *way, last = where.split(".")
+    holder = env
+    for name in way:
+        setattr(holder, name, types.SimpleNamespace())
+        holder = getattr(holder, name)
+    setattr(holder, last, model)
+    set_gravity(env, 3.7)
+    np.testing.assert_allclose(model.opt.gravity, [0, 0, -3.7])

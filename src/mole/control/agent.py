@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from mole._expect import expect_type
+from mole._float32 import in_float32
 from mole._types import Array, Float, Key
 from mole.control.dynamics import LearnedDynamics, Measured, measured
 from mole.datasets.resolution import COARSE, ULP, lost_change, rounding
@@ -95,6 +96,7 @@ class Agent(eqx.Module):
                 )
 
     @classmethod
+    @in_float32
     def for_env(
         cls,
         env: Any,
@@ -155,6 +157,7 @@ class Agent(eqx.Module):
             spec = spec.shaped(shaping)
         return cls(learner, planner, spec, precision)
 
+    @in_float32
     def init(self) -> AgentState:
         """The state before the first step."""
         # As arrays, so that the program which the first call compiles is that of all later ones.
@@ -180,10 +183,7 @@ class Agent(eqx.Module):
         next_obs: Float[Array, " obs"],
         lost: tuple[Float[Array, " obs"], Float[Array, " obs"]] | None = None,
     ) -> tuple[AgentState, Info]:
-        """Learn from one transition (predict first, then the EM iteration).
-
-        ``lost`` is what float32 took from obs and next_obs (`mole.datasets.resolution.rounding`), None for nothing.
-        """
+        """Learn from one transition; ``lost`` is what float32 took of both ends (`mole.datasets.resolution.rounding`)."""
         x, y = self.spec.features(obs, action), self.spec.delta(obs, next_obs)
         if lost is not None:
             delta, ends = self.spec.delta, (obs, next_obs)
@@ -214,6 +214,7 @@ class Agent(eqx.Module):
         return AgentState(state.learner, jax.tree.map(jnp.array, self.planner.init()))
 
 
+@in_float32
 def jit_act(
     agent: Agent, state: AgentState, obs: ArrayLike, key: Key, step: ArrayLike
 ) -> tuple[PlannerState, Array]:
@@ -226,6 +227,7 @@ def jit_act(
     return programs.act(arrays, state, obs, key, step)
 
 
+@in_float32
 def jit_observe(
     agent: Agent, state: AgentState, obs: ArrayLike, action: ArrayLike, next_obs: ArrayLike
 ) -> tuple[AgentState, Info, Measured]:

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from mole._expect import expect_type, expect_whole
+from mole._float32 import in_float32
 from mole._types import Key
 from mole.control.agent import Agent, jit_act, jit_observe
 from mole.control.records import EpisodeRecord, Recorder
@@ -112,6 +113,7 @@ class AgentController:
         self.state = self.agent.restart(self.state)
 
 
+@in_float32
 def run_episode(
     env: Any,
     agent: Agent,
@@ -200,6 +202,7 @@ def _known_meta(env: Any, method: str, seed: int) -> dict[str, Any]:
     }
 
 
+@in_float32
 def run_controller(
     env: Any,
     controller: Controller,

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mole._float32 import in_float32
 from mole._types import Motion, Trajectory
 from mole.control.agent import Agent
 from mole.control.config import TrainingConfig
@@ -96,6 +97,7 @@ def fresh_model(world: World, config: TrainingConfig, seed: int) -> MLP:
     return MLP(*sizes, width=config.width, depth=config.depth, key=stage_key(seed, "model", 0))
 
 
+@in_float32
 def recorded(
     world: World, config: TrainingConfig, folder: Path, number: int
 ) -> list[Trajectory] | list[Motion]:
@@ -155,6 +157,7 @@ class Collect(NamedTuple):
         return self.path.with_suffix(".json")
 
 
+@in_float32
 def collect(job: Collect) -> None:
     """Make an episode; leave what is to be logged of it in ``job.figures``, and its transitions in ``job.path``."""
     config = job.config
@@ -239,6 +242,7 @@ class Baseline(NamedTuple):
         return self.folder / "log-supervised.jsonl"
 
 
+@in_float32
 def train_baseline(job: Baseline) -> None:
     """Train the baseline, and leave it in ``job.path`` and what is to be logged in ``job.log``."""
     config, log = job.config, TrainingLog(job.log)

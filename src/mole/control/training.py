@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from mole._float32 import in_float32
 from mole.control.check import EnvWarning, check_env
 from mole.control.config import TrainingConfig
 from mole.control.jobs import (
@@ -56,6 +57,7 @@ __all__ = ["TrainingConfig", "train_priors"]
 T = TypeVar("T")
 
 
+@in_float32
 def train_priors(
     make_env: Callable[[str], Any],
     spec: DynamicsSpec,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole._expect import expect_whole
+from mole._float32 import methods_in_float32
 from mole._types import Array
 from mole.estimators.described import Prior, given_from, learner_from, plain_settings
 from mole.estimators.saving import Parts, damage_told, load_parts, save_parts
@@ -26,10 +27,10 @@ __all__ = ["Fleet"]
 T = TypeVar("T")
 _KIND = "fleet"
 _BLOCK = 16
-"""Streams that learn together, in place: their states stay in the cache, where a vmap over all streams would take every
-state through memory once for each operation."""
+"""Streams that learn together, in place: their states stay in the cache, unlike those of a vmap over all streams."""
 
 
+@methods_in_float32
 class Fleet:
     """Many streams that learn side by side, each with its own mixture; the prior is shared.
 

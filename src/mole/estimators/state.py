@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mole._expect import expect_number, expect_type, expect_whole
+from mole._float32 import methods_in_float32
 from mole.estimators.described import Prior, learner_from, plain_settings
 from mole.estimators.intervals import IntervalTracker
 from mole.estimators.late import Pending
@@ -36,6 +37,7 @@ RECENT = 256
 """Newest inputs that are kept to say what a task's model depends on (`mole.estimators.explained`)."""
 
 
+@methods_in_float32
 class EstimatorState(abc.ABC):
     """A learner with its state and its history; rows come in by its subclass `mole.estimators.base.OnlineEstimator`."""
 
@@ -110,6 +112,11 @@ class EstimatorState(abc.ABC):
         """What `__getstate__` gave, and a lock of its own."""
         vars(self).update(state)
         self._lock = threading.RLock()
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Whatever a class adds computes in float32 too."""
+        super().__init_subclass__(**settings)
+        methods_in_float32(cls)
 
     # What the final classes add.
 

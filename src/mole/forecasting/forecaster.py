@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mole._expect import expect_number, expect_whole
+from mole._float32 import methods_in_float32
 from mole.estimators.regressor import OnlineRegressor
 from mole.estimators.saving import Parts, damage_told, load_parts, save_parts
 from mole.estimators.step import Step
@@ -39,6 +40,7 @@ _OFTEN, _SELDOM = (
 _ENTRIES = ("settings", "past", "clock", "counts", "x")
 
 
+@methods_in_float32
 class OnlineForecaster:
     """Forecasts a series some rows ahead, and learns from every value as it arrives.
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole._expect import expect_key, expect_number, expect_type, expect_whole
+from mole._float32 import in_float32
 from mole._types import Key, Model
 from mole.learning.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate
 from mole.learning.likelihoods import Gaussian, Likelihood
@@ -117,6 +118,7 @@ class MetaConfig:
             raise ValueError(f"MetaConfig got held_out={self.held_out}; expected a share between 0 and 1.")
 
 
+@in_float32
 def meta_train(
     model: Model,
     trajectories: Groups,
@@ -180,6 +182,7 @@ def meta_train(
                   checkpoint)  # fmt: skip
 
 
+@in_float32
 def supervised_train(
     model: Model,
     trajectories: Groups,

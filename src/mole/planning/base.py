@@ -65,7 +65,7 @@ def _as_bounds(values: Any) -> Array:
         dtype = np.asarray(values).dtype
         if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
             raise TypeError  # noqa: TRY301
-        return jnp.asarray(values, dtype=float)
+        return jnp.asarray(values, dtype=jnp.float32)  # as all that a model computes, also where x64 is on
     except (TypeError, ValueError):
         raise TypeError(
             f"planner got action bounds {values!r:.80}; expected one number per entry of the action."

@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 
 from mole._expect import did_you_mean, expect_choice
+from mole._float32 import in_float32
 from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
 from mole.learning.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate
@@ -35,7 +36,6 @@ __all__ = [
 ]
 
 P = TypeVar("P")
-
 # Kind of file → name of its type; to import the type itself brings an optimiser, which control does not need.
 _KINDS = {"prior": "MetaPrior", "readout-prior": "ReadoutPrior", "stream-prior": "StreamPrior"}
 # A header has names and no code: what is not in these tables can neither be saved nor be asked for.
@@ -58,6 +58,7 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Any: ...
 def load_prior(name_or_path: str | os.PathLike[str], expected: type[P]) -> P: ...
 
 
+@in_float32
 def load_prior(name_or_path: str | os.PathLike[str], expected: type[Any] | None = None) -> Any:
     """Read a prior of any kind from a file, or one that ships with the package. Nothing in the file is executed.
 

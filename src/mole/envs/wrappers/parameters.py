@@ -117,9 +117,20 @@ def set_attribute(path: str, *, relative: bool = False) -> Parameter:
     return Parameter(path, "factor" if relative else "as the attribute", bind)
 
 
+# Where MuJoCo's model is: in Gymnasium's environments; in dm_control's, which shimmy keeps in `_env`; in robosuite's.
+_MODELS = ("model", "physics.model", "_env.physics.model", "env.physics.model", "sim.model")
+
+
 def _model(env: Env) -> Any | None:
-    model = getattr(env.unwrapped, "model", None)
-    return model if isinstance(model, mujoco.MjModel) else None
+    for path in _MODELS:
+        found: Any = env.unwrapped
+        for name in path.split("."):
+            found = getattr(found, name, None)
+        # dm_control's and robosuite's own classes hold MuJoCo's.
+        for held in (found, getattr(found, "ptr", None), getattr(found, "_model", None)):
+            if isinstance(held, mujoco.MjModel):
+                return held
+    return None
 
 
 def _lacks(env: Env, what: str, why: str) -> ValueError:
