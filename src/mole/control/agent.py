@@ -183,7 +183,7 @@ class Agent(eqx.Module):
         next_obs: Float[Array, " obs"],
         lost: tuple[Float[Array, " obs"], Float[Array, " obs"]] | None = None,
     ) -> tuple[AgentState, Info]:
-        """Learn from one transition; ``lost`` is what float32 took of both ends (`mole.datasets.resolution.rounding`)."""
+        """Learn from one transition; ``lost`` is what float32 took of both ends (`mole.datasets.resolution`)."""
         x, y = self.spec.features(obs, action), self.spec.delta(obs, next_obs)
         if lost is not None:
             delta, ends = self.spec.delta, (obs, next_obs)
