@@ -40,7 +40,7 @@ ALLOWED = {
     ("_moved.py", "importlib.import_module"): "modules of this package, by the names in that file",
     ("cli.py", "importlib.import_module"): "modules of the commands, by the names in that file",
     (
-        "control/training.py",
+        "control/jobs.py",
         "pickle",
     ): "the name of an error: what a worker gets must be one that can be sent",
     ("report/video.py", "subprocess"): "renders a test image with this Python: a driver may end the process",
