@@ -22,8 +22,8 @@ ALONE = {"max_tasks": 1, "candidates": 2, "switch_every": 1e6, "most_switches": 
 
 
 def prior(dy: int) -> ReadoutPrior:
-    norms = {"x_norm": Normalizer.identity(2), "y_norm": Normalizer.identity(dy)}
-    return ReadoutPrior.untrained(width=4, key=jax.random.key(0), **norms)
+    x_norm, y_norm = Normalizer.identity(2), Normalizer.identity(dy)
+    return ReadoutPrior.untrained(width=4, key=jax.random.key(0), x_norm=x_norm, y_norm=y_norm)
 
 
 def data(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +185,7 @@ def test_river_leaves_out_what_is_missing():
 
     made = MoleMultiTargetRegressor(memory=16)
     for t, (x, y) in enumerate(zip(*data(24), strict=True)):
-        target = {"p": float(y[0]), "q": float(y[1])}
+        target: dict[Any, float] = {"p": float(y[0]), "q": float(y[1])}
         if t % 3 == 2:
             del target["p"]
         made.learn_one({"a": float(x[0]), "b": float(x[1])}, target)

@@ -11,15 +11,14 @@ import pytest
 
 for name in ("fastapi", "httpx2"):
     pytest.importorskip(name, reason=f"{name} is not installed: pip install fastapi httpx2")
+testclient = pytest.importorskip("fastapi.testclient")
 
 
 def test_it_predicts_while_it_learns_and_goes_on(tmp_path, monkeypatch):
-    from fastapi.testclient import TestClient
-
     monkeypatch.chdir(tmp_path)
     app = runpy.run_path(str(Path(__file__).parents[1] / "examples/serve.py"))["app"]
     row, answers = {"load": 2.0, "valve": "open"}, []
-    with TestClient(app) as client:
+    with testclient.TestClient(app) as client:
         assert client.post("/predict", json=row).json()["prediction"] is None
         service = app.state.service
         held = threading.Event()
@@ -41,6 +40,6 @@ def test_it_predicts_while_it_learns_and_goes_on(tmp_path, monkeypatch):
             client.post("/learn", json={"row": {}, "target": 1e300}).status_code == 202
         )  # counted, not learned
         assert client.post("/predict", json=row).json()["prediction"] == answers[0]["prediction"]
-    with TestClient(app) as client:
+    with testclient.TestClient(app) as client:
         assert client.post("/predict", json=row).json()["prediction"] == answers[0]["prediction"]
         assert app.state.service.learning.n_seen_ == 12

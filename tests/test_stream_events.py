@@ -157,7 +157,7 @@ def test_a_delay_in_time_gives_the_figures_of_river():
             return super().predict_one({name: x[name] for name in "ab"})
 
     records = timed()
-    pairs = [({name: r[name] for name in ("a", "b", "when")}, r["y"]) for r in records]
+    pairs: list[Any] = [({name: r[name] for name in ("a", "b", "when")}, r["y"]) for r in records]
     *_, last = iter_progressive_val_score(pairs, Seen(memory=64), MAE(), moment="when", delay=DAY)
     run = begun()
     found = outcomes(run, records)

@@ -114,7 +114,7 @@ class RegimeWatch:
         self._leading = (task, first, count)
 
 
-def described(model: Any, task: int, before: int | None = None, names: Sequence[str] = ()) -> dict[str, Any]:
+def described(model: Any, task: int, before: int | None = None, names: Sequence[Any] = ()) -> dict[str, Any]:
     """A task in numbers, in the units of the target; see `OnlineRegressor.regime_`.
 
     Args:
@@ -188,7 +188,7 @@ def described(model: Any, task: int, before: int | None = None, names: Sequence[
 
 
 def _entries(
-    names: Sequence[str], values: list[np.ndarray], sd: np.ndarray | None, name: str = "mean"
+    names: Sequence[Any], values: list[np.ndarray], sd: np.ndarray | None, name: str = "mean"
 ) -> list[dict[str, Any]]:
     """One record per output: of the task, or of the task, the one before, and how far they differ."""
     found = []
