@@ -55,8 +55,8 @@ LEFT_OUT = {
     "Header", "Leaf", "STREAMS", "PARAMETERS", "TaskNumbers", "Timeline", "Vocabulary", "Parameter", "DynamicsSpec",
     "DamagedError", "PriorHeader", "Step", "Motion", "Shaping", "EnvReport", "EnvWarning",
     # tested by themselves: files (test_checkpoint*, test_prior_file, test_stream_prior), adapters of environments
-    # (test_generic, test_switching, test_envs, test_dynamics_spec, test_check_env), rollouts (test_planning_errors), the
-    # cache of programs (test_compilation_cache)
+    # (test_generic, test_switching, test_envs, test_dynamics_spec, test_check_env), rollouts (test_planning_errors),
+    # the cache of programs (test_compilation_cache)
     "AnglePairs", "check_env", "use_compilation_cache",
     "save", "save_prior", "save_stream_prior", "save_readout_prior", "load_readout_prior", "FlatSpaces",
     "RewardInObservation", "SwitchingWrapper", "agent_env", "as_schedule", "switching", "switching_by_name",
