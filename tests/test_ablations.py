@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import equinox as eqx
+import gymnasium
 import jax
 import pytest
 
@@ -147,3 +148,5 @@ def test_planners_score_as_many_candidates_within_the_same_bounds() -> None:
         assert planner.action_high.tolist() == [1.0, 2.0]
     with pytest.raises(ValueError, match="unknown planner 'random': "):
         planner_for(config, Box, "random")
+    with pytest.raises(TypeError, match=r"Discrete\(2\); expected a Box"):
+        planner_for(config, gymnasium.spaces.Discrete(2))

@@ -72,7 +72,13 @@ def planner_for(config: PlannerConfig, space: Any, kind: str = "cem") -> Planner
 
     Raises:
         ValueError: for an unknown kind, or amounts that the planner refuses.
+        TypeError: for a space without bounds, such as one of discrete actions.
     """
+    if not (hasattr(space, "low") and hasattr(space, "high")):
+        raise TypeError(
+            f"a planner got the action space {space}; expected a Box: planners search among continuous actions. "
+            "Wrap the environment so that a continuous action decides which discrete one is taken."
+        )
     horizon = HORIZON if config.horizon is None else config.horizon
     if kind == "cem":
         # The precision is the agent's: it narrows the weights before the planner sees the model.
