@@ -137,6 +137,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         compared = _methods(methods, ablation)
         # A changed parameter makes another world, for which the family's settings were not tuned.
         own = family if family is not None and family.env == world else None
+        folder = out or Path("runs/eval")
         config = EvalConfig(
             world,
             meta,
@@ -156,9 +157,8 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             truthless=tuple(text for text in schedules if not has_tasks(world, text)),
             first_order=first_order,
             readout_prior=readout_prior,
-            episode_limit=limit_of(world, episode_limit),
+            episode_limit=limit_of(world, episode_limit, folder / "eval.json"),
         )
-        folder = out or Path("runs/eval")
         _check_shaping(config)
         records = run_evaluation(config, folder, workers, every_seconds)
         write_results(folder, records)

@@ -114,6 +114,7 @@ def tune_with(family: Family | None) -> Callable[..., None]:
             raise ValueError(f"{env} has no validation schedule; give one that no test uses: --schedule.")
         world = world_for(env, parameter)
         meta, baseline = prior_files(env, world, prior, supervised)
+        begun = next(iter(sorted(out.rglob("eval.json"))), None) if out.exists() else None
         config = EvalConfig(
             world,
             meta,
@@ -123,7 +124,7 @@ def tune_with(family: Family | None) -> Callable[..., None]:
             VALIDATION_SEEDS,
             steps,
             planner=planner,
-            episode_limit=limit_of(world, episode_limit),
+            episode_limit=limit_of(world, episode_limit, begun),
         )
         failures, total = [], 0
         with console.status("tuning") as status:

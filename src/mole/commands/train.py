@@ -63,14 +63,15 @@ def train_with(family: Family | None) -> Callable[..., None]:
         same_defaults(env, family)
         world = world_for(env, parameter)
         folder = Path(f"runs/train-{seed}") if out is None else out
+        limit = limit_of(world, episode_limit, folder / "training.json")
+        kept = "none" if limit is None else limit
         # Made and closed at once, so that tasks which the world does not have are refused before a folder is made.
-        with closing(training_world(world, "explore", tasks, switch_every, episode_limit)) as made:
+        with closing(training_world(world, "explore", tasks, switch_every, kept)) as made:
             if check:
                 report = check_env(made, spec=world_spec(world))
                 console.print(str(report), markup=False, highlight=False, soft_wrap=True)
                 report.raise_errors()
                 return
-        limit = limit_of(world, episode_limit)
         command = train_command(
             env,
             seed,
@@ -83,7 +84,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
         )
         train_priors(
             functools.partial(
-                training_world, world, tasks=tasks, switch_every=switch_every, episode_limit=episode_limit
+                training_world, world, tasks=tasks, switch_every=switch_every, episode_limit=kept
             ),
             world_spec(world),
             config,

@@ -12,10 +12,12 @@ of Gymnasium's registry, if not told otherwise. The environments of this package
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -96,16 +98,24 @@ def world_settings(world: str) -> dict[str, str]:
     return dict(_constants(entry).SETTINGS) if _own(entry) else {UNCHANGED: UNCHANGED}
 
 
-def limit_of(world: str, given: int | str | None = None) -> int | None:
+def limit_of(world: str, given: int | str | None = None, described: Path | None = None) -> int | None:
     """Steps after which an episode of a world is truncated; None for never.
 
     Args:
         world: its name, see above.
         given: a number of steps, "none" for no limit, or None for the limit that the environment is registered with.
+        described: description of a folder; if it is there and nothing is given, the limit is that of the folder, which
+            has none if version 0.1 made it.
 
     Raises:
         ValueError: for anything else, or an unknown world.
     """
+    if given is None and described is not None and described.exists():
+        try:
+            stored = json.loads(described.read_text("utf-8"))
+        except (ValueError, RecursionError):
+            stored = None  # what is wrong with it is told by `claim_folder`
+        return stored.get("episode_limit") if isinstance(stored, dict) else None
     if given is None:
         entry = gymnasium.spec(_parts(world)[0])
         return None if _own(_entry(entry.id)) else entry.max_episode_steps
