@@ -167,7 +167,7 @@ def test_without_a_target_nothing_is_learned(tmp_path: Path) -> None:
 
 def test_a_step_is_one_call_and_what_is_asked_afterwards_none(monkeypatch: pytest.MonkeyPatch) -> None:
     model, calls = OnlineRegressor(readout_prior(), mixture=SMALL), []
-    for x, y in vectors(5):
+    for x, y in vectors(12):  # after the pairs in which the first regime is told
         model.step_one(x, y)
     programs = model._engine._programs  # pyright: ignore[reportOptionalMemberAccess]
     counted = {
