@@ -106,10 +106,11 @@ def test_a_killed_episode_that_dropped_a_transition_goes_on_bit_for_bit(tmp_path
     with pytest.warns(DroppedWarning, match="1 of 3 episodes"):
         assert_same_episode(episode(file, env=env()), whole)
     # An environment that is finite where the recorded one was not does not repeat it.
+    other = tmp_path / "other.mole"
     with pytest.raises(Killed):
-        episode(file, env=env(), kill=20)
+        episode(other, env=env(), kill=20)
     with pytest.warns(RecoveryWarning, match="was not finite at step 7: the episode begins again"):
-        episode(file, env=PointMass(length=10))
+        episode(other, env=PointMass(length=10))
 
 
 @pytest.mark.parametrize(
