@@ -168,7 +168,7 @@ def test_a_batch_of_one_class_does_not_take_over(seed: int) -> None:
     assert model.n_tasks_ == 1
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])  # a minute each
 def test_sorted_and_blocks_are_as_good_as_mixed(seed: int) -> None:
     rng, centres = clouds(5, 4, seed)
     y = np.repeat(np.arange(5), 200)
@@ -202,7 +202,7 @@ def test_a_label_of_one_row_in_a_thousand_is_found(seed: int) -> None:
     assert np.mean(rare == 1) > 0.5 and np.mean(usual == 0) > 0.98
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])  # a minute each
 def test_classes_may_arrive_one_by_one(seed: int) -> None:
     rng, centres = clouds(12, 6, seed)
     y = np.array(
