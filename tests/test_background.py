@@ -148,6 +148,18 @@ def test_a_column_that_comes_meanwhile_is_learned_after_it() -> None:
     assert np.mean(errors[-100:]) < 0.1
 
 
+def test_news_that_no_inputs_would_explain_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Once rows were forgotten, the schema that decides is made in slices, and the work may end with it.
+    monkeypatch.setattr(renewal, "explained", lambda *_: False)
+    model, begun = OnlineRegressor(**SMALL), []
+    for number, (x, y) in enumerate(pairs(120)):
+        model.learn_one({**x, "new": 1.0} if number > 75 else x, y)
+        begun.append(model._renewal is not None)
+    assert any(begun[75:])
+    assert not begun[-1]
+    assert "new" not in model.schema_.known
+
+
 def test_what_it_is_must_be_said_plainly(unchecked: None) -> None:
     with pytest.raises(TypeError, match="OnlineRegressor got background='yes'"):
         OnlineRegressor(background="yes")  # pyright: ignore[reportArgumentType]

@@ -62,6 +62,7 @@ class Renewal:
         delay: rows until it is used.
         kept: what it is made of.
         recipe: how.
+        size: inputs of a row, as far as is known.
         recent: newest inputs that are wanted of it.
         news: what changed in the rows, if that is the reason.
 
@@ -71,13 +72,12 @@ class Renewal:
     """
 
     def __init__(
-        self, begun: int, delay: int, kept: Kept, recipe: Recipe, recent: int, news: list[News]
+        self, begun: int, delay: int, kept: Kept, recipe: Recipe, size: int, recent: int, news: list[News]
     ) -> None:
         """See the class."""
         self.begun, self.due, self.kept, self.recipe, self.news = begun, begun + delay, kept, recipe, news
         self._recent, self._done = recent, 0
         self._work: Generator[None, None, Grown | None] | None = None
-        size = 1 if recipe.schema is None else recipe.schema.size
         every = slices_of_grow(kept.begun, size, kept.begun + delay, recipe.schema is None)
         self._slices = -(-every // max(delay, 1))  # at a row
 
@@ -107,7 +107,8 @@ class Renewal:
             self._work, self._done = grow(self.kept, self.recipe, self._recent), 0
         while self._done < target:
             self._done += 1
-            next(self._work)  # it does not end before its pairs are complete, unless there is no need
+            # It ends before its pairs are complete only where there is no need of a prior, as `finished` then says.
+            next(self._work, None)
         return False
 
     def finished(self) -> Grown | None:
@@ -152,10 +153,8 @@ class GrowingEstimator(EstimatorState):
         schema = self._schema_of_all()
         if schema is not None and news and not self._needed(news, schema):
             return
-        now = self._schema if schema is None else schema
-        assert now is not None  # it was made before any row was forgotten
-        beside = self._settings["background"]
-        delay = delay_of(pairs, memory, now.size, schema is None) if beside else 0
+        beside, size = self._settings["background"], self._size_of(schema)
+        delay = delay_of(pairs, memory, size, schema is None) if beside else 0
         renewal = self._renewal_of(pairs, delay, schema, news)
         if delay:
             self._renewal = renewal
@@ -170,6 +169,12 @@ class GrowingEstimator(EstimatorState):
     def _schema_of_all(self) -> Schema | None:
         """The schema of all rows so far; None once rows have been forgotten, and it is made of those that are left."""
         return self._encoder.schema() if self.n_seen_ <= len(self._rows) else None
+
+    def _size_of(self, schema: Schema | None) -> int:
+        """Inputs of a row; by the schema in use where the new one is not made yet."""
+        now = self._schema if schema is None else schema
+        assert now is not None  # one was made before any row was forgotten
+        return now.size
 
     def _needed(self, news: list[News], schema: Schema) -> bool:
         """Whether inputs of this schema say what is new; or nothing is."""
@@ -188,7 +193,7 @@ class GrowingEstimator(EstimatorState):
             self._target_norm, self._mixture_settings, self._free_number, self._gaps,
             settings["width"], settings["seed"], settings["memory"],
         )  # fmt: skip
-        return Renewal(pairs, delay, pairs_kept, recipe, RECENT, news)
+        return Renewal(pairs, delay, pairs_kept, recipe, self._size_of(schema), RECENT, news)
 
     def _go_on_renewing(self, data: Mapping[str, Any]) -> None:
         """Take up what `Renewal.to_json` wrote: the work is done again at the next row, to the same numbers."""
