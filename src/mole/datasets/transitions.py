@@ -245,9 +245,9 @@ def to_motions(
     Arguments as there. The next observation of a transition is the observation of the following one, bit for bit,
     unless there was a reset between them.
     """
-    obs, actions, following = _transitions(segments)
+    obs, actions, following = parts = _transitions(segments)
     obs, following = obs.astype(np.float32), following.astype(np.float32)
-    x, y = _pairs(segments, spec)
+    x, y = _pairs(parts, spec)
     cuts, start = [], 0
     for end in np.cumsum([len(s.actions) for s in segments]):
         # The last trajectory may be shorter than `shortest`: there is nothing left to join it with.
@@ -273,7 +273,7 @@ def transitions_stream(episodes: Sequence[RecordedEpisode], spec: Transitions, n
     """
     if not episodes:
         raise ValueError(f"stream {name!r} got no episodes; expected at least one: record some first.")
-    x, y = _pairs(episodes, spec)
+    x, y = _pairs(_transitions(episodes), spec)
     task, offset = [], 0
     for episode in episodes:
         task.append(offset + np.unique(episode.task, return_inverse=True)[1])
@@ -281,19 +281,17 @@ def transitions_stream(episodes: Sequence[RecordedEpisode], spec: Transitions, n
     return Stream(x, y, np.concatenate(task), name)
 
 
-def _pairs(segments: Sequence[Segment | RecordedEpisode], spec: Transitions) -> tuple[np.ndarray, np.ndarray]:
-    """All inputs ``[n, dx]`` and targets ``[n, dy]``, one segment after another."""
+def _pairs(transitions: tuple[np.ndarray, ...], spec: Transitions) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs ``[n, dx]`` and targets ``[n, dy]`` of what `_transitions` gives."""
     # All segments in one call: each length would be compiled anew.
     pair: Callable[..., Any] = jax.jit(jax.vmap(lambda o, a, n: (spec.features(o, a), spec.delta(o, n))))
-    obs, actions, following = _transitions(segments)
+    obs, actions, following = transitions
     ends = obs.astype(np.float32), following.astype(np.float32)
     x, y = jax.device_get(pair(ends[0], actions, ends[1]))
     return x, unrounded(spec.delta, y, ends, (rounding(obs), rounding(following)))
 
 
-def _transitions(
-    segments: Sequence[Segment | RecordedEpisode],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _transitions(segments: Sequence[Segment | RecordedEpisode]) -> tuple[np.ndarray, ...]:
     """Observations, actions and next observations ``[n, d]``, one segment after another."""
     obs = np.concatenate([s.obs[:-1] for s in segments])
     following = np.concatenate([s.obs[1:] for s in segments])

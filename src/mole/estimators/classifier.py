@@ -259,7 +259,7 @@ class OnlineClassifier(ExplainedEstimator):
                 self._renew_now()
             elif self._learner is not None:
                 # A prior in the making does not know the label: it is begun again.
-                self._postponed, self._renewal = self._renewal is not None, None
+                self._begin_again()
                 # There is an output for it already. Its weight alone changes, and that is an array: nothing compiles.
                 weights = jnp.asarray(self._output_weights(), jnp.float32)
                 learner = eqx.tree_at(lambda learner: learner.outputs, self._learner, weights)

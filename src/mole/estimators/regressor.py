@@ -227,7 +227,7 @@ class OnlineRegressor(ExplainedEstimator):
         if not self._gaps and np.isnan(target).any():
             self._gaps = True
             # A prior in the making does not know of gaps: it is begun again.
-            self._postponed, self._renewal = self._renewal is not None, None
+            self._begin_again()
             if self._learner is not None:
                 self._start(*with_gaps(self._learner, self._state))
         return target, False

@@ -166,6 +166,11 @@ class GrowingEstimator(EstimatorState):
         self._postponed = False
         self._use(self._renewal_of(self.n_seen_, 0, self._schema_of_all(), []))
 
+    def _begin_again(self) -> None:
+        """Drop a prior in the making, which another one replaces at the next row."""
+        self._postponed = self._postponed or self._renewal is not None
+        self._renewal = None
+
     def _schema_of_all(self) -> Schema | None:
         """The schema of all rows so far; None once rows have been forgotten, and it is made of those that are left."""
         return self._encoder.schema() if self.n_seen_ <= len(self._rows) else None

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mole.forecasting.lags import Inputs, Tap, candidates, named_inputs
+from mole.rows.scaling import TO_STD
 
 __all__ = ["choose_inputs", "find_periods", "robust_scale"]
 
@@ -161,7 +162,7 @@ def _score(gram: np.ndarray, chosen: Sequence[int], n: int) -> float:
 def robust_scale(values: np.ndarray) -> float:
     """1.4826 times the median distance from the median; where that is zero, the mean distance, and else one."""
     away = np.abs(values - np.median(values))
-    return float(1.4826 * np.median(away) or np.mean(away) or 1.0)
+    return float(TO_STD * np.median(away) or np.mean(away) or 1.0)
 
 
 def _drawn_in(values: np.ndarray) -> np.ndarray:

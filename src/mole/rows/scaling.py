@@ -10,10 +10,11 @@ import numpy as np
 from mole.learning.models import Normalizer
 from mole.rows.columns import float32_scale
 
-__all__ = ["Units", "class_normalizer", "padded_size", "robust_normalizer"]
+__all__ = ["TO_STD", "Units", "class_normalizer", "padded_size", "robust_normalizer"]
 
 _WILD = 6.0  # robust deviations beyond which a value is drawn in
-_TO_STD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+TO_STD = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
 _SELDOM = (
     0.4  # share of values at the median from which the median distance says little: at a half it is zero
 )
@@ -110,7 +111,7 @@ def robust_normalizer(values: np.ndarray, size: int | None = None) -> Normalizer
             *(jnp.concatenate([getattr(one, name) for one in each]) for name in ("mean", "std"))
         )
     middle = np.median(values, axis=0)
-    spread = _TO_STD * np.median(np.abs(values - middle), axis=0)
+    spread = TO_STD * np.median(np.abs(values - middle), axis=0)
     spread = np.where(np.mean(values == middle, axis=0) > _SELDOM, 0.0, spread)
     # A 0/1 column with few ones moves seldom: a bound of zero would make it constant.
     move, most = _usual_moves(np.abs(values - middle))
@@ -137,7 +138,7 @@ def _usual_moves(away: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             median[place] = np.median(moved)
             if moved.min() < moved.max():
                 # Among few distances one wild one would be the percentile.
-                most[place] = np.quantile(np.minimum(moved, _WILD * _TO_STD * median[place]), 0.99)
+                most[place] = np.quantile(np.minimum(moved, _WILD * TO_STD * median[place]), 0.99)
     return median, most
 
 

@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from mole.rows.scaling import TO_STD
+
 __all__ = ["MOST_INPUTS", "Neglected", "choices_of", "chosen_inputs"]
 
 MOST_INPUTS = 64
 """Inputs that a learner gets at most."""
 _ROWS = 2048  # rows that are looked at, evenly spaced in time
-_BLOCK = (
-    256  # rows in which an effect is taken as constant: what changes its sign between regimes is found too
-)
+_BLOCK = 256  # rows in which an effect is taken as constant: its sign may change between regimes
 _AT_ONCE = 32  # columns that are scaled at a time
 _FAR = 4.0  # robust standard deviations at which values are cut off
-_TO_STD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 _FAR_OFF = 1e150  # its square is still a number
 _PLAIN = 7.0  # standard deviations of a correlation that many inputs at many rows do not reach by chance
 _PAIRS_AN_INPUT = 8  # rows for each input that is taken along without evidence
@@ -52,7 +51,7 @@ def chosen_inputs(x: np.ndarray, y: np.ndarray) -> Generator[None, None, np.ndar
         part = x[rows, begin : begin + _AT_ONCE]
         away = part - np.median(part, axis=0)
         # Of a column that seldom moves the median distance is zero: nothing is cut off there.
-        reach = _FAR * _TO_STD * np.median(np.abs(away), axis=0)
+        reach = _FAR * TO_STD * np.median(np.abs(away), axis=0)
         tame = np.clip(away, -(far := np.where(reach > 0, reach, np.inf)), far)
         for form, values in zip(forms, (tame, tame**2), strict=True):
             for block in blocks:
