@@ -21,12 +21,64 @@ import numpy as np
 
 from mole._types import Array
 
-__all__ = ["IntervalTracker", "task_importance"]
+__all__ = ["IntervalTracker", "ManyIntervals", "task_importance"]
 
 _YOUNG = 20  # steps after a change of task that have a quantile of their own
 _RATES = (0.05, 0.02)
 """Steps of the two quantiles. The first is larger, since there are few steps after a change to learn from."""
 _RANGE = (0.05, 50.0)  # of a quantile, so that it comes back in time after a long run of hits or misses
+
+
+class ManyIntervals:
+    """As many `IntervalTracker` as there are keys, as rows of one table: the same numbers, to the bit.
+
+    Args:
+        level: share that the intervals are to cover, in (0, 1).
+        dy: outputs.
+
+    Attributes:
+        dtype: of a row.
+        first_row: before the first prediction.
+    """
+
+    def __init__(self, level: float, dy: int) -> None:
+        """See the class."""
+        first = IntervalTracker(level, dy)
+        self._factors = np.asarray(first._factors)
+        self.dtype = np.dtype(
+            [("quantiles", "<f8", (2, dy)), ("missed", "?", (dy,)), ("age", "<i8"), ("task", "<i8")]
+        )
+
+        self.first_row = np.zeros((), self.dtype)
+        self.first_row["quantiles"], self.first_row["age"] = first.quantiles, first.age
+
+    def half_width(self, rows: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Half of the widths ``[m, dy]`` at predictive scales ``[m, dy]``, for rows ``[m]``."""
+        return scale * rows["quantiles"][np.arange(len(rows)), (rows["age"] >= _YOUNG).astype(int)]
+
+    def update(
+        self, rows: np.ndarray, target: np.ndarray, mean: np.ndarray, scale: np.ndarray, task: np.ndarray
+    ) -> np.ndarray:
+        """The rows ``[m]`` after one prediction each; as `IntervalTracker.update`, with ``[m, dy]`` and ``[m]``."""
+        rows, at, settled = rows.copy(), np.arange(len(rows)), (rows["age"] >= _YOUNG).astype(int)
+        missed = np.abs(target - mean) > rows["quantiles"][at, settled] * scale
+        changed = task != rows["task"]
+        back = np.flatnonzero(changed & (settled == 1))
+        for place, undo in ((1, True), (0, False)):
+            self._move(rows, back, place, rows["missed"][back], undo)
+        settled[changed], rows["age"][changed], rows["task"] = 0, 0, task
+        self._move(rows, at, settled, missed)
+        rows["age"] += 1
+        rows["missed"] = missed
+        return rows
+
+    def _move(
+        self, rows: np.ndarray, at: np.ndarray, place: Any, missed: np.ndarray, undo: bool = False
+    ) -> None:
+        factor = self._factors[np.broadcast_to(place, at.shape)[:, None], missed.astype(int)]
+        quantiles = rows["quantiles"][at, place]
+        moved = quantiles / factor if undo else quantiles * factor
+        rows["quantiles"][at, place] = np.clip(moved, *_RANGE)
 
 
 class IntervalTracker:

@@ -45,7 +45,7 @@ _LATER = frozenset({"changes", "pending", "places", "regimes", "renewal", "units
 _VERSION = 1  # of the entries of the configuration; another one is refused
 # Leaves that 0.1 wrote otherwise: a readout's memory of its rates of drift is a setting now, and labels have an order.
 _UPGRADES = {**stack.UPGRADES, **mixture.UPGRADES, **order.UPGRADES}
-_DTYPES = tuple(np.dtype(kind).str for kind in (bool, np.int32, np.int64, np.float32, np.float64))
+_DTYPES = tuple(np.dtype(kind).str for kind in (bool, np.uint8, np.int32, np.int64, np.float32, np.float64))
 
 
 class Parts(NamedTuple):

@@ -23,6 +23,7 @@ from mole._expect import expect_file
 from mole._version import __version__
 from mole.files.atomic import atomic_file
 from mole.files.checkpoint_format import (
+    WIRE,
     CheckpointError,
     DamagedError,
     Header,
@@ -48,6 +49,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_PIECE = 1 << 20  # bytes that are read at a time where an array need not be in memory
+_MAPPED = 1 << 26  # bytes from which on an array of NumPy stays in the file
 Upgrades = Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]] | None]
 """Leaves that an older version wrote in another form; see `load`."""
 
@@ -106,8 +109,8 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str, upgrades: Upgrades
             out.
 
     Returns:
-        A tree like ``like`` with the values of the file. NumPy leaves stay NumPy, all others become (strongly
-        typed) JAX arrays on the default device.
+        A tree like ``like`` with the values of the file. NumPy leaves stay NumPy (above 64 MiB a read-only map of the
+        file), all others become (strongly typed) JAX arrays on the default device.
 
     Raises:
         CheckpointError: not a checkpoint, newer, damaged, of another kind, or of another structure.
@@ -134,6 +137,9 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str, upgrades: Upgrades
             values[place] = from_bytes(bytes(leaf.nbytes), leaf, value, path, made)
         for leaf in header.leaves:
             place = places.get(leaf.path)
+            if place is not None and leaf.nbytes > _MAPPED and isinstance(expected[place][1], np.ndarray):
+                values[place] = _mapped(file, leaf, digest)
+                continue
             raw = file.read(leaf.nbytes)
             digest.update(raw)  # also for leaves that are left out: the checksum is of all arrays
             if len(raw) != leaf.nbytes:
@@ -147,6 +153,14 @@ def load(path: str | os.PathLike[str], like: T, *, kind: str, upgrades: Upgrades
     if digest.hexdigest() != header.arrays_sha256:
         raise _altered(path)
     return jax.tree_util.tree_map_with_path(lambda at, old: values.get(jax.tree_util.keystr(at), old), like)
+
+
+def _mapped(file: BinaryIO, leaf: Leaf, digest: Any) -> np.ndarray:
+    """A large array that stays in the file, read once for the checksum: it may be larger than the memory."""
+    begin = file.tell()
+    for place in range(0, leaf.nbytes, _PIECE):
+        digest.update(file.read(min(_PIECE, leaf.nbytes - place)))
+    return np.memmap(file, WIRE[leaf.dtype], "r", begin, leaf.shape)
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -165,7 +179,7 @@ def verify(path: str | os.PathLike[str]) -> Header:
     """
     with _open(path) as file:
         header, digest = parse_header(file, path), hashlib.sha256()
-        while piece := file.read(1 << 20):
+        while piece := file.read(_PIECE):
             digest.update(piece)
     if digest.hexdigest() != header.arrays_sha256:
         raise _altered(path)
