@@ -53,7 +53,7 @@ LEFT_OUT = {
     "Info", "Prediction", "Trajectory", "Window", "Gaussian", "Categorical", "OnlineLearner", "Planner", "Reward",
     "PlannerState", "TrainProgress", "Belief", "Readout", "ReadoutState", "Pairs", "EpisodeError", "CheckpointError",
     "Header", "Leaf", "STREAMS", "PARAMETERS", "TaskNumbers", "Timeline", "Vocabulary", "Parameter", "DynamicsSpec",
-    "DamagedError", "PriorHeader", "Step", "Motion", "Shaping", "EnvReport", "EnvWarning",
+    "DamagedError", "PriorHeader", "Step", "KeyedSteps", "Motion", "Shaping", "EnvReport", "EnvWarning",
     # tested by themselves: files (test_checkpoint*, test_prior_file, test_stream_prior), adapters of environments
     # (test_generic, test_switching, test_envs, test_dynamics_spec, test_check_env), rollouts (test_planning_errors),
     # the cache of programs (test_compilation_cache)

@@ -16,7 +16,7 @@ from mole._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from mole._types import Trajectory, Window
-    from mole.estimators import Fleet, OnlineClassifier, OnlineRegressor
+    from mole.estimators import Fleet, KeyedFleet, OnlineClassifier, OnlineRegressor
     from mole.files.programs import use_compilation_cache
     from mole.forecasting import OnlineForecaster
     from mole.learning.inner import LayerRate, Rank1Rate, ScalarRate, adapt
@@ -36,6 +36,7 @@ __all__ = [
     "Gaussian",
     "Info",
     "KShot",
+    "KeyedFleet",
     "LayerRate",
     "MetaConfig",
     "MetaPrior",
@@ -70,7 +71,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "_types": "Trajectory Window",
-        "estimators": "Fleet OnlineClassifier OnlineRegressor",
+        "estimators": "Fleet KeyedFleet OnlineClassifier OnlineRegressor",
         "files.programs": "use_compilation_cache",
         "forecasting": "OnlineForecaster",
         "learning.inner": "LayerRate Rank1Rate ScalarRate adapt",

@@ -16,7 +16,6 @@ from rich.live import Live
 from rich.markup import escape
 
 from mole._expect import did_you_mean
-from mole.commands.common import invocation
 from mole.commands.stream_loop import (
     Loop,
     begin,
@@ -26,18 +25,16 @@ from mole.commands.stream_loop import (
     make_writer,
 )
 from mole.commands.stream_prior import GivenPrior, columns_of, given_prior
-from mole.commands.stream_series import SeriesEstimator, is_series
+from mole.commands.stream_series import is_series
 from mole.commands.stream_text import expect_same, read_as, say_how, text_options
-from mole.commands.stream_view import StreamView
+from mole.commands.stream_view import StreamView, tell_end
 from mole.files import checkpoint as checkpoints
 from mole.files.generations import KEPT, SECONDS, Periodic
 from mole.files.processes import Interrupts
-from mole.pipeline.events import regime_records
 from mole.pipeline.late import LabelDelay, delay_from
 from mole.pipeline.run_file import dialect_in
-from mole.pipeline.runner import StreamRun, StreamSettings, guess_kind, task_importances
+from mole.pipeline.runner import StreamSettings, guess_kind
 from mole.pipeline.sources import Row, Source, open_source
-from mole.report.stream import write_stream_report
 from mole.rows.columns import CATEGORY
 
 __all__ = ["check_columns", "kind_of", "stream"]
@@ -48,6 +45,7 @@ _LOOKED_AT = 1000  # rows in which the first target must be, where its kind is n
 def stream(
     source: Annotated[str, tyro.conf.Positional],
     target: str,
+    key: str | None = None,
     features: str | None = None,
     task: Literal["regression", "classification", "forecast"] | None = None,
     prior: Path | None = None,
@@ -78,6 +76,8 @@ def stream(
     Args:
         source: a CSV, JSON Lines or Parquet file, also packed as .gz or .zst, or - for standard input.
         target: the column to predict.
+        key: the column that says whose a row is, such as a machine: every key gets a mixture of its own, and all share
+            one prior. Tasks are numbered by key then, and there are no --events and no --report.
         features: the columns to predict it from, with commas between them; all others if not given.
         task: whether the target is a number or a label, or a series that is forecast from its own past too. If not
             given, the first target decides, and a number beside nothing but a time is a series.
@@ -113,6 +113,11 @@ def stream(
     options = text_options(sep, decimal, date_format, encoding, comment)
     periodic, delay = Periodic(every, every_seconds), delay_from(label_delay)
     check_options(checkpoint, keep, resume, new_input)
+    if key is not None and (report is not None or events is not None):
+        raise ValueError(
+            "got --key with --report or --events, expected none of them: they are about one mixture, and every key has "
+            "its own. --out says the task of every row"
+        )
     with ExitStack() as stack:
         # The lock comes before everything that is read: what another process still writes must not be gone on from.
         last = locked_newest(stack, checkpoint, resume)
@@ -128,7 +133,8 @@ def stream(
         layout = options.layout if again is None else again.layout
         rows = stack.enter_context(open_source(source, form=format, position=position, layout=layout))
         chosen = None if features is None else tuple(name.strip() for name in features.split(","))
-        check_columns(rows, target, (*(chosen or ()), *(() if clock is None else (clock,))))
+        beside = tuple(name for name in (clock, key) if name is not None)
+        check_columns(rows, target, (*(chosen or ()), *beside))
         given: Iterable[Row] = rows
         kind: str | None = task or config.get("settings", {}).get("task")
         ready, notes = None if prior is None else given_prior(prior), list[str]()
@@ -156,10 +162,10 @@ def stream(
         say_how(console, rows.name, dialect, notes)
         if kind is None:
             kind, given = kind_of(given, target)
-        if kind == "regression" and not (task or config or ready or chosen):
+        if kind == "regression" and not (task or config or ready or chosen or key):
             series, given = is_series(given, target, live=source == "-")
             kind = "forecast" if series else kind
-        settings = _settings(target, kind, chosen, level, seed, ready, delay, clock, background)
+        settings = _settings(target, kind, chosen, level, seed, ready, delay, clock, background, key)
         # Now, and not when the report is written: that is after the last row.
         if report is not None and not report.resolve().parent.is_dir():
             raise FileNotFoundError(f"cannot write {report}: its folder does not exist; create it first")
@@ -167,12 +173,20 @@ def stream(
         saved = begin(settings, ready, last, name, events)
         if last:
             console.print(f"going on after row {saved.run.rows:,}", style="dim")
-        writer = make_writer(
-            stack, settings.kind, name, to_stdout, saved, last is not None, live=source == "-"
-        )
+        writer = make_writer(stack, settings, name, to_stdout, saved, last is not None, live=source == "-")
         told = make_event_writer(stack, events, saved, last is not None)
         loop = Loop(
-            saved.run, writer, name, checkpoint, keep, periodic, strict, saved.position, dialect, told
+            saved.run,
+            writer,
+            name,
+            checkpoint,
+            keep,
+            periodic,
+            strict,
+            saved.position,
+            dialect,
+            told,
+            live=source == "-",
         )
         interrupts = Interrupts()
         try:
@@ -182,7 +196,7 @@ def stream(
             # Python flushes standard output when it ends, and would complain about the closed pipe once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         loop.save()
-        _end(console, loop.run_, loop.view, source, report, checkpoint)
+        tell_end(console, loop.run_, loop.view, source, report, checkpoint)
     interrupts.raise_if_asked()
 
 
@@ -223,6 +237,7 @@ def _settings(
     delay: LabelDelay,
     clock: str | None,
     background: bool,
+    key: str | None,
 ) -> StreamSettings:
     name = None if ready is None else ready.name
     labels = ready.prior.labels if ready is not None and kind == "classification" else None
@@ -235,63 +250,10 @@ def _settings(
         raise ValueError(
             "got --clock without a --label-delay in time, expected both: it tells when targets come"
         )
-    return StreamSettings(target, kind, chosen, level, seed, name, labels, *delay, clock, background)
+    return StreamSettings(target, kind, chosen, level, seed, name, labels, *delay, clock, background, key)
 
 
 def _shown(console: Console, view: StreamView) -> Any:
     if not console.is_terminal:
         return nullcontext()
     return Live(view, console=console, refresh_per_second=4, transient=True)
-
-
-def _end(
-    console: Console,
-    run: StreamRun,
-    view: StreamView,
-    source: str,
-    report: Path | None,
-    checkpoint: Path | None,
-) -> None:
-    """Say how it went, and write the report."""
-    bad = sum(run.digest.bad.values())
-    if run.rows and not run.learned:
-        reasons = "; ".join(f"{problem}: {count:,}" for problem, count in run.digest.bad.items())
-        raise ValueError(
-            f"none of {run.rows:,} rows could be learned ({reasons}); check the columns and --task"
-        )
-    if report is not None:  # before anything is said: whoever reads it may have gone
-        shown = "standard input" if source == "-" else source
-        importances = task_importances(run.estimator, list(run.digest.visited))
-        named = None if run.settings.kind == "classification" else run.settings.target
-        # What the regressor within a series says is in units of its own.
-        series = run.settings.kind == "forecast"
-        regimes = {} if series else regime_records(run.estimator, run.digest.visited, named)
-        write_stream_report(
-            report, run, source=shown, commands=[invocation.get()], importances=importances, regimes=regimes
-        )
-    console.print(
-        f"{run.rows:,} rows, {run.learned:,} learned, {bad:,} bad; {_counted(len(run.digest.visited), 'task')}"
-    )
-    if view.error() != "no error yet":
-        console.print(view.error(), highlight=False, soft_wrap=True)
-    for problem, count in sorted(run.digest.bad.items(), key=lambda item: -item[1]):
-        console.print(f"  {count:,} × {escape(problem)}", style="yellow", highlight=False)
-    for row, line, detail in run.digest.bad_rows[:5]:
-        console.print(
-            f"  row {row}, line {line} {escape(detail)}", style="dim", highlight=False, soft_wrap=True
-        )
-    if run.forgotten:
-        console.print(
-            f"  {run.forgotten:,} × waited for too many rows for the target", style="yellow", highlight=False
-        )
-    if isinstance(run.estimator, SeriesEstimator):
-        ahead = ", ".join(f"{value:.6g}" for value in run.estimator.model.forecast())
-        console.print(f"next rows: {ahead}", highlight=False, soft_wrap=True)
-    if report is not None:
-        console.print(f"report: {report}")
-    if checkpoint is not None:
-        console.print(f"checkpoint: {checkpoint}")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -16,12 +17,16 @@ from mole.files.atomic import remove_leftovers
 from mole.files.generations import Periodic, file_lock, newest
 from mole.pipeline.dialect import Dialect
 from mole.pipeline.events import EventWriter
-from mole.pipeline.predictions import CLASSIFICATION, REGRESSION, PredictionWriter, open_predictions
-from mole.pipeline.run_file import SavedRun, load_run, save_run
-from mole.pipeline.runner import StreamRun, StreamSettings
+from mole.pipeline.keyed import KeyedRun
+from mole.pipeline.predictions import CLASSIFICATION, KEYED, REGRESSION, PredictionWriter, open_predictions
+from mole.pipeline.run_file import SavedRun, load_run, run_of, save_run
+from mole.pipeline.runner import Outcome, StreamRun, StreamSettings
 from mole.pipeline.sources import Row
 
 __all__ = ["Loop", "begin", "check_options", "locked_newest", "make_event_writer", "make_writer"]
+
+
+_BATCH = 512  # rows of many keys that are learned together
 
 
 class Loop:
@@ -39,6 +44,8 @@ class Loop:
         position: dict[str, Any] | None,
         dialect: Dialect,
         events: tuple[str, EventWriter] | None = None,
+        *,
+        live: bool = False,
     ) -> None:
         """See `mole.commands.stream.stream` for the options; ``position`` is that of the last row, None before it.
 
@@ -48,20 +55,35 @@ class Loop:
         self._writer, self._name, self._checkpoint = writer, name, checkpoint
         self._keep, self._periodic, self._strict, self._position = keep, periodic, strict, position
         self._dialect, self._events = dialect, events
+        # Of a pipe the next row may not come before the prediction of this one is asked for.
+        self._batch = 1 if live else _BATCH
 
     def run(self, rows: Iterable[Row]) -> None:
         """Until the rows end."""
+        if isinstance(self.run_, KeyedRun):
+            rows = iter(rows)
+            while some := list(itertools.islice(rows, self._batch)):
+                outcomes = self.run_.steps(some, strict=self._strict)
+                self._put(outcomes, some[-1].position)
+            return
         for row in rows:
-            outcome = self.run_.step(row, strict=self._strict)
-            self._position = row.position
+            self._put([self.run_.step(row, strict=self._strict)], row.position)
+
+    def _put(self, outcomes: list[Outcome], position: dict[str, Any]) -> None:
+        """Write what some rows gave, and the checkpoint if it is due."""
+        self._position = position
+        for outcome in outcomes:
             if self._writer is not None:
                 self._writer.write(outcome)
             if self._events is not None:
                 for event in outcome.events:
                     self._events[1].write(event)
             self.view.update(outcome)
-            if self._periodic.due(self.run_.rows):
-                self.save()
+        due = [
+            self._periodic.due(outcome.row) for outcome in outcomes
+        ]  # of all, since seconds count from the last
+        if any(due):
+            self.save()
 
     def save(self) -> None:
         """Write the checkpoint, after the predictions that it counts are on disk."""
@@ -119,11 +141,15 @@ def begin(
     """The run of the checkpoint, or a new one."""
     others = {"classification": estimators.OnlineClassifier, "forecast": SeriesEstimator}
     made: Any = others.get(settings.kind, estimators.OnlineRegressor)
+    if settings.key is not None:
+        made = estimators.KeyedFleet
     if checkpoint is None:
         prior = None if ready is None else ready.prior
         beside = {} if settings.kind == "forecast" else {"background": settings.background}
+        if settings.key is not None:
+            beside = {"key": settings.key}
         estimator = made(prior, level=settings.level, seed=settings.seed, **beside)
-        return SavedRun(StreamRun(settings, estimator), None, name, 0, events=events)
+        return SavedRun(run_of(settings, estimator), None, name, 0, events=events)
     saved = load_run(checkpoint, settings, made.load)
     for option, before, now in (("out", saved.output, name), ("events", saved.events, events)):
         if before != now:
@@ -135,7 +161,7 @@ def begin(
 
 def make_writer(
     stack: ExitStack,
-    kind: str,
+    settings: StreamSettings,
     name: str | None,
     to_stdout: bool,
     saved: SavedRun,
@@ -144,7 +170,8 @@ def make_writer(
     live: bool,
 ) -> PredictionWriter | None:
     """The writer of predictions, if there are to be any; its file ends where the run stood if it goes on ``again``."""
-    columns = CLASSIFICATION if kind == "classification" else REGRESSION
+    columns = CLASSIFICATION if settings.kind == "classification" else REGRESSION
+    columns = columns if settings.key is None else KEYED
     if to_stdout:
         return PredictionWriter(sys.stdout.buffer, columns, jsonl=False, live=live, header=not again)
     if name is None:

@@ -1,18 +1,24 @@
-"""The live view of a stream: speed, running error, the current task and a band of task probabilities."""
+"""The live view of a stream: speed, running error, the current task and its band; and what is said at the end."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from pathlib import Path
 
 import numpy as np
-from rich.console import Group
+from rich.console import Console, Group
+from rich.markup import escape
 from rich.text import Text
 
-from mole.pipeline.runner import Outcome, StreamRun
+from mole.commands.common import invocation
+from mole.commands.stream_series import SeriesEstimator
+from mole.pipeline.events import regime_records
+from mole.pipeline.runner import Outcome, StreamRun, task_importances
+from mole.report.stream import write_stream_report
 from mole.report.style import TASKS
 
-__all__ = ["StreamView", "task_colour"]
+__all__ = ["StreamView", "task_colour", "tell_end"]
 
 _RECENT = 200
 _BAND = 60
@@ -94,3 +100,61 @@ class StreamView:
         for task in self._tasks:
             past.append("▄", style=task_colour(task))
         return past
+
+
+def tell_end(
+    console: Console,
+    run: StreamRun,
+    view: StreamView,
+    source: str,
+    report: Path | None,
+    checkpoint: Path | None,
+) -> None:
+    """Say how it went, and write the report."""
+    bad = sum(run.digest.bad.values())
+    if run.rows and not run.learned:
+        reasons = "; ".join(f"{problem}: {count:,}" for problem, count in run.digest.bad.items())
+        raise ValueError(
+            f"none of {run.rows:,} rows could be learned ({reasons}); check the columns and --task"
+        )
+    if report is not None:  # before anything is said: whoever reads it may have gone
+        shown = "standard input" if source == "-" else source
+        importances = task_importances(run.estimator, list(run.digest.visited))
+        named = None if run.settings.kind == "classification" else run.settings.target
+        # What the regressor within a series says is in units of its own.
+        series = run.settings.kind == "forecast"
+        regimes = {} if series else regime_records(run.estimator, run.digest.visited, named)
+        write_stream_report(
+            report, run, source=shown, commands=[invocation.get()], importances=importances, regimes=regimes
+        )
+    console.print(
+        f"{run.rows:,} rows, {run.learned:,} learned, {bad:,} bad; "
+        + (
+            _counted(len(run.digest.visited), "task")
+            if run.settings.key is None
+            else f"{len(run.estimator):,} keys"
+        )
+    )
+    if view.error() != "no error yet":
+        console.print(view.error(), highlight=False, soft_wrap=True)
+    for problem, count in sorted(run.digest.bad.items(), key=lambda item: -item[1]):
+        console.print(f"  {count:,} × {escape(problem)}", style="yellow", highlight=False)
+    for row, line, detail in run.digest.bad_rows[:5]:
+        console.print(
+            f"  row {row}, line {line} {escape(detail)}", style="dim", highlight=False, soft_wrap=True
+        )
+    if run.forgotten:
+        console.print(
+            f"  {run.forgotten:,} × waited for too many rows for the target", style="yellow", highlight=False
+        )
+    if isinstance(run.estimator, SeriesEstimator):
+        ahead = ", ".join(f"{value:.6g}" for value in run.estimator.model.forecast())
+        console.print(f"next rows: {ahead}", highlight=False, soft_wrap=True)
+    if report is not None:
+        console.print(f"report: {report}")
+    if checkpoint is not None:
+        console.print(f"checkpoint: {checkpoint}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

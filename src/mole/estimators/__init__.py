@@ -3,12 +3,15 @@
 from mole._lazy import lazy
 from mole.estimators.classifier import OnlineClassifier
 from mole.estimators.fleet import Fleet
+from mole.estimators.keyed import KeyedFleet, KeyedSteps
 from mole.estimators.regressor import OnlineRegressor
 from mole.estimators.step import Step
 from mole.priors.stream import StreamPrior, fit_prior
 
 __all__ = [
     "Fleet",
+    "KeyedFleet",
+    "KeyedSteps",
     "OnlineClassifier",
     "OnlineRegressor",
     "Step",

@@ -18,8 +18,9 @@ import numpy as np
 from mole._expect import expect_number, expect_type, expect_whole
 from mole._float32 import methods_in_float32
 from mole.estimators.described import Prior, given_from, plain_settings
-from mole.estimators.keyed_learning import MARKS, OWNER, KeyedLearning, KeyedSteps
+from mole.estimators.keyed_learning import MARKS, OWNER, KeyedLearning
 from mole.estimators.keyed_programs import PAGE
+from mole.estimators.keyed_rows import KeyedSteps
 from mole.estimators.late import row_from, row_json
 from mole.estimators.saving import Parts, damage_told, load_parts, save_parts
 from mole.files.atomic import naming

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import os
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from mole.estimators.described import Prior, learner_from
 from mole.estimators.growing import SELF_TRAINING
 from mole.estimators.intervals import ManyIntervals
 from mole.estimators.keyed_programs import PAGE, rounds_of
-from mole.estimators.keyed_rows import Batch, read_batch
+from mole.estimators.keyed_rows import Batch, KeyedSteps, read_batch
 from mole.estimators.keyed_states import KeyedStates
 from mole.online.guard import REFUSED, Fault
 from mole.priors.stream import StreamPrior, fit_prior
@@ -25,35 +25,12 @@ from mole.rows.encoding import RowEncoder, Schema
 from mole.rows.scaling import Units
 from mole.rows.values import FLOAT32, fits, has_holes, shown
 
-__all__ = ["MARKS", "OWNER", "KeyedLearning", "KeyedSteps"]
+__all__ = ["MARKS", "OWNER", "KeyedLearning"]
 
 OWNER = "KeyedFleet"
 MARKS = (64, 256, 1024, 4096)
 """Rows of all keys after which the shared prior is made anew."""
 _WINDOWS = (32, 16, 8, 4)  # pairs of a window of time that the prior is trained on
-
-
-class KeyedSteps(NamedTuple):
-    """What was predicted for the rows of a batch before each was learned, and what learning it did.
-
-    Attributes:
-        prediction: expected targets ``[n]``, or ``[n, dy]`` if there are several.
-        low, high: ends of the intervals, shaped as ``prediction``; infinite while nothing is known.
-        loss: standardised squared errors ``[n]``; NaN while nothing was known, and for rows that were not learned.
-        task: numbers of the tasks that predict from now on for each row's key ``[n]``.
-        n_tasks: tasks known to each row's key ``[n]``.
-        spawned: whether a task was discovered ``[n]``.
-        fault: what was wrong with each row ``[n]``, bits of `mole.online.Fault`; 0 if nothing.
-    """
-
-    prediction: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    loss: np.ndarray
-    task: np.ndarray
-    n_tasks: np.ndarray
-    spawned: np.ndarray
-    fault: np.ndarray
 
 
 class KeyedLearning:

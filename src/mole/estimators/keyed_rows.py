@@ -3,19 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mole.estimators.step import Step
+from mole.online.guard import Fault
 from mole.rows.batches import is_missing, rows_of, targets_of
 from mole.rows.frames import FrameRows, frame_of
 from mole.rows.values import FLOAT32, read_row, shown
 
-__all__ = ["Batch", "read_batch"]
+__all__ = ["Batch", "KeyedSteps", "read_batch"]
 
 _OWNER = "KeyedFleet"
 _NOTHING = "Nothing of this batch was learned."
+
+
+class KeyedSteps(NamedTuple):
+    """What was predicted for the rows of a batch before each was learned, and what learning it did.
+
+    Attributes:
+        prediction: expected targets ``[n]``, or ``[n, dy]`` if there are several.
+        low, high: ends of the intervals, shaped as ``prediction``; infinite while nothing is known.
+        loss: standardised squared errors ``[n]``; NaN while nothing was known, and for rows that were not learned.
+        task: numbers of the tasks that predict from now on for each row's key ``[n]``.
+        n_tasks: tasks known to each row's key ``[n]``.
+        spawned: whether a task was discovered ``[n]``.
+        fault: what was wrong with each row ``[n]``, bits of `mole.online.Fault`; 0 if nothing.
+    """
+
+    prediction: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    loss: np.ndarray
+    task: np.ndarray
+    n_tasks: np.ndarray
+    spawned: np.ndarray
+    fault: np.ndarray
+
+    def rows(self) -> list[Step]:
+        """The same row by row; without ``probability`` and ``shares``, which a batch does not tell."""
+        columns = (column.tolist() if column.ndim == 1 else list(column) for column in self)
+        return [
+            Step(prediction, low, high, None, loss, task, math.nan, n_tasks, spawned, Fault(fault), {})
+            for prediction, low, high, loss, task, n_tasks, spawned, fault in zip(*columns, strict=True)
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +134,7 @@ def _taken_apart(rows: Any, keys: Any, y: Any, key: str, target: str | None) -> 
         else:
             named = {}
     if keys is not None:
-        keys = list(targets_of(keys))
+        keys = keys.tolist() if isinstance(keys, np.ndarray) else list(targets_of(keys))
     elif key in named:
         keys = named[key]
     elif not len(given):
@@ -147,7 +181,11 @@ def _inputs(given: Any, length: int | None) -> Any:
 
 def _checked_keys(keys: Sequence[Any], kind: type | None, column: str) -> list[Any]:
     """Keys as text or as Python's whole numbers."""
-    if kind is str and all(type(one) is str and one for one in keys):  # the usual batch
+    # The usual batches first: a look at every key takes as long as a small mixture takes to learn.
+    types = set(map(type, keys))
+    if types == {str} and kind is not int and all(keys):
+        return list(keys)
+    if types == {int} and kind is not str:
         return list(keys)
     found: list[Any] = []
     for place, one in enumerate(keys):

@@ -110,7 +110,7 @@ class KeyedStates:
         back = [key for key in lacking if key in self._file.numbers]
         if back:
             self._write(
-                np.array([self._places[key] for key in back]), np.stack([self._file.get(key) for key in back])
+                np.array([self._places[key] for key in back]), np.array([self._file.get(key) for key in back], self.record)
             )
             for key in back:
                 self._file.drop(key)
@@ -201,7 +201,7 @@ class KeyedStates:
         self._by_page(places[mine], run)
         return found
 
-    def store(self, key: Hashable, record: np.ndarray) -> None:
+    def store(self, key: Hashable, record: np.void) -> None:
         """Put a record of `read` into the file, for a key that is not there."""
         self._file.put(key, record)
 

@@ -33,7 +33,7 @@ class RecordFile:
         self._holes: list[int] = []  # records that nobody owns
         self._file: BinaryIO | None = None
 
-    def put(self, key: Hashable, record: np.ndarray) -> None:
+    def put(self, key: Hashable, record: np.void) -> None:
         """Add the record of a key that has none.
 
         Raises:
@@ -52,8 +52,8 @@ class RecordFile:
             self._holes.pop()
         self.numbers[key] = number
 
-    def get(self, key: Hashable) -> np.ndarray:
-        """The record of a key, an array ``[]``."""
+    def get(self, key: Hashable) -> np.void:
+        """The record of a key."""
         assert self._file is not None
         self._file.seek(self.numbers[key] * self._dtype.itemsize)
         return np.frombuffer(self._file.read(self._dtype.itemsize), self._dtype)[0]

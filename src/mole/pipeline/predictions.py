@@ -12,12 +12,16 @@ from typing import Any, BinaryIO
 from mole.files.atomic import naming, synced
 from mole.pipeline.runner import Outcome
 
-__all__ = ["CLASSIFICATION", "REGRESSION", "PredictionWriter", "open_predictions"]
+__all__ = ["CLASSIFICATION", "KEYED", "REGRESSION", "PredictionWriter", "open_predictions"]
 
 REGRESSION = ("row", "prediction", "low", "high", "target", "task", "probability", "loss", "note")
 """Columns of a regression."""
 CLASSIFICATION = ("row", "prediction", "probabilities", "target", "task", "probability", "loss", "note")
 """Columns of a classification; in a CSV ``probabilities`` is a JSON object, since labels may come late."""
+
+
+KEYED = ("row", "key", "prediction", "low", "high", "target", "task", "loss", "note")
+"""Columns of a regression with keys; the numbers of tasks are those of the key."""
 
 
 class PredictionWriter:

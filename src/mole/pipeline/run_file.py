@@ -17,9 +17,10 @@ import numpy as np
 from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
 from mole.pipeline.dialect import OLD, Dialect
+from mole.pipeline.keyed import KeyedRun
 from mole.pipeline.runner import StreamRun, StreamSettings
 
-__all__ = ["SavedRun", "dialect_in", "load_run", "save_run"]
+__all__ = ["SavedRun", "dialect_in", "load_run", "run_of", "save_run"]
 
 _KIND = "stream-run"
 
@@ -59,7 +60,8 @@ def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) ->
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / "estimator.mole"
         saved.run.estimator.save(inner)
-        content = np.fromfile(inner, np.uint8)
+        # A map and no copy: the states of many keys may be larger than the memory. It outlives the folder.
+        content = np.memmap(inner, np.uint8, "r")
     config = {
         "settings": saved.run.settings.to_json(),
         "position": saved.position,
@@ -72,6 +74,11 @@ def save_run(path: str | os.PathLike[str], saved: SavedRun, *, keep: int = 1) ->
         "estimator_bytes": len(content),
     }
     checkpoint.save(path, {"estimator": content}, kind=_KIND, config=config, keep=keep)
+
+
+def run_of(settings: StreamSettings, estimator: Any) -> StreamRun:
+    """The run of an estimator that has learned nothing yet."""
+    return StreamRun(settings, estimator) if settings.key is None else KeyedRun(settings, estimator)
 
 
 def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Callable[[Path], Any]) -> SavedRun:
@@ -121,7 +128,7 @@ def load_run(path: str | os.PathLike[str], settings: StreamSettings, load: Calla
         inner = Path(folder) / "estimator.mole"
         content.tofile(inner)
         estimator = load(inner)
-    run = StreamRun(settings, estimator)
+    run = run_of(settings, estimator)
     # The checksum says that the file is as it was written, not that we wrote it: a header may hold anything.
     try:
         run.restore(config["run"])

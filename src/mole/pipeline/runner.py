@@ -83,6 +83,7 @@ class Outcome(NamedTuple):
         shares: task → its probability, as `mole.estimators.step.Step.shares`.
         events: that were noticed with what was learned at this row (`mole.OnlineRegressor.events_`), in rows of the
             input.
+        key: whose row it is (`mole.pipeline.keyed`).
     """
 
     row: int
@@ -97,6 +98,7 @@ class Outcome(NamedTuple):
     note: str = ""
     shares: dict[int, float] | None = None
     events: tuple[dict[str, Any], ...] = ()
+    key: str | int | None = None
 
 
 class StreamRun:
@@ -118,7 +120,10 @@ class StreamRun:
         self.digest = RunDigest()
         # The targets that the estimator must not see yet.
         self._late = LateTargets(LabelDelay(settings.label_delay, settings.label_seconds), settings.clock)
-        self._feed = EventFeed(None if self._classify else settings.target, estimator.n_events_)
+        # Of many keys there are many mixtures, whose tasks have nothing in common but their numbers.
+        self._one = settings.key is None
+        events = estimator.n_events_ if self._one else 0
+        self._feed = EventFeed(None if self._classify else settings.target, events)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -136,23 +141,9 @@ class StreamRun:
         Raises:
             BadRowError: for a bad row, if ``strict``; nothing is learned from it.
         """
-        checked = self._checked(row.values) if row.values is not None else None
-        problem, detail = (
-            ("cannot be read", row.problem) if checked is None else (checked.problem, checked.detail)
-        )
-        # Before the row is counted: the run stays as it was after the last good row.
-        if problem and strict:
-            raise BadRowError(
-                f"line {row.line} {detail}. Without --strict such rows are counted and left out."
-            )
-        self.rows += 1
-        note = ""
-        if problem:
-            self.digest.add_bad(self.rows, row.line, problem, detail)
-            note = f"line {row.line} {detail}"
+        checked, note = self._counted(row, strict)
         if checked is None or checked.x is None:
-            self.digest.add(self.rows)  # so that the curves keep the row numbers of the input
-            return Outcome(self.rows, note=note)
+            return self._left_out(note)
         y, events = checked.y, list[dict[str, Any]]()
         if self._late:
             events = self._learn_late(row.values or {})
@@ -164,6 +155,32 @@ class StreamRun:
             if y is not None:
                 self.learned += 1
                 events = self._feed.learned(self.rows, self.estimator)
+        return self._outcome(self.rows, step, y, note, events)
+
+    def _counted(self, row: Row, strict: bool) -> tuple[Checked | None, str]:
+        """The row as it was checked, None if it could not be read, and what is wrong with it."""
+        checked = self._checked(row.values) if row.values is not None else None
+        problem, detail = (
+            ("cannot be read", row.problem) if checked is None else (checked.problem, checked.detail)
+        )
+        # Before the row is counted: the run stays as it was after the last good row.
+        if problem and strict:
+            raise BadRowError(
+                f"line {row.line} {detail}. Without --strict such rows are counted and left out."
+            )
+        self.rows += 1
+        if not problem:
+            return checked, ""
+        self.digest.add_bad(self.rows, row.line, problem, detail)
+        return checked, f"line {row.line} {detail}"
+
+    def _left_out(self, note: str) -> Outcome:
+        """Of a row that is not even predicted."""
+        self.digest.add(self.rows)  # so that the curves keep the row numbers of the input
+        return Outcome(self.rows, note=note)
+
+    def _outcome(self, row: int, step: Step, y: Any, note: str, events: list[dict[str, Any]]) -> Outcome:
+        """What a row gave, which goes into the digest too."""
         prediction, loss = step.prediction, None
         low = high = width = None
         covered = False
@@ -182,8 +199,8 @@ class StreamRun:
             elif y is not None:
                 width, covered = high - low, low <= float(y) <= high
         self.digest.add(
-            self.rows,
-            task=None if y is None else step.task,
+            row,
+            task=step.task if self._one and y is not None else None,
             shares=step.shares,
             loss=loss,
             hit=prediction == y,
@@ -191,7 +208,7 @@ class StreamRun:
             covered=covered,
         )
         return Outcome(
-            self.rows, prediction, low, high, step.probabilities, y, step.task, step.shares.get(step.task), loss,
+            row, prediction, low, high, step.probabilities, y, step.task, step.shares.get(step.task), loss,
             note, step.shares, tuple(events),
         )  # fmt: skip
 

@@ -24,6 +24,7 @@ class StreamSettings:
             With 1, or 0, before the next row.
         label_seconds: the same as a time, by ``clock``; one of both is 0.
         clock: column of times that it is told by; the first column with a time if None.
+        key: column that says whose a row is: each has a mixture of its own. None if all rows are of one.
         background: whether no row waits for a new prior of the estimator.
     """
 
@@ -38,6 +39,7 @@ class StreamSettings:
     label_seconds: float = 0.0
     clock: str | None = None
     background: bool = True
+    key: str | None = None
 
     def __post_init__(self) -> None:
         """Check."""
@@ -50,10 +52,20 @@ class StreamSettings:
                 f"got features {self.features}, expected one or more, without the target {self.target!r}"
             )
 
+        if self.key is not None and (self.kind != "regression" or self.label_delay or self.label_seconds):
+            raise ValueError(
+                f"got --key {self.key} for a {self.kind}, or with a --label-delay; expected a number as the target, "
+                "known at once: other streams are learned without keys so far"
+            )
+        if self.key is not None and self.key in (self.target, *(self.features or ())):
+            raise ValueError(
+                f"got --key {self.key}; expected a column that is neither the target nor an input"
+            )
+
     def to_json(self) -> dict[str, Any]:
         """As a checkpoint holds them, where the kind is called by the name of its option."""
         data = asdict(self)
-        for name in ("label_delay", "label_seconds", "clock"):
+        for name in ("label_delay", "label_seconds", "clock", "key"):
             if not data[name]:
                 del data[name]  # files of runs without one are as they were in 0.1
         if self.background:
