@@ -20,6 +20,7 @@ from helpers import tiny_prior
 from mole import (
     Fleet,
     Info,
+    KeyedFleet,
     MetaConfig,
     MetaPrior,
     Mixture,
@@ -254,6 +255,7 @@ OBJECTS = {
     "forecaster": OnlineForecaster(),
     "fleet": Fleet,
     "step": Step(*[None] * len(Step._fields)),  # pyright: ignore[reportArgumentType]
+    "keyed": KeyedFleet,
     "learner": Mixture(tiny_prior(jax.random.key(0))),
     "prior": tiny_prior(jax.random.key(0)),
     "agent": Agent,
@@ -261,6 +263,7 @@ OBJECTS = {
     "Agent": Agent,
     "Fleet": Fleet,
     "Info": Info,
+    "KeyedFleet": KeyedFleet,
     "MetaConfig": MetaConfig,
     "Mixture": Mixture,
     "OnlineClassifier": OnlineClassifier,
