@@ -66,7 +66,7 @@ soak: .venv/.installed
 	.venv/bin/python -m benchmarks.soak $(ARGS)
 
 # Each family in runs/priors/FAMILY; a training that is there is not done again.
-PRIORS = motors=half_cheetah_motors motors-few=half_cheetah_motors_few terrain=half_cheetah_terrain crawler=crawler_legs
+PRIORS = motors=half_cheetah_motors motors-few=half_cheetah_motors_few motors-upright=half_cheetah_motors_upright terrain=half_cheetah_terrain crawler=crawler_legs
 priors: .venv/.installed
 	@set -e; for pair in $(PRIORS); do \
 		family=$${pair%%=*}; stem=src/mole/assets/$${pair#*=}; \

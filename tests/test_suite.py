@@ -185,7 +185,7 @@ def test_a_family_belongs_to_one_configuration(files: Mapping[str, Path | None],
     made = [part._replace(folder=tmp_path / part.family.name) for part in parts("motors", files, seeds=1)]
     claim_parts(made)
     claim_parts([*made])
-    assert records_of(made) == {"motors": [], "motors-few": []}
+    assert records_of(made) == {"motors": [], "motors-upright": [], "motors-few": []}
     assert not any(job.complete for job in suite_jobs(made))
     grown = dataclasses.replace(made[0].config, seeds=(0, 1), methods=("mole",))
     claim_parts([made[0]._replace(config=grown)])

@@ -31,7 +31,7 @@ from mole.report.footage import demo_video
 
 __all__ = ["demo", "envs", "tune_with"]
 
-_CHEETAH = "mole/HalfCheetahMotors-v0"
+_SHOWN = FAMILIES["motors-upright"]
 
 
 def demo(
@@ -50,14 +50,15 @@ def demo(
         workers: number of processes, one core each.
         video: whether the report has a video (needs EGL).
     """
-    prior, supervised = control_files(_CHEETAH)
+    prior, supervised = control_files(_SHOWN.name)
     config = EvalConfig(
-        _CHEETAH,
+        _SHOWN.env,
         prior,
         supervised,
         methods=("mole", "kshot", "continuous", "supervised"),
         seeds=(seed,),
         steps=steps,
+        planner=_SHOWN.planner,
         keep_actions=True,
     )
     console.print("A half-cheetah whose six motors change sign every 100 steps (A ↔ B), and nobody tells it.")

@@ -77,7 +77,7 @@ def stream(
         source: a CSV, JSON Lines or Parquet file, also packed as .gz or .zst, or - for standard input.
         target: the column to predict.
         key: the column that says whose a row is, such as a machine: every key gets a mixture of its own, and all share
-            one prior. Tasks are numbered by key then, and there are no --events and no --report.
+            one prior. Tasks are numbered by key then, and there are neither events nor a report.
         features: the columns to predict it from, with commas between them; all others if not given.
         task: whether the target is a number or a label, or a series that is forecast from its own past too. If not
             given, the first target decides, and a number beside nothing but a time is a series.

@@ -109,9 +109,8 @@ class KeyedStates:
             self._places[key], self._owners[place], self._used[place] = place, key, self._turn
         back = [key for key in lacking if key in self._file.numbers]
         if back:
-            self._write(
-                np.array([self._places[key] for key in back]), np.array([self._file.get(key) for key in back], self.record)
-            )
+            records = np.array([self._file.get(key) for key in back], self.record)
+            self._write(np.array([self._places[key] for key in back]), records)
             for key in back:
                 self._file.drop(key)
         anew = [

@@ -93,6 +93,33 @@ FAMILIES: dict[str, Family] = {
             validation=_MOTORS_VALIDATION,
         ),
         Family(
+            name="motors-upright",
+            title="Half-cheetah, failing motors, on its feet",
+            returning=("alternate",),
+            validation=_MOTORS_VALIDATION,
+            chosen=("alternate",),
+            # Longer plans, and data from where the robot should be: docs/training.md.
+            planner=PlannerConfig(samples=100, iterations=4),
+            training=TrainingConfig(
+                rounds=8,
+                episodes=20,
+                episode_steps=400,
+                horizon=20,
+                samples=100,
+                iterations=4,
+                precision="auto",
+                round_iterations=2500,
+                last_iterations=4000,
+                last_learning_rate=1e-3,
+                last_rollout=8,
+                shaping=("posture=3",),
+                meta=dataclasses.replace(
+                    TrainingConfig().meta, iterations=3000, learning_rate=4e-3, rate_speed=10.0
+                ),
+            ),
+            steps=1000,
+        ),
+        Family(
             name="terrain",
             title="Half-cheetah, hills and valleys",
             returning=("course",),

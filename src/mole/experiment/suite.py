@@ -54,8 +54,12 @@ class Suite:
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        Suite("paper", "every family, setting and method", ("motors", "motors-few", "terrain", "crawler")),
-        Suite("motors", "the half-cheetah's motors", ("motors", "motors-few")),
+        Suite(
+            "paper",
+            "every family, setting and method",
+            ("motors", "motors-upright", "motors-few", "terrain", "crawler"),
+        ),
+        Suite("motors", "the half-cheetah's motors", ("motors", "motors-upright", "motors-few")),
         Suite("terrain", "the half-cheetah's hills", ("terrain",)),
         Suite("crawler", "the crawler's legs", ("crawler",)),
         Suite(

@@ -44,6 +44,11 @@ CONTROL = {
         "half_cheetah_motors_few",
         "half-cheetah, at most one reversed motor",
     ),
+    "motors-upright": ControlPrior(
+        "mole/HalfCheetahMotors-v0",
+        "half_cheetah_motors_upright",
+        "half-cheetah, failing motors, on its feet",
+    ),
     "terrain": ControlPrior(
         "mole/HalfCheetahTerrain-v0", "half_cheetah_terrain", "half-cheetah, hills and valleys"
     ),
