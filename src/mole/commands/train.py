@@ -19,6 +19,7 @@ from mole.experiment.families import Family
 from mole.experiment.worlds import limit_of, training_world, world_spec
 from mole.files.generations import SECONDS
 from mole.files.processes import available_cores
+from mole.meta.devices import expect_there
 
 __all__ = ["train_command", "train_with"]
 
@@ -41,6 +42,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
         out: Path | None = None,
         workers: int | None = None,
         every_seconds: float = SECONDS,
+        devices: int | None = None,
         check: bool = False,
         config: Annotated[TrainingConfig, tyro.conf.arg(name="")] = default,
     ) -> None:
@@ -57,10 +59,15 @@ def train_with(family: Family | None) -> Callable[..., None]:
             workers: processes that gather data, one core each; as many as there are cores if not given. The result does
                 not depend on how many. 0 does everything in one process.
             every_seconds: seconds between two checkpoints of a stage, from which it goes on if it is stopped.
+            devices: devices of JAX that share the windows of a batch in meta-training. A processor counts as one,
+                unless JAX_NUM_CPU_DEVICES says otherwise. Results agree up to rounding.
             check: only take a few hundred steps in the environment, and print what an agent could not learn in it.
             config: amounts of data and training.
         """
         same_defaults(env, family)
+        if devices is not None:
+            config = dataclasses.replace(config, meta=dataclasses.replace(config.meta, devices=devices))
+            expect_there(devices)  # now, and not after the data are made
         world = world_for(env, parameter)
         folder = Path(f"runs/train-{seed}") if out is None else out
         limit = limit_of(world, episode_limit, folder / "training.json")

@@ -26,6 +26,7 @@ from mole.learning.inner import InnerRate, adapt, window_loss
 from mole.learning.likelihoods import Likelihood
 from mole.learning.lowrank import adapted_outputs_mlp
 from mole.learning.models import MLP
+from mole.meta.devices import divided
 from mole.meta.tasks import WindowData, sample_windows
 
 __all__ = [
@@ -193,12 +194,14 @@ class Descent(NamedTuple):
         length: pairs in a window (2k).
         clip_norm: largest global norm of a gradient.
         rate_speed: learning rate of the inner rates, as a multiple of that of the model's parameters.
+        devices: that share the windows of a step; the default device alone if None.
     """
 
     batch: int
     length: int
     clip_norm: float
     rate_speed: float
+    devices: int | None = None
 
     def optimiser(self) -> optax.GradientTransformation:
         """Clipping and Adam, without the learning rate."""
@@ -252,6 +255,7 @@ def descend(
     def step(carry: tuple[Any, Any], inputs: tuple[Key, Array]) -> tuple[tuple[Any, Any], None]:
         (arrays, opt_state), (key, rate) = carry, inputs
         windows = sample_windows(data, key, descent.batch, descent.length, weights)
+        windows = divided(windows, descent.devices)
         gradient = jax.grad(lambda a: objective(eqx.combine(a, static), windows))(arrays)
         direction: Any
         direction, opt_state = optimiser.update(gradient, opt_state)

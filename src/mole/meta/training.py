@@ -22,6 +22,7 @@ from mole.learning.inner import InnerRate, LayerRate, Rank1Rate, ScalarRate
 from mole.learning.likelihoods import Gaussian, Likelihood
 from mole.learning.models import Normalizer
 from mole.learning.prior import MetaPrior
+from mole.meta.devices import expect_devices, on_default_device
 from mole.meta.maml import (
     Descent,
     Fit,
@@ -91,6 +92,8 @@ class MetaConfig:
     alone. Needs recorded transitions."""
     rollout_mix: float = later(0.8)
     """Share of the loss over the roll-outs in the whole loss; the rest is that of one step."""
+    devices: int | None = later(None)
+    """Devices of JAX that share the windows of a batch; the default one alone if None. Results agree up to rounding."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -114,6 +117,8 @@ class MetaConfig:
             raise ValueError(
                 f"MetaConfig got rollout={self.rollout} with window={self.window}; expected at most k steps."
             )
+        if self.devices is not None:
+            expect_devices(self.devices, self.batch)
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"MetaConfig got held_out={self.held_out}; expected a share between 0 and 1.")
 
@@ -163,15 +168,11 @@ def meta_train(
     expect_type("meta_train", "config", config, MetaConfig)
     likelihood = Gaussian() if likelihood is None else likelihood
     if rate is None:
-        if config.rate == "scalar":
-            rate = ScalarRate(config.initial_rate)
-        else:
-            rate = (LayerRate if config.rate == "layer" else Rank1Rate)(model, config.initial_rate)
+        form = {"layer": LayerRate, "rank1": Rank1Rate}.get(config.rate)
+        rate = ScalarRate(config.initial_rate) if form is None else form(model, config.initial_rate)
     groups = as_groups(trajectories)
     norms = fit_normalizers([t for group in groups for t in group], likelihood)
-    objective: MetaObjective | RolloutObjective = MetaObjective(
-        likelihood, config.learn_rate, config.first_order
-    )
+    objective: Any = MetaObjective(likelihood, config.learn_rate, config.first_order)
     if config.rollout:
         checked = expect_dynamics(dynamics, groups[0], likelihood, config.rollout)
         objective = RolloutObjective(objective, *norms, checked, config.rollout, config.rollout_mix)
@@ -240,7 +241,7 @@ def _train(
     key, held_key = jax.random.split(key)
     held_windows = sample_windows(held, held_key, _HELD_OUT_WINDOWS, length, weights)
 
-    descent = Descent(config.batch, length, config.clip_norm, config.rate_speed)
+    descent = Descent(config.batch, length, config.clip_norm, config.rate_speed, config.devices)
     learning_rates = cosine(config.learning_rate, config.final_learning_rate, config.iterations)
     opt_state, adapts = begin(descent, fit), not isinstance(objective, PlainObjective)
 
@@ -280,13 +281,11 @@ def _train(
             bar.show(event)
             if callback is not None:
                 callback(event)
-            if loss < best_loss:
-                best, best_loss, stale = fit, loss, 0
-            else:
-                stale += 1
-                if config.patience is not None and stale >= config.patience:
-                    break
+            best, best_loss, stale = (fit, loss, 0) if loss < best_loss else (best, best_loss, stale + 1)
+            if config.patience is not None and stale >= config.patience:
+                break
             keeper.after(TrainingState(fit, opt_state, best, best_loss, stale, done))
+    best = on_default_device(best)
     _, _, residual = evaluate(best, likelihood, held_windows, adapts)
     return MetaPrior(
         best.model,
