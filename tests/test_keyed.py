@@ -17,7 +17,7 @@ import pytest
 from mole import KeyedFleet, Normalizer, OnlineRegressor, ReadoutPrior
 from mole.cli import main
 from mole.estimators.intervals import IntervalTracker, ManyIntervals
-from mole.estimators.keyed_programs import BLOCK, PAGE, in_blocks, rounds_of
+from mole.estimators.keyed_programs import BLOCK, FIRST_PAGE, in_blocks, rounds_of
 from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
 from mole.files.spill import RecordFile
@@ -94,12 +94,12 @@ def test_it_does_not_matter_where_a_stream_is_cut_and_who_else_is_there(whole: A
 
 def test_a_key_that_left_memory_comes_back_as_if_it_had_stayed(whole: Any, tmp_path: Path) -> None:
     key, x, y = stream()
-    fleet, many = KeyedFleet(prior(), mixture=SMALL, max_resident=1, folder=tmp_path), PAGE + 40
+    fleet, many = KeyedFleet(prior(), mixture=SMALL, max_resident=1, folder=tmp_path), FIRST_PAGE + 20
     half = ROWS // 2
     first = fleet.step(x[:half], y[:half], keys=key[:half])
     for crowd in (1000, 2000):  # others in all places, twice
         fleet.step(np.zeros((many, DX)), np.zeros(many), keys=crowd + np.arange(many))
-    assert fleet.n_resident_ == PAGE and len(fleet) == KEYS + 2 * many and 2 in fleet
+    assert fleet.n_resident_ == FIRST_PAGE and len(fleet) == KEYS + 2 * many and 2 in fleet
     second = fleet.step(x[half:], y[half:], keys=key[half:])
     same((np.concatenate(pair) for pair in zip(first, second, strict=True)), whole)
     assert len(fleet) == KEYS + 2 * many
@@ -107,6 +107,10 @@ def test_a_key_that_left_memory_comes_back_as_if_it_had_stayed(whole: Any, tmp_p
     assert 1003 not in fleet and len(fleet.keys) == len(fleet) == KEYS + 2 * many - 1
     with pytest.raises(KeyError, match="1003"):
         fleet.forget(1003)
+    small = KeyedFleet(prior(), mixture=SMALL, max_resident=FIRST_PAGE + 1)
+    numbers = np.arange(3 * FIRST_PAGE)  # more than the first page holds, and of several pages
+    steps = small.step(np.zeros((len(numbers), DX)), np.ones(len(numbers)), keys=numbers)
+    assert small.n_resident_ == len(numbers) and np.unique(steps.low).shape == (1,)
     # A new key in the place of another one begins as any new key.
     fresh, other = np.array([5000]), KeyedFleet(prior(), mixture=SMALL)
     same(fleet.step(x[:1], y[:1], keys=fresh), other.step(x[:1], y[:1], keys=fresh))

@@ -59,7 +59,7 @@ class KeyedFleet(KeyedLearning):
         width: hidden units of the prior that it makes for itself.
         seed: of its training.
         memory: rows that it is made of at most.
-        max_resident: keys in memory, rounded up to a multiple of 256.
+        max_resident: keys in memory, rounded up to 32 and a multiple of 256.
         folder: where the file of the other keys is; the system's folder for temporary files if None.
 
     Attributes:

@@ -15,7 +15,7 @@ from mole._types import Trajectory
 from mole.estimators.described import Prior, learner_from
 from mole.estimators.growing import SELF_TRAINING
 from mole.estimators.intervals import ManyIntervals
-from mole.estimators.keyed_programs import PAGE, rounds_of
+from mole.estimators.keyed_programs import rounds_of, whole_pages
 from mole.estimators.keyed_rows import Batch, KeyedSteps, read_batch
 from mole.estimators.keyed_states import KeyedStates
 from mole.online.guard import REFUSED, Fault
@@ -129,7 +129,7 @@ class KeyedLearning:
 
     def _fitting(self, batch: Batch) -> list[Batch]:
         """The batch in pieces whose keys fit into memory together."""
-        limit = -(-self._settings["max_resident"] // PAGE) * PAGE
+        limit = whole_pages(self._settings["max_resident"])
         if len(set(batch.keys)) <= limit:
             return [batch]
         return [batch[begin : begin + limit] for begin in range(0, len(batch), limit)]

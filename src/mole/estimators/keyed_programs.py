@@ -19,22 +19,41 @@ from mole.learning.compiled import Layout, Structure, pack, unpack
 __all__ = [
     "BLOCK",
     "COUNTS",
+    "FIRST_PAGE",
+    "NEWBORN",
     "PAGE",
+    "UNUSED",
     "Figures",
     "Programs",
     "in_blocks",
+    "page_and_slot",
     "page_programs",
     "put",
     "rounds_of",
     "take",
+    "whole_pages",
 ]
 
-PAGE = 256
-"""States of a page."""
+PAGE, FIRST_PAGE = 256, 32
+"""States of a page; of the first one there are fewer, since many fleets are small."""
+UNUSED, NEWBORN = 0, 1
+"""Two more slots of a page: one that padding writes to, and the state before the first pair, which is only read."""
 BLOCK = 8
 """States that learn together: more of them do not stay in the cache, fewer are not worth a loop."""
 COUNTS = 5
 """Figures of a pair beside mean and scale: loss, fault, task, number of tasks, and whether one was discovered."""
+
+
+def page_and_slot(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """In which page places are ``[n]``, and where in it."""
+    beyond = places - FIRST_PAGE
+    later = beyond >= 0
+    return np.where(later, 1 + beyond // PAGE, 0), 2 + np.where(later, beyond % PAGE, places)
+
+
+def whole_pages(most: int) -> int:
+    """So many states, rounded up to what some pages hold."""
+    return FIRST_PAGE + max(0, -(-(most - FIRST_PAGE) // PAGE)) * PAGE
 
 
 def rounds_of(places: np.ndarray) -> list[np.ndarray]:

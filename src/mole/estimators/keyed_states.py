@@ -17,15 +17,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from mole._types import Array
-from mole.estimators.keyed_programs import BLOCK, COUNTS, PAGE, Figures, in_blocks, page_programs, put, take
+from mole.estimators.keyed_programs import (
+    BLOCK,
+    COUNTS,
+    FIRST_PAGE,
+    NEWBORN,
+    PAGE,
+    UNUSED,
+    Figures,
+    in_blocks,
+    page_and_slot,
+    page_programs,
+    put,
+    take,
+    whole_pages,
+)
 from mole.files.processes import available_cores
 from mole.files.spill import RecordFile
 from mole.learning.compiled import layout_of, pack, take_apart
 
 __all__ = ["KeyedStates"]
-
-_UNUSED, _FIRST = PAGE, PAGE + 1
-"""Two more rows of a page: one that padding writes to, and the state before the first pair, which is only read."""
 
 
 class KeyedStates:
@@ -34,7 +45,7 @@ class KeyedStates:
     Args:
         learner: an `mole.online.OnlineLearner`, which all keys share.
         note: what is kept beside a state that has seen nothing: an array ``[]`` of a structured dtype.
-        most: keys in memory at most; rounded up to whole pages of 256.
+        most: keys in memory at most; rounded up to whole pages.
         folder: where the file of the others is; the system's folder for temporary files if None.
 
     Attributes:
@@ -55,7 +66,7 @@ class KeyedStates:
         self._first = [np.asarray(one) for one in _pack(moving, state)]
         self._dx, self._dy = learner.prior.input_size, learner.prior.target_size
         self._note, self.notes = note, np.zeros(0, note.dtype)
-        self.limit = -(-most // PAGE) * PAGE
+        self.limit = whole_pages(most)
         self.record = np.dtype(
             [
                 ("note", note.dtype),
@@ -145,16 +156,15 @@ class KeyedStates:
         dy = self._dy
         found = np.zeros((len(places), 2 * dy + COUNTS), np.float32)
 
-        def run(page: int, own: np.ndarray) -> None:
-            laid = in_blocks(places[own])
-            for begin in range(0, len(laid), PAGE):
-                some = laid[begin : begin + PAGE]
+        def run(page: int, own: np.ndarray, slots: np.ndarray) -> None:
+            laid, size = in_blocks(places[own]), self._size(page)
+            for begin in range(0, len(laid), size):
+                some = laid[begin : begin + size]
                 there = np.flatnonzero(some >= 0)
                 at = own[some[there]]
-                given = self._given(there, places[at] % PAGE, x[at], y[at])
-                blocks = len(some) // BLOCK
+                given = self._given(size, there, slots[some[there]], x[at], y[at])
                 self._pages[page], figures = self._programs.learn(
-                    self._fixed, self._pages[page], blocks, *given
+                    self._fixed, self._pages[page], len(some) // BLOCK, *given
                 )
                 found[at] = np.asarray(figures)[there]
 
@@ -167,15 +177,15 @@ class KeyedStates:
         """Mean and scale ``[n, dy]`` for inputs ``[n, dx]``: to the bit those of `learn`; places also of `nowhere`."""
         found = np.zeros((len(places), 2 * self._dy), np.float32)
 
-        def run(page: int, own: np.ndarray) -> None:
-            for begin in range(0, len(own), PAGE):
-                at = own[begin : begin + PAGE]
-                there = np.arange(len(at))
-                slots = np.where(places[at] < 0, _FIRST, places[at] % PAGE)
-                slots, x_here, _ = self._given(there, slots, x[at], np.zeros((len(at), self._dy)))
+        def run(page: int, own: np.ndarray, slots: np.ndarray) -> None:
+            size, slots = self._size(page), np.where(places[own] < 0, NEWBORN, slots)
+            for begin in range(0, len(own), size):
+                at, there = own[begin : begin + size], np.arange(len(own[begin : begin + size]))
+                nothing = np.zeros((len(at), self._dy))
+                given = self._given(size, there, slots[begin : begin + size], x[at], nothing)
                 blocks = -(-len(at) // BLOCK)
-                figures = self._programs.predict(self._fixed, self._pages[page], blocks, slots, x_here)
-                found[at] = np.asarray(figures)[: len(at)]
+                figures = self._programs.predict(self._fixed, self._pages[page], blocks, *given[:2])
+                found[at] = np.asarray(figures)[there]
 
         self._by_page(np.maximum(places, 0), run)
         return found[:, : self._dy], found[:, self._dy :]
@@ -189,12 +199,12 @@ class KeyedStates:
         mine = np.flatnonzero(places >= 0)
         found["note"][mine] = self.notes[places[mine]]
 
-        def run(page: int, own: np.ndarray) -> None:
+        def run(page: int, own: np.ndarray, slots: np.ndarray) -> None:
             for begin in range(0, len(own), BLOCK):
                 at = mine[own[begin : begin + BLOCK]]
-                slots = np.full(BLOCK, _UNUSED, np.int32)
-                slots[: len(at)] = places[at] % PAGE
-                for number, values in enumerate(take(self._pages[page], slots)):
+                some = np.full(BLOCK, UNUSED, np.int32)
+                some[: len(at)] = slots[begin : begin + BLOCK]
+                for number, values in enumerate(take(self._pages[page], some)):
                     found[f"state{number}"][at] = np.asarray(values)[: len(at)]
 
         self._by_page(places[mine], run)
@@ -228,40 +238,44 @@ class KeyedStates:
     def _write(self, places: np.ndarray, records: np.ndarray) -> None:
         self.notes[places] = records["note"]
 
-        def run(page: int, own: np.ndarray) -> None:
+        def run(page: int, own: np.ndarray, slots: np.ndarray) -> None:
             for begin in range(0, len(own), BLOCK):
                 # The last one again where fewer are left: it is written twice with the same numbers.
-                at = own[np.minimum(np.arange(begin, begin + BLOCK), len(own) - 1)]
-                values = [records[f"state{number}"][at] for number in range(len(self._first))]
-                self._pages[page] = put(self._pages[page], (places[at] % PAGE).astype(np.int32), values)
+                some = np.minimum(np.arange(begin, begin + BLOCK), len(own) - 1)
+                values = [records[f"state{number}"][own[some]] for number in range(len(self._first))]
+                self._pages[page] = put(self._pages[page], slots[some].astype(np.int32), values)
 
         self._by_page(places, run)
 
     def _add_page(self) -> None:
         first = len(self._owners)
-        self._pages.append([jnp.asarray(np.repeat(one[None], PAGE + 2, axis=0)) for one in self._first])
-        self._owners += [None] * PAGE
-        self._free += reversed(range(first, first + PAGE))
-        self.notes = np.concatenate([self.notes, np.repeat(self._note, PAGE)])
-        self._written = np.concatenate([self._written, np.zeros(PAGE, bool)])
-        self._used = np.concatenate([self._used, np.zeros(PAGE, np.int64)])
+        size = PAGE if self._pages else FIRST_PAGE
+        self._pages.append([jnp.asarray(np.repeat(one[None], size + 2, axis=0)) for one in self._first])
+        self._owners += [None] * size
+        self._free += reversed(range(first, first + size))
+        self.notes = np.concatenate([self.notes, np.repeat(self._note, size)])
+        self._written = np.concatenate([self._written, np.zeros(size, bool)])
+        self._used = np.concatenate([self._used, np.zeros(size, np.int64)])
+
+    def _size(self, page: int) -> int:
+        return PAGE if page else FIRST_PAGE
 
     def _given(
-        self, there: np.ndarray, slots: np.ndarray, x: np.ndarray, y: np.ndarray
+        self, size: int, there: np.ndarray, slots: np.ndarray, x: np.ndarray, y: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        """Slots, inputs and targets of some pairs of a call; the rest of the call is padding."""
-        all_slots = np.full(PAGE, _UNUSED, np.int32)
-        all_x, all_y = np.zeros((PAGE, self._dx), np.float32), np.full((PAGE, self._dy), np.nan, np.float32)
+        """Slots, inputs and targets of some of the ``size`` pairs of a call; the rest is padding."""
+        all_slots, all_x = np.full(size, UNUSED, np.int32), np.zeros((size, self._dx), np.float32)
+        all_y = np.full((size, self._dy), np.nan, np.float32)
         all_slots[there], all_x[there], all_y[there] = slots, x, y
         return all_slots, all_x, all_y
 
-    def _by_page(self, places: np.ndarray, run: Callable[[int, np.ndarray], None]) -> None:
-        """Call ``run`` with every page and the positions of its places, on all cores.
+    def _by_page(self, places: np.ndarray, run: Callable[[int, np.ndarray, np.ndarray], None]) -> None:
+        """Call ``run`` with every page, the positions of its places, and their slots; on all cores.
 
         Threads are enough: a compiled program runs without Python's lock.
         """
-        pages = places // PAGE
-        groups = [(int(page), np.flatnonzero(pages == page)) for page in np.unique(pages)]
+        pages, slots = page_and_slot(places)
+        groups = [(int(page), own := np.flatnonzero(pages == page), slots[own]) for page in np.unique(pages)]
         if len(groups) < 2:
             for group in groups:
                 run(*group)
