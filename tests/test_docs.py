@@ -100,7 +100,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.F
     monkeypatch.chdir(tmp_path)
     prior = tiny_prior(jax.random.key(0), DYNAMICS.feature_dim, DYNAMICS.delta_dim)
     save_prior("prior.mole", prior, {"made by": "a test"})
-    if "control.md" in request.node.name:
+    if "own-environment.md" in request.node.name:
         return tmp_path
     for place in ("mole.meta_train", "mole.control.training.meta_train"):
         monkeypatch.setattr(place, untrained)
@@ -114,7 +114,7 @@ def test_the_snippets_of_a_page_run_one_after_another(page: str, workplace: Path
         runpy.run_path(str(ROOT / "examples/pump.py"), run_name="__main__")
     space: dict[str, Any] = {"__name__": page}
     for number, code in enumerate(blocks(page, "python")):
-        exec(compile(code, f"{page}, block {number}", "exec"), space)
+        exec(compile(code, f"{page}, block {number}", "exec", dont_inherit=True), space)
 
 
 def test_the_examples_of_the_readme_run(
