@@ -3,11 +3,12 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help demo test check installed coverage bench bench-peers bench-streams torture soak priors test-peers audit fuzz mutants clean
+.PHONY: help demo test check docs installed coverage bench bench-peers bench-streams torture soak priors test-peers audit fuzz mutants clean
 help:
 	@echo "make demo        the methods side by side on a cheetah whose motors fail"
 	@echo "make test        the tests (ARGS='-k name' picks some)"
 	@echo "make check       linter, formatter, types, known vulnerabilities of what is pinned"
+	@echo "make docs        the site of the documents, in site/, from the pages in docs/ and the docstrings"
 	@echo "make installed   builds the package, installs it without extras in a fresh environment and uses it"
 	@echo "make coverage    the tests, and which lines of the package they run"
 	@echo "make fuzz        a million hostile files for every reader (an hour; stop and go on), in .venv-fuzz"
@@ -26,6 +27,15 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# zensical has its own environment, since its requirements are none of ours. It reads the docstrings without importing mole;
+# the options of the commands come from the commands. A broken link fails it, and so does a warning
+# (griffe only prints its own).
+docs: .venv/.installed .venv-docs/.installed
+	.venv/bin/python docs/build_site.py pages
+	.venv-docs/bin/zensical build --clean --strict >build/docs.log 2>&1; status=$$?; cat build/docs.log; exit $$status
+	@! grep '^griffe:' build/docs.log
+	.venv/bin/python docs/build_site.py finish
 
 installed: .venv/.installed
 	bash .ci/installed
@@ -84,6 +94,12 @@ test-peers: .venv-peers/.installed .venv-ns-gym/.installed
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[control,streams,minari,dev]'
 	touch $@
 
+.venv-docs/.installed: constraints-docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-docs.txt \
+		zensical mkdocstrings-python ruff
+	touch $@
+
 .venv-peers/.installed: pyproject.toml constraints.txt constraints-peers.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-peers.txt \
@@ -119,5 +135,5 @@ test-peers: .venv-peers/.installed .venv-ns-gym/.installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-peers .venv-bench-peers .venv-ns-gym .venv-fuzz .venv-audit dist build .pytest_cache .ruff_cache .hypothesis MUJOCO_LOG.TXT
+	rm -rf .venv .venv-peers .venv-bench-peers .venv-ns-gym .venv-fuzz .venv-docs .venv-audit dist build site .pytest_cache .ruff_cache .hypothesis MUJOCO_LOG.TXT
 	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +

@@ -70,7 +70,7 @@ class MoleRegressor(_Settings, base.MiniBatchRegressor):
     Raises:
         ValueError: for settings out of range; when learning, for a target that is no finite number.
 
-    Example:
+    Examples:
         >>> from river import datasets, evaluate, metrics, preprocessing
         >>> model = preprocessing.StandardScaler() | MoleRegressor()
         >>> score = evaluate.progressive_val_score(datasets.TrumpApproval().take(50), model, metrics.MAE())
@@ -229,7 +229,7 @@ class MoleForecaster(Forecaster):
     Raises:
         ValueError: for settings out of range; when learning, for a value that is no number.
 
-    Example:
+    Examples:
         >>> from river import datasets
         >>> model = MoleForecaster(horizon=12)
         >>> for _, y in datasets.AirlinePassengers():

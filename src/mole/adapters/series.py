@@ -35,7 +35,7 @@ class SeriesForecaster:
     Raises:
         ValueError: for settings out of range.
 
-    Example:
+    Examples:
         >>> model = SeriesForecaster(horizon=4, season=4).fit([5.0, 7.0, 9.0, 4.0] * 8)
         >>> model.predict(fh=[1, 4]).round().tolist()
         [5.0, 4.0]
@@ -77,6 +77,9 @@ class SeriesForecaster:
             fh: steps ahead: a number or several; those of ``fit``, or all up to the horizon, if None.
             X: columns beside the series of all rows up to the last step.
 
+        Returns:
+            ``[steps]``, in the unit of the series.
+
         Raises:
             TypeError: for steps that are no whole numbers.
             ValueError: for steps before the first, or another number of rows.
@@ -88,7 +91,7 @@ class SeriesForecaster:
     def predict_interval(
         self, fh: Any = None, X: Any = None, coverage: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper ends at the steps; arguments and errors as of `predict` and `forecast_interval`."""
+        """Lower and upper ends ``[steps]``; arguments and errors as of `predict` and `forecast_interval`."""
         steps = self._wanted(fh)
         rows = None if X is None else _rows(X, max(steps))
         low, high = self.model.forecast_interval(max(steps), rows, coverage)

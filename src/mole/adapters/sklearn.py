@@ -42,7 +42,7 @@ class MoleRegressor(RegressorMixin, StreamEstimator):
         n_features_in_: columns.
         feature_names_in_: their names, if rows came as a data frame.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> x = np.linspace(-1.0, 1.0, 50)[:, None]
         >>> model = MoleRegressor().fit(x, 2.0 * x[:, 0])
@@ -109,7 +109,7 @@ class MoleClassifier(ClassifierMixin, StreamEstimator):
         n_features_in_: columns.
         feature_names_in_: their names, if rows came as a data frame.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> x = np.linspace(-1.0, 1.0, 50)[:, None]
         >>> model = MoleClassifier().fit(x, np.where(x[:, 0] > 0, "up", "down"))

@@ -106,7 +106,7 @@ def check_env(env: Any, *, steps: int = 300, seed: int = 0, spec: DynamicsSpec |
         TypeError: if ``steps`` or ``seed`` is no whole number.
         ValueError: if ``steps`` is below 1 or ``seed`` below 0.
 
-    Example:
+    Examples:
         >>> print(check_env(gymnasium.make("Pendulum-v1")))          # doctest: +SKIP
     """
     expect_whole("check_env", "steps", steps)

@@ -181,7 +181,7 @@ def _load_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 class Recorder:
     """Collects a run step by step, so that an interrupted run can still be saved.
 
-    Example:
+    Examples:
         >>> recorder = Recorder({"env": "HalfCheetah-v5", "method": "mole", "schedule": "alternate",
         ...                      "seed": 0, "step_seconds": 0.05})
         >>> recorder.append(reward=1.0, loss=0.1, responsibilities=[1.0, 0.0], task=0, n_tasks=1)

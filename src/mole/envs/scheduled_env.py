@@ -179,7 +179,7 @@ class ScheduledEnv(MujocoEnv):
         return self.action_space
 
     def reset_model(self) -> np.ndarray:
-        """Draws the starting state, then what is hidden in this episode."""
+        """Draws the starting state, then what is hidden in this episode; returns the observation ``[obs]``."""
         # In this order, so that the start of a seed is the same under every schedule.
         qpos, qvel = self._starting_state()
         self._timeline = self.schedule.timeline(int(self.np_random.integers(2**63)))

@@ -52,7 +52,7 @@ class OnlineClassifier(ExplainedEstimator):
         ValueError: for settings out of range.
         TypeError: for settings of the wrong type.
 
-    Example:
+    Examples:
         >>> model = OnlineClassifier()
         >>> for t in range(50):
         ...     step = model.step_one([t % 2, t], "odd" if t % 2 else "even")    # predict, then learn

@@ -125,8 +125,8 @@ class ExplainedEstimator(OnlineEstimator):
 
             - ``outputs``: ``output``, ``mean``; and with ``before`` also ``mean_before`` and ``change``;
             - ``columns``: ``output``, ``column``, ``effect``, and for numbers ``slope`` by their own unit; with
-              ``before`` also ``effect_before``, ``change`` and ``slope_before``. The change of words and times, which
-              have no sign, is the standard deviation of how far the two tasks differ by them.
+                ``before`` also ``effect_before``, ``change`` and ``slope_before``. The change of words and times, which
+                have no sign, is the standard deviation of how far the two tasks differ by them.
 
             ``sd`` is the posterior standard deviation of ``change`` (without ``before``, of ``mean`` or ``effect``);
             None if the learner is no readout. The outputs of a classification are the indicators of its labels.

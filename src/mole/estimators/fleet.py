@@ -47,7 +47,7 @@ class Fleet:
         ValueError: for a size below one, or settings beside a learner.
         TypeError: for a prior of another type, or a size that is no whole number.
 
-    Example:
+    Examples:
         >>> fleet = Fleet(prior, 1000)                       # doctest: +SKIP
         >>> y_hat = fleet.predict(x)                          # x [1000, dx]; predict before you learn
         >>> fleet.learn(x, y, there=arrived)                  # arrived [1000]: who has a pair at this step

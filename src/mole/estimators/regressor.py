@@ -54,7 +54,7 @@ class OnlineRegressor(ExplainedEstimator):
         ValueError: for settings out of range.
         TypeError: for a prior of another type.
 
-    Example:
+    Examples:
         >>> model = OnlineRegressor()
         >>> for t in range(50):
         ...     x = {"hour": t % 24, "wind": 0.1 * t}

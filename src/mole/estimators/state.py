@@ -182,8 +182,9 @@ class EstimatorState(abc.ABC):
 
     @property
     def history_(self) -> dict[str, np.ndarray]:
-        """Per learned pair, oldest first, the last ``history`` of them: standardised squared error of the prediction
-        made before (``loss``; NaN while nothing was known), ``task``, ``n_tasks``, ``spawned`` and ``probability``.
+        """Per learned pair, oldest first, the last ``history`` of them, each ``[n]``: standardised squared error of the
+        prediction made before (``loss``; NaN while nothing was known), ``task``, ``n_tasks``, ``spawned`` and
+        ``probability``.
         """
         types = {"task": int, "n_tasks": int, "spawned": bool}
         columns = zip(*self._history, strict=True) if self._history else ((),) * len(HISTORY)

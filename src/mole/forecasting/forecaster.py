@@ -53,7 +53,7 @@ class OnlineForecaster:
         lags: "auto"; or so many of the last values; or the lags themselves. The season's are added.
         season: "auto"; or rows of a season; or None for none.
         level: share that the intervals are to cover.
-        width, seed, memory, history, mixture: as of `mole.OnlineRegressor`.
+        width: as of `mole.OnlineRegressor`, and so are ``seed``, ``memory``, ``history`` and ``mixture``.
 
     Attributes:
         n_seen_: values learned.
@@ -62,7 +62,7 @@ class OnlineForecaster:
         ValueError: for settings out of range.
         TypeError: for settings of another type.
 
-    Example:
+    Examples:
         >>> model = OnlineForecaster(horizon=3)
         >>> for t in range(60):
         ...     _ = model.learn_one([5.0, 7.0, 9.0, 4.0][t % 4])
@@ -118,7 +118,7 @@ class OnlineForecaster:
 
     @property
     def tasks_(self) -> np.ndarray:
-        """As of the regressor, like the next two."""
+        """As of the regressor, ``[tasks]``, like the next two."""
         return self.model.tasks_
 
     @property
@@ -128,7 +128,7 @@ class OnlineForecaster:
 
     @property
     def history_(self) -> dict[str, np.ndarray]:
-        """Figures of the values that the regressor learned: all but the first few."""
+        """Figures ``[n]`` of the values that the regressor learned: all but the first few."""
         return self.model.history_
 
     # Learn and forecast.
@@ -188,7 +188,7 @@ class OnlineForecaster:
         """Lower and upper ends of the intervals of the next rows, each ``[horizon]``; infinite while nothing is known.
 
         Args:
-            horizon, xs: as of `forecast`.
+            horizon: as of `forecast`, and so is ``xs``.
             level: another share than the forecaster's, in (0, 1); for it the width is changed by the ratio of a normal
                 distribution.
 

@@ -55,7 +55,7 @@ class MLP(eqx.Module):
         out_size: raw outputs (`Likelihood.output_size` says how many a target needs).
         width: units of each hidden layer.
         depth: hidden layers (the paper uses 3 of 512).
-        activation: element-wise function between the layers.
+        activation: element-wise function between the layers, of an array ``[width]``.
         key: PRNG key for the initial weights.
 
     Raises:

@@ -153,14 +153,17 @@ class OnlineLearner(eqx.Module):
 
     @abc.abstractmethod
     def report(self, after: State) -> dict[str, Array]:
-        """The fields of `Info` but ``loss`` and ``rejected``; ``fault`` is that of the step."""
+        """The fields of `Info` but ``loss`` and ``rejected``: ``responsibilities [tasks]``, the others one number each.
+
+        ``fault`` is that of the step.
+        """
 
     # What a learner of several tasks says otherwise.
 
     def advance(
         self, valid: Bool[Array, ""], state: State, x: Float[Array, " dx"], y: Float[Array, " dy"]
     ) -> tuple[Array, State]:
-        """Loss of the prediction of one normalised pair, and the state after `learn` if ``valid``, else unchanged.
+        """Loss ``[]`` of the prediction of one normalised pair; the state after `learn` if ``valid``, else unchanged.
 
         Learners with many models override this without a branch: XLA copies whatever enters one.
         """

@@ -72,7 +72,7 @@ def count_faults(codes: Iterable[int] | np.ndarray) -> dict[str, int]:
     """Number of pairs with each fault, by the fault's name in lower case; faults that did not happen are left out.
 
     Args:
-        codes: ``Info.fault`` of some pairs.
+        codes: ``Info.fault`` of some pairs, ``[n]``.
     """
     found = np.asarray(codes, np.int64)
     counts = {str(fault.name).lower(): int(np.sum(found & fault.value != 0)) for fault in Fault}

@@ -77,7 +77,7 @@ def load_prior(name_or_path: str | os.PathLike[str], expected: type[Any] | None 
         mole.files.checkpoint.CheckpointError: if the file holds something else, or is truncated, altered or of a newer
             format.
 
-    Example:
+    Examples:
         >>> learner = Mixture(load_prior("motors"))          # doctest: +SKIP
     """
     # By name, so that a type can be compared without the import of the others.

@@ -171,7 +171,7 @@ class ReadoutMixture(OnlineLearner):
         return jnp.where(finite, far, jnp.int32(Fault.NOT_FINITE.value))
 
     def suspicion(self, before: ReadoutState, after: ReadoutState, x: Array, y: Array) -> Int[Array, ""]:
-        """Repeated or unmoved numbers, and inputs that were drawn in."""
+        """Repeated or unmoved numbers, and inputs that were drawn in; a normalised pair ``x [dx]``, ``y [dy]``."""
         return pair_fault(x, y, after.still, self.reach)
 
     def report(self, after: ReadoutState) -> dict[str, Array]:

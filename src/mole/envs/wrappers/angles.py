@@ -48,12 +48,12 @@ class AnglePairs(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """As the environment's."""
+        """As the environment's; the observation ``[obs]`` has two entries for every angle."""
         obs, info = self.env.reset(seed=seed, options=options)
         return self._paired(obs), info
 
     def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
-        """As the environment's."""
+        """As the environment's; the observation ``[obs]`` has two entries for every angle."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         return self._paired(obs), reward, terminated, truncated, info
 

@@ -114,7 +114,7 @@ class FlatSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """As the environment's; the observation is flat."""
+        """As the environment's; the observation ``[obs]`` is flat."""
         obs, info = two_of(self.env, self.env.reset(seed=seed, options=options))
         return self._flat(obs), info
 
@@ -167,12 +167,12 @@ class RewardInObservation(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """As the environment's; the last two entries are zero."""
+        """As the environment's; the last two entries of the observation ``[obs]`` are zero."""
         obs, info = two_of(self.env, self.env.reset(seed=seed, options=options))
         return np.append(np.asarray(obs, np.float64), [0.0, 0.0]), info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """As the environment's; the last two entries are the reward and 1 if the episode was terminated."""
+        """As the environment's; ``[obs]`` ends with the reward and with 1 if the episode was terminated, else 0."""
         obs, reward, terminated, truncated, info = five_of(self.env, self.env.step(action))
         number = as_reward(self.env, reward)
         seen = np.append(np.asarray(obs, np.float64), [number, float(terminated)])
