@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help demo test check docs installed coverage bench bench-peers bench-streams torture soak priors test-peers audit fuzz mutants clean
+.PHONY: help demo test check docs installed coverage bench bench-peers bench-streams torture soak priors test-peers test-distributed audit fuzz mutants clean
 help:
 	@echo "make demo        the methods side by side on a cheetah whose motors fail"
 	@echo "make test        the tests (ARGS='-k name' picks some)"
@@ -19,6 +19,7 @@ help:
 	@echo "make torture     kills the commands 200 times, goes on, and compares (stop and go on; ARGS='--kills 500')"
 	@echo "make soak        ten million updates of both mixtures with faults in their data (an hour; stop and go on)"
 	@echo "make test-peers  the tests against other libraries, in .venv-peers and .venv-ns-gym (installs PyTorch)"
+	@echo "make test-distributed  the tests on Ray clusters of this machine, in .venv-ray"
 	@echo "make priors      trains all priors of the package again (hours; stop and go on at will)"
 	@echo "make clean       removes the environments, caches and build outputs"
 
@@ -89,6 +90,9 @@ test-peers: .venv-peers/.installed .venv-ns-gym/.installed
 	.venv-peers/bin/python -m pytest tests/peers --ignore tests/peers/test_ns_gym.py $(ARGS)
 	.venv-ns-gym/bin/python -m pytest tests/peers/test_ns_gym.py $(ARGS)
 
+test-distributed: .venv-ray/.installed
+	.venv-ray/bin/python -m pytest tests/distributed $(ARGS)
+
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[control,streams,minari,dev]'
@@ -104,6 +108,12 @@ test-peers: .venv-peers/.installed .venv-ns-gym/.installed
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-peers.txt \
 		-e '.[control,dev]' torch==2.13.0 stable-baselines3 rliable
+	touch $@
+
+.venv-ray/.installed: pyproject.toml constraints.txt constraints-ray.txt
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-ray.txt \
+		-e '.[control,distributed]' pytest pytest-timeout hypothesis beartype
 	touch $@
 
 # NS-Gym wants a MuJoCo older than ours: hence no extra `control` here.
@@ -135,5 +145,5 @@ test-peers: .venv-peers/.installed .venv-ns-gym/.installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-peers .venv-bench-peers .venv-ns-gym .venv-fuzz .venv-docs .venv-audit dist build site .pytest_cache .ruff_cache .hypothesis MUJOCO_LOG.TXT
+	rm -rf .venv .venv-peers .venv-bench-peers .venv-ns-gym .venv-ray .venv-fuzz .venv-docs .venv-audit dist build site .pytest_cache .ruff_cache .hypothesis MUJOCO_LOG.TXT
 	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +

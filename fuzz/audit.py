@@ -16,7 +16,7 @@ __all__ = ["judged", "main"]
 
 ROOT = Path(__file__).parents[1]
 TOOL = ROOT / ".venv-audit"  # of its own: what it needs is no part of the tested environment
-PINNED = ("constraints.txt", "constraints-peers.txt", "constraints-ns-gym.txt")
+PINNED = ("constraints.txt", "constraints-peers.txt", "constraints-ns-gym.txt", "constraints-ray.txt")
 _SECONDS = 120
 
 

@@ -31,8 +31,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("mole", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("mole")
 
-# The peers have an environment of their own: make test-peers.
-collect_ignore = [] if importlib.util.find_spec("stable_baselines3") else ["peers"]
+# These have environments of their own: make test-peers, make test-distributed.
+_OWN = {"peers": "stable_baselines3", "distributed": "ray"}
+collect_ignore = [folder for folder, package in _OWN.items() if not importlib.util.find_spec(package)]
 
 _compiled: list[str] = []
 

@@ -92,6 +92,7 @@ _EXTRAS = {
     "h5py": "minari",
     "minari": "minari",
     "pyarrow": "parquet",
+    "ray": "distributed",
     "river": "streams",
     "sklearn": "streams",
     "zstandard": "zstd",
