@@ -24,7 +24,7 @@ from mole.report.style import GRID, INK, MUTED, TASKS, method_colours
 
 DOCS = Path(__file__).parent
 WORLDS = {  # the name of a page → prior, environment, schedule
-    "motors": ("motors", "mole/HalfCheetahMotors-v0", "alternate:A,B:60"),
+    "motors": ("motors-upright", "mole/HalfCheetahMotors-v0", "alternate:A,B:60"),
     "terrain": ("terrain", "mole/HalfCheetahTerrain-v0", "alternate:.3,-.3:30"),
     "legs": ("crawler", "mole/CrawlerLegs-v0", "alternate:healthy,invert-2,down-5:60"),
 }

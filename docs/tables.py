@@ -16,7 +16,7 @@ from mole.experiment import stats
 from mole.report.tables import number
 
 SUITE = Path(__file__).parents[1] / "results" / "suite"
-FAMILIES = ("motors", "motors-few", "crawler", "terrain", "ablations")
+FAMILIES = ("motors", "motors-upright", "motors-few", "crawler", "terrain", "ablations")
 COLUMNS = {
     "return": ("return_per_1000", 0),
     "error": ("error_all", 3),

@@ -41,9 +41,9 @@ MAY_IMPORT = {
     "adapters": f"{BASE} rows estimators forecasting",
     "pipeline": f"{BASE} files rows estimators.step estimators.late",
     "experiment": f"{BASE} files learning online readout datasets priors planning envs control",
-    "distributed": f"_version {BASE} files",
+    "distributed": f"_version {BASE} files priors estimators",
     "report": f"{BASE} files control pipeline experiment",
-    "commands": f"{BASE} files meta rows priors control estimators forecasting pipeline experiment report",
+    "commands": f"{BASE} files meta rows priors control estimators forecasting pipeline experiment distributed report",
     "cli": "files commands",
     "mole": f"_version _moved {BASE} files learning meta online readout priors estimators forecasting",
 }

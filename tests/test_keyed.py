@@ -14,13 +14,24 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from mole import KeyedFleet, Normalizer, OnlineRegressor, ReadoutPrior
+from mole import (
+    KeyedFleet,
+    Normalizer,
+    OnlineRegressor,
+    ReadoutPrior,
+    StreamPrior,
+    load_prior,
+    save_prior,
+)
 from mole.cli import main
+from mole.distributed import FleetShards, read_outputs, shard_of
+from mole.distributed.holder import Holder
 from mole.estimators.intervals import IntervalTracker, ManyIntervals
 from mole.estimators.keyed_programs import BLOCK, FIRST_PAGE, in_blocks, rounds_of
 from mole.files import checkpoint
 from mole.files.checkpoint import CheckpointError
 from mole.files.spill import RecordFile
+from mole.rows.encoding import RowEncoder
 
 DX, KEYS, ROWS = 3, 5, 240
 SMALL = {"max_tasks": 3, "candidates": 3, "drift": (1e-5,), "found_after": 3.0}
@@ -324,3 +335,57 @@ def test_the_command_learns_keys_and_goes_on(
         assert main(["stream", "rows.csv", "--target", "y", "--key", "machine", *wrong]) != 0
     assert main(["stream", "rows.csv", "--target", "y", "--key", "machin"]) != 0
     assert "machine" in capsys.readouterr().err
+
+
+def test_shards_of_fleets_are_one_fleet_also_after_a_loss(tmp_path: Path) -> None:
+    """The actors of `mole.distributed.run`, in this process; tests/distributed has them on Ray."""
+    rows, shards, file = table(120), 4, tmp_path / "prior.mole"
+    encoder = RowEncoder()
+    for row in rows:
+        encoder.observe({name: row[name] for name in ("a", "b")})
+    schema = encoder.schema()
+    norms = {"x_norm": Normalizer.identity(schema.size), "y_norm": Normalizer.identity(1)}
+    made = ReadoutPrior.untrained(width=4, depth=1, key=jax.random.key(0), **norms)
+    save_prior(file, StreamPrior(made, schema=schema), {})
+    fleet = KeyedFleet(load_prior(file), "machine", target="y", mixture=SMALL)
+    plain = [{name: row[name] for name in ("machine", "a", "b", "y")} for row in rows]
+    whole = fleet.step(plain)
+    make = FleetShards(file, key="machine", target="y", mixture=SMALL)
+    for part in ("shards", "outputs"):
+        (tmp_path / part).mkdir()
+    found: dict[int, dict[str, Any]] = {}
+
+    def learned(begin: int, end: int, *, dies: bool = False) -> None:
+        holder = Holder(tmp_path, shards, make)
+        attached = holder.attach(range(shards))
+        for number in range(shards):
+            numbered = [(place, row) for place, row in enumerate(plain[begin:end], begin)]
+            own = [(place, row) for place, row in numbered if shard_of(row["machine"], shards) == number]
+            places, some = [place for place, _ in own], [row for _, row in own]
+            assert holder.step(attached.ticket, [(number, places, some)]) == len(own)
+        if not dies:
+            holder.commit(attached.ticket)
+        holder.release()
+
+    learned(0, 50)
+    learned(50, 90, dies=True)
+    learned(50, 120)
+    found = dict(read_outputs(tmp_path))
+    assert sorted(found) == list(range(120))
+    for place, row in enumerate(plain):
+        told = found[place]
+        assert (told["key"], told["target"], told["task"]) == (row["machine"], row["y"], whole.task[place])
+        assert (told["prediction"], told["low"]) == (whole.prediction[place], whole.low[place])
+    with pytest.raises(TypeError, match="prior"):
+        FleetShards(None, key="machine", target="y")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match="widths"):
+        FleetShards(file, key="machine", target="y", widths=3)
+
+
+def test_the_command_on_a_cluster_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text("machine,a,y\nm1,1,2\n")
+    assert main(["stream", "rows.csv", "--target", "y", "--key", "machine", "--ray", "local"]) != 0
+    assert "--prior" in capsys.readouterr().err

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from benchmarks.chaos import private_token, small_cluster
 
 # Before Ray is imported: else it would put a token into the home folder.

@@ -70,6 +70,8 @@ def stream(
     encoding: str | None = None,
     comment: str | None = None,
     background: bool = True,
+    ray: str | None = None,
+    shards: int = 64,
 ) -> None:
     """Learn a stream of rows online: predict each row, then learn it; find regimes and recall them.
 
@@ -109,6 +111,9 @@ def stream(
         comment: leave out lines that begin so; if not given, only those with a # before the header.
         background: make new priors a little at every row, so that no row waits for one; without it they are used some
             rows earlier.
+        ray: with --key and --prior: learn the keys on a Ray cluster, host:port, or local for this machine. The
+            checkpoint is a folder then, on storage that all machines share, and a stopped run goes on by itself.
+        shards: parts that the keys are divided into on a cluster, fixed for a folder; no more cores can share them.
     """
     options = text_options(sep, decimal, date_format, encoding, comment)
     periodic, delay = Periodic(every, every_seconds), delay_from(label_delay)
@@ -118,6 +123,19 @@ def stream(
             "got --key with --report or --events, expected none of them: they are about one mixture, and every key has "
             "its own. --out says the task of every row"
         )
+    if ray is not None:
+        if key is None or prior is None or checkpoint is None:
+            raise ValueError(
+                "got --ray without --key, --prior or --checkpoint, expected all of them: whose a row is, what all keys "
+                "share (mole fit-prior makes it), and the folder of the run"
+            )
+        from mole.commands.stream_ray import stream_on_ray
+
+        stream_on_ray(
+            Console(), source, target, key, prior, checkpoint, shards=shards,
+            address=None if ray == "local" else ray, out=out, level=level, strict=strict, form=format, options=options,
+        )  # fmt: skip
+        return
     with ExitStack() as stack:
         # The lock comes before everything that is read: what another process still writes must not be gone on from.
         last = locked_newest(stack, checkpoint, resume)
@@ -140,7 +158,7 @@ def stream(
         ready, notes = None if prior is None else given_prior(prior), list[str]()
         if ready is not None:
             columns, given = (chosen, rows) if chosen else columns_of(rows, rows, target)
-            for note in ready.check(task, target, columns):
+            for note in ready.check(task, target, tuple(name for name in columns if name != key)):
                 console.print(escape(note), style="yellow", highlight=False, soft_wrap=True)
             kind = ready.prior.kind
         if again is not None:

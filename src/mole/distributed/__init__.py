@@ -2,12 +2,15 @@
 
 from mole.distributed.commits import Sink, read_outputs
 from mole.distributed.driver import Source
+from mole.distributed.fleets import FleetShard, FleetShards
 from mole.distributed.holder import Shard
 from mole.distributed.keys import RowError, shard_of
 from mole.distributed.progress import Progress
 from mole.distributed.run import run
 
 __all__ = [
+    "FleetShard",
+    "FleetShards",
     "Progress",
     "RowError",
     "Shard",
