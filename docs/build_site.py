@@ -1,7 +1,8 @@
 """The two ends of `make docs`: the pages that zensical reads, and a check of what it wrote.
 
 ``python docs/build_site.py pages`` fills ``build/docs``: the pages of ``docs``, the documents of the root, a page for
-every example that a page links, and the options of every command from its own ``--help``.
+every example that a page links, with what it prints if it is a tutorial, and the options of every command from its
+own ``--help``.
 ``python docs/build_site.py finish`` makes the search of ``site`` work without a network, and fails if a link, a picture
 or an anchor leads nowhere, or a page loads anything from elsewhere.
 """
@@ -48,13 +49,30 @@ def staged(target: Path) -> str:
         return place.name.lower()
     if place.parts[0] == "examples":
         code = target.read_text()
-        # In four backticks, should a docstring hold three.
-        text = f"# {place}\n\n````python\n{code}````\n"
+        shown = f"# {place}\n\n````python\n{code}````\n"  # in four backticks, should a docstring hold three
+        text = tutorial(code) if code.startswith("# %%") else shown
         (PAGES / f"example-{place.stem}.md").write_text(text)
         return f"example-{place.stem}.md"
     (PAGES / place).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(target, PAGES / place)
     return place.as_posix()
+
+
+def tutorial(code: str) -> str:
+    """A page of a script in jupytext's percent format: its text, its code, and what each cell prints."""
+    parts, space = [], {"__name__": "__main__"}
+    for cell in re.split(r"^# %%", code, flags=re.MULTILINE)[1:]:
+        kind, _, body = cell.partition("\n")
+        if "markdown" in kind:
+            quoted = body.startswith('"""')
+            parts.append(body.strip().strip('"') if quoted else re.sub(r"^# ?", "", body, flags=re.MULTILINE))
+            continue
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(body, "example", "exec", dont_inherit=True), space)
+        parts.append(f"```python\n{body.strip()}\n```\n")
+        if printed.getvalue():
+            parts.append(f"```text\n{printed.getvalue()}```\n")
+    return "\n".join(parts)
 
 
 def helps() -> dict[str, str]:

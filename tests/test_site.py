@@ -41,6 +41,9 @@ def pages(nav: Any) -> Iterator[str]:
 def test_every_page_is_in_the_navigation_once() -> None:
     listed = list(pages(tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]))
     written = [path.name for path in (ROOT / "docs").glob("*.md")]
+    written += [
+        f"example-{path.stem}.md" for path in (ROOT / "examples").glob("*.py") if "# %%" in path.read_text()
+    ]
     assert sorted(listed) == sorted([*written, "contributing.md", "security.md", "changelog.md"])
 
 
@@ -55,6 +58,13 @@ def test_the_options_of_a_command_are_a_list(build: dict[str, Any]) -> None:
     ]
     assert lines[5:7] == ["`-h, --help`", ":   show this help message and exit"]
     assert lines[7:] == ["`--title STR`", ":   text with &lt;b&gt;, and so", "    much more. (default: a)"]
+
+
+def test_a_tutorial_has_its_text_its_code_and_what_it_prints(build: dict[str, Any]) -> None:
+    code = '# %% [markdown]\n"""\n# Title\n"""\n\n# %%\nx = 1\n\n# %% [markdown]\n# Twice x:\n\n# %%\nprint(2 * x)\n'
+    lines = [line for line in build["tutorial"](code).splitlines() if line]
+    assert lines[:5] == ["# Title", "```python", "x = 1", "```", "Twice x:"]
+    assert lines[5:] == ["```python", "print(2 * x)", "```", "```text", "2", "```"]
 
 
 def test_links_that_lead_nowhere_are_found(build: dict[str, Any], tmp_path: Path) -> None:
