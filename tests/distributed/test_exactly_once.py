@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from benchmarks.chaos import chaos
 from benchmarks.keyed import alone, make_sums, rows_of
+
 from mole.distributed import read_outputs, run
 from mole.files.processes import Failure
 
