@@ -56,6 +56,7 @@ def stand_in_jobs(seen: list[Job], fail: Callable[[Cell], bool] = lambda cell: F
         every_seconds: float = 60.0,
         on_tick: Any = None,
         on_done: Callable[[Done], None],
+        where: Any = None,
     ) -> None:
         if workers < 1:
             raise ValueError(f"got workers={workers}; expected at least 1.")

@@ -43,7 +43,8 @@ MAY_IMPORT = {
     "experiment": f"{BASE} files learning online readout datasets priors planning envs control",
     "distributed": f"_version {BASE} files priors estimators",
     "report": f"{BASE} files control pipeline experiment",
-    "commands": f"{BASE} files meta rows priors control estimators forecasting pipeline experiment distributed report",
+    "commands": f"{BASE} files meta rows priors control estimators forecasting pipeline experiment report "
+    "distributed",
     "cli": "files commands",
     "mole": f"_version _moved {BASE} files learning meta online readout priors estimators forecasting",
 }

@@ -18,20 +18,22 @@ from mole.commands.runs import (
     run_evaluation,
     run_with_progress,
     same_defaults,
+    suite_priors,
+    workers_of,
     world_for,
     write_page,
     write_parquet,
     write_results,
 )
 from mole.control.config import parse_shaping
-from mole.experiment.config import EvalConfig, PlannerConfig, parse_pairs, parse_settings, parse_shard
+from mole.experiment.config import EvalConfig, PlannerConfig, parse_settings, parse_shard
 from mole.experiment.families import Family, family_of, has_tasks
 from mole.experiment.learners import ablated
 from mole.experiment.methods import METHODS, TABLE, UNTUNED
 from mole.experiment.suite import Part, Suite, claim_parts, parts_of, records_of, suite_jobs, suite_named
 from mole.experiment.worlds import limit_of, world_settings, world_spec
 from mole.files.generations import SECONDS, folder_lock
-from mole.priors.shipped import control_files
+from mole.files.processes import Workers
 from mole.report.suite import write_suite_report
 
 __all__ = ["eval_with"]
@@ -65,6 +67,7 @@ def eval_with(family: Family | None) -> Callable[..., None]:
         keep_actions: bool = False,
         out: Path | None = None,
         workers: int = 2,
+        ray: tuple[str, ...] | None = None,
         every_seconds: float = SECONDS,
         shard: str = "1/1",
         format: Literal["npz", "parquet"] = "npz",
@@ -97,6 +100,8 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             keep_actions: save the actions too, so that the runs can be rendered (a suite always does).
             out: folder for records, runs.csv, summary.json and report.html. Runs that it holds are not repeated.
             workers: number of processes, one core each.
+            ray: run on a Ray cluster instead, at HOST:PORT, or without an address on this machine: as many runs at once
+                as it has cores. Folders and priors must be on storage that its machines share.
             every_seconds: seconds between two checkpoints of a run. A stopped run goes on from the last one.
             shard: I/N runs part I of N of a suite. Several machines can share one folder in this way.
             format: parquet writes each record also as a Parquet file (needs the extra "parquet").
@@ -118,10 +123,20 @@ def eval_with(family: Family | None) -> Callable[..., None]:
                 "--suite has its own; leave it out, or evaluate one environment: mole eval ENV",
             )  # fmt: skip
             chosen = _suite_of(suite, methods, families, seeds, steps, probe_steps, first_order)
-            files = _suite_priors(chosen, prior, first_order)
+            files = suite_priors(chosen, prior, first_order)
             folder = out or Path("runs") / suite
             parts = parts_of(chosen, folder, files, settings=settings, precision=planner.precision)
-            _run_suite(chosen, parts, folder, workers, every_seconds, parse_shard(shard), format == "parquet")
+            with workers_of(ray) as where:
+                _run_suite(
+                    chosen,
+                    parts,
+                    folder,
+                    workers,
+                    every_seconds,
+                    parse_shard(shard),
+                    format == "parquet",
+                    where,
+                )
             return
         if env is None:
             raise ValueError(
@@ -160,7 +175,8 @@ def eval_with(family: Family | None) -> Callable[..., None]:
             episode_limit=limit_of(world, episode_limit, folder / "eval.json"),
         )
         _check_shaping(config)
-        records = run_evaluation(config, folder, workers, every_seconds)
+        with workers_of(ray) as where:
+            records = run_evaluation(config, folder, workers, every_seconds, where)
         write_results(folder, records)
         write_page(folder, records, f"mole eval {env}", invocation.get(), {}, "mole demo makes one")
         # The copies come last: the tables do not depend on them, and a full disk must not cost the tables.
@@ -247,26 +263,6 @@ def _suite_of(
     return suite
 
 
-def _suite_priors(
-    suite: Suite, pairs: Sequence[str], first_order: Path | None
-) -> Callable[[str], Mapping[str, Path | None]]:
-    """The files of priors of each family, from the pairs FAMILY=PATH or from the package."""
-    paths = parse_pairs("--prior", pairs, "terrain=runs/terrain/prior.mole")
-    for family in paths:
-        if family not in suite.families:
-            raise ValueError(f"--prior got the family {family!r}: {did_you_mean(family, suite.families)}")
-
-    def files(family: str) -> Mapping[str, Path | None]:
-        if family in paths:
-            prior = Path(paths[family])
-            supervised = prior.with_name("supervised.mole")
-        else:
-            prior, supervised = control_files(family)
-        return {"prior": prior, "supervised": supervised, "first_order": first_order}
-
-    return files
-
-
 def _run_suite(
     suite: Suite,
     parts: Sequence[Part],
@@ -275,6 +271,7 @@ def _run_suite(
     every_seconds: float,
     shard: tuple[int, int],
     parquet: bool,
+    where: Workers,
 ) -> None:
     """Run every family of a suite through one pool of processes, print the tables and write the report."""
     number, shards = shard
@@ -285,7 +282,7 @@ def _run_suite(
         console.print(
             f"suite {suite.name}: {len(jobs)} runs, {sum(job.complete for job in jobs)} of them done"
         )
-        run_with_progress(jobs, workers, every_seconds)
+        run_with_progress(jobs, workers, every_seconds, where)
     records = records_of(parts)
     for part in parts:
         write_results(part.folder, records[part.family.name], part.family.title)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import importlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from mole._expect import did_you_mean
 from mole.commands.common import console
 from mole.control.records import EpisodeRecord
 from mole.control.stages import claim_folder
-from mole.experiment.config import Cell, EvalConfig
+from mole.experiment.config import Cell, EvalConfig, parse_pairs
 from mole.experiment.evaluate import Done, Job, Tick, read_records, run_jobs
 from mole.experiment.families import Family, family_of, world_of
+from mole.experiment.suite import Suite
 from mole.experiment.worlds import make_world, world_name
 from mole.files.atomic import atomic_text
 from mole.files.generations import SECONDS, folder_lock
-from mole.files.processes import Failure
+from mole.files.processes import PROCESSES, Failure, Workers
 from mole.priors.shipped import control_files
 from mole.report.console import LEGEND, LiveRuns, RemainingTime, results_table, runs_csv, summary
 from mole.report.html import write_report
@@ -37,6 +40,8 @@ __all__ = [
     "run_evaluation",
     "run_with_progress",
     "same_defaults",
+    "suite_priors",
+    "workers_of",
     "world_for",
     "write_page",
     "write_parquet",
@@ -79,22 +84,67 @@ def prior_files(name: str, world: str, prior: Path | None, supervised: Path | No
     return prior, prior.with_name("supervised.mole") if supervised is None else supervised
 
 
+def suite_priors(
+    suite: Suite, pairs: Sequence[str], first_order: Path | None
+) -> Callable[[str], Mapping[str, Path | None]]:
+    """The files of priors of each family, from the pairs FAMILY=PATH or from the package."""
+    paths = parse_pairs("--prior", pairs, "terrain=runs/terrain/prior.mole")
+    for family in paths:
+        if family not in suite.families:
+            raise ValueError(f"--prior got the family {family!r}: {did_you_mean(family, suite.families)}")
+
+    def files(family: str) -> Mapping[str, Path | None]:
+        if family in paths:
+            prior = Path(paths[family])
+            supervised = prior.with_name("supervised.mole")
+        else:
+            prior, supervised = control_files(family)
+        return {"prior": prior, "supervised": supervised, "first_order": first_order}
+
+    return files
+
+
+@contextmanager
+def workers_of(ray: Sequence[str] | None) -> Iterator[Workers]:
+    """What ``--ray [ADDRESS]`` says: processes of this machine without it, else tasks of a Ray cluster."""
+    if ray is None:
+        yield PROCESSES
+        return
+    if len(ray) > 1:
+        raise ValueError(
+            f"--ray got {len(ray)} addresses; expected one, or none to start Ray on this machine."
+        )
+    from mole.distributed.workers import ray_workers
+
+    with ray_workers(*ray) as where:
+        yield where
+
+
 def run_evaluation(
-    config: EvalConfig, folder: Path, workers: int, every_seconds: float = SECONDS
+    config: EvalConfig,
+    folder: Path,
+    workers: int,
+    every_seconds: float = SECONDS,
+    where: Workers = PROCESSES,
 ) -> list[EpisodeRecord]:
     """Run all cells that have no complete record yet, show their progress, and read all records."""
     with folder_lock(folder):
         # Finished cells are not run again, so that a folder must not hold those of another configuration.
         claim_folder(folder, "eval.json", config.described())
-        run_with_progress([Job(config, cell, folder) for cell in config.cells()], workers, every_seconds)
+        run_with_progress(
+            [Job(config, cell, folder) for cell in config.cells()], workers, every_seconds, where
+        )
     return read_records(folder, config.cells())
 
 
-def run_with_progress(jobs: Sequence[Job], workers: int, every_seconds: float = SECONDS) -> None:
+def run_with_progress(
+    jobs: Sequence[Job], workers: int, every_seconds: float = SECONDS, where: Workers = PROCESSES
+) -> None:
     """Run the jobs that are not complete, with a live table of the running ones and the remaining time.
 
     See `mole.experiment.evaluate.run_jobs`.
     """
+    workers = where.cores or workers
     left = RemainingTime([job for job in jobs if not job.complete], workers)  # finished runs take no time
     live = LiveRuns(max(job.config.steps for job in jobs))
 
@@ -124,7 +174,7 @@ def run_with_progress(jobs: Sequence[Job], workers: int, every_seconds: float = 
             text.append(" · ".join(part for part in parts if part) + failed, style=style)
             console.print(text, soft_wrap=True)
 
-        run_jobs(jobs, workers=workers, every_seconds=every_seconds, on_tick=tick, on_done=done)
+        run_jobs(jobs, workers=workers, every_seconds=every_seconds, on_tick=tick, on_done=done, where=where)
 
 
 def duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from mole.commands.common import console
-from mole.commands.runs import same_defaults, world_for
+from mole.commands.runs import same_defaults, workers_of, world_for
 from mole.control.check import check_env
 from mole.control.training import TrainingConfig, train_priors
 from mole.experiment.families import Family
@@ -41,6 +41,7 @@ def train_with(family: Family | None) -> Callable[..., None]:
         seed: int = 0,
         out: Path | None = None,
         workers: int | None = None,
+        ray: tuple[str, ...] | None = None,
         every_seconds: float = SECONDS,
         devices: int | None = None,
         check: bool = False,
@@ -58,6 +59,8 @@ def train_with(family: Family | None) -> Callable[..., None]:
             out: folder for data and priors; runs/train-<seed> if not given.
             workers: processes that gather data, one core each; as many as there are cores if not given. The result does
                 not depend on how many. 0 does everything in one process.
+            ray: gather the data on a Ray cluster instead, at HOST:PORT, or without an address on this machine. OUT must
+                be on storage that its machines share.
             every_seconds: seconds between two checkpoints of a stage, from which it goes on if it is stopped.
             devices: devices of JAX that share the windows of a batch in meta-training. A processor counts as one,
                 unless JAX_NUM_CPU_DEVICES says otherwise. Results agree up to rounding.
@@ -89,19 +92,22 @@ def train_with(family: Family | None) -> Callable[..., None]:
             switch_every=(switch_every, usual_switch),
             episode_limit=(episode_limit, None),
         )
-        train_priors(
-            functools.partial(
-                training_world, world, tasks=tasks, switch_every=switch_every, episode_limit=kept
-            ),
-            world_spec(world),
-            config,
-            folder=folder,
-            seed=seed,
-            provenance={"env": world, "command": command}
-            | ({} if limit is None else {"episode_limit": limit}),
-            workers=min(available_cores(), config.episodes) if workers is None else workers,
-            every_seconds=every_seconds,
-        )
+        count = min(available_cores(), config.episodes) if workers is None else workers
+        with workers_of(ray) as where:
+            train_priors(
+                functools.partial(
+                    training_world, world, tasks=tasks, switch_every=switch_every, episode_limit=kept
+                ),
+                world_spec(world),
+                config,
+                folder=folder,
+                seed=seed,
+                provenance={"env": world, "command": command}
+                | ({} if limit is None else {"episode_limit": limit}),
+                workers=where.cores or count,
+                every_seconds=every_seconds,
+                where=where,
+            )
         given = env if parameter is None else f"{env} --parameter {parameter}"
         console.print(f"priors: {folder / 'prior.mole'} and {folder / 'supervised.mole'}")
         console.print(f"try them: mole eval {given} --prior {folder / 'prior.mole'}")

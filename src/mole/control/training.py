@@ -43,7 +43,7 @@ from mole.datasets.steps import DroppedWarning, Losses
 from mole.datasets.transitions import Segment, random_rollout
 from mole.files.atomic import remove_leftovers
 from mole.files.generations import SECONDS, Periodic, folder_lock
-from mole.files.processes import worker_pool
+from mole.files.processes import PROCESSES, Workers
 from mole.learning.prior import MetaPrior
 from mole.meta import TrainProgress, meta_train
 from mole.meta.resume import TrainingFile, plain
@@ -69,6 +69,7 @@ def train_priors(
     workers: int = 0,
     every_seconds: float = SECONDS,
     progress: bool = True,
+    where: Workers = PROCESSES,
 ) -> tuple[MetaPrior, MetaPrior]:
     """Train a meta-learned prior and its supervised baseline for one environment.
 
@@ -86,6 +87,7 @@ def train_priors(
             process can import. 0 makes everything in this process.
         every_seconds: between two checkpoints of a stage that runs; they are removed when it is done.
         progress: show a bar with the remaining time.
+        where: what the `workers` are: processes of this machine, or tasks of a cluster.
 
     Returns:
         The meta-trained prior (``folder/prior.mole``) and the supervised one (``folder/supervised.mole``).
@@ -112,7 +114,7 @@ def train_priors(
         set_damaged_aside(folder)
         # On the CPU also where there is a GPU: an episode is a chain of thousands of small products, one after the
         # other, and several processes would divide the GPU's memory, which meta-training in this process wants.
-        pool = worker_pool(workers, platform="cpu") if workers else contextlib.nullcontext()
+        pool = where.pool(workers, platform="cpu") if workers else contextlib.nullcontext()
         with StageBar(config.planned, workers=workers, enabled=progress) as bar, pool as executor:
             return _Training(world, config, folder, seed, provenance, bar, executor, every_seconds).run()
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import secrets
 import shutil
 import signal
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from mole.files.processes import Failure, available_cores
 
-__all__ = ["Link", "LostError", "RayLink", "joined", "pin_to_a_core"]
+__all__ = ["Link", "LostError", "RayLink", "joined", "pin_to_a_core", "raised"]
 
 _OBJECT_STORE = 256 << 20  # bytes; batches are small, and Ray would take 30 % of the memory
 _TOKEN = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -77,13 +79,26 @@ class RayLink:
 
     def get(self, call: Any) -> Any:
         """See `Link`."""
-        errors = self._ray.exceptions
         try:
             return self._ray.get(call)
-        except errors.RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, Exception) else Failure(str(error))) from None
-        except errors.RayError as error:  # of the actor, its machine, or the network between
-            raise LostError(f"{type(error).__name__}: {error}") from error
+        except self._ray.exceptions.RayError as error:
+            found = raised(error) if isinstance(error, self._ray.exceptions.RayTaskError) else None
+            # The rest is about the actor, its machine, or the network between.
+            raise found or LostError(f"{type(error).__name__}: {error}") from None
+
+
+def raised(error: Any) -> Exception | None:
+    """What a task or actor raised, out of Ray's wrapping; None if it raised nothing itself."""
+    # Also where the arguments of a call cannot be read: that is an error of Ray then, with the traceback in its text.
+    missing = re.search(r"No module named '([\w.]+)'", str(error))
+    if missing is not None:
+        return Failure(
+            f"a machine of the cluster has no module {missing[1]!r}: install the same packages on all of them, and "
+            "keep functions of your own in a module that all of them can import"
+        )
+    if not hasattr(error, "cause"):
+        return None
+    return error.cause if isinstance(error.cause, Exception) else Failure(str(error))
 
 
 @contextmanager
@@ -128,14 +143,17 @@ def joined(address: str | None, cores: int) -> Iterator[Any]:
     handler = signal.getsignal(signal.SIGTERM) if main else None
     try:
         if address is None:
-            # Not ray.init(): that joins any cluster that it finds. No dashboard: it is one more open port.
-            ray.init(
-                "local",
-                num_cpus=max(cores, available_cores()),
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE,
-                logging_level="warning",
-            )
+            # JAX warns of every fork; the processes of Ray are other programs at once, and touch nothing of JAX.
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+                # Not ray.init(): that joins any cluster that it finds. No dashboard: it is one more open port.
+                ray.init(
+                    "local",
+                    num_cpus=max(cores, available_cores()),
+                    include_dashboard=False,
+                    object_store_memory=_OBJECT_STORE,
+                    logging_level="warning",
+                )
         else:
             ray.init(address, logging_level="warning")
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

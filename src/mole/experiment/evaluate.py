@@ -15,7 +15,7 @@ from mole.experiment.cell import actions_file, failed_cell, load_priors, run_cel
 from mole.experiment.config import Cell, EvalConfig
 from mole.files.atomic import remove_generations
 from mole.files.generations import SECONDS, Periodic, folder_lock
-from mole.files.processes import SPAWN, WorkerLost, worker_pool
+from mole.files.processes import PROCESSES, WorkerLost, Workers
 
 __all__ = ["Done", "Job", "Tick", "WorkerLost", "evaluate", "read_records", "run_jobs"]
 
@@ -106,6 +106,7 @@ def evaluate(
     every_seconds: float = SECONDS,
     on_tick: Callable[[Tick], None] | None = None,
     on_done: Callable[[Done], None] | None = None,
+    where: Workers = PROCESSES,
 ) -> list[EpisodeRecord]:
     """Run every cell that has no complete record yet, and return all records.
 
@@ -118,6 +119,7 @@ def evaluate(
         every_seconds: between two checkpoints of a running cell.
         on_tick: called with the progress of running cells.
         on_done: called after every cell.
+        where: what runs the cells: the records are the same.
 
     Raises:
         ValueError: if the folder holds results of another configuration, or another process is at work there.
@@ -127,7 +129,14 @@ def evaluate(
     # Locked first: two processes could otherwise both find the folder unclaimed.
     with folder_lock(folder):
         claim_folder(folder, "eval.json", config.described())
-        run_jobs(jobs, workers=workers, every_seconds=every_seconds, on_tick=on_tick, on_done=on_done)
+        run_jobs(
+            jobs,
+            workers=workers,
+            every_seconds=every_seconds,
+            on_tick=on_tick,
+            on_done=on_done,
+            where=where,
+        )
     return read_records(folder, config.cells())
 
 
@@ -138,6 +147,7 @@ def run_jobs(
     every_seconds: float = SECONDS,
     on_tick: Callable[[Tick], None] | None = None,
     on_done: Callable[[Done], None] | None = None,
+    where: Workers = PROCESSES,
 ) -> None:
     """Run the jobs that are not complete, in order, on ``workers`` processes; see `evaluate`.
 
@@ -159,8 +169,8 @@ def run_jobs(
     for files in {job.config.prior_files for job in missing}:
         load_priors(*files)  # a damaged file is wrong input, not the failure of every run
     # Workers are spawned, not forked: JAX has threads by now, and a fork of a process with threads can hang.
-    ticks = SPAWN.Queue()
-    with worker_pool(min(workers, len(missing)), _begin, ticks, every_seconds) as pool:
+    ticks = where.queue()
+    with where.pool(min(workers, len(missing)), _begin, ticks, every_seconds) as pool:
         futures = {pool.submit(_work, job): job.cell for job in missing}
         _watch(futures, ticks, on_tick, on_done, len(jobs))
 

@@ -12,22 +12,24 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import jax
 
 from mole.files.generations import tell_in_one_line
 
 __all__ = [
+    "PROCESSES",
     "SPAWN",
     "Failure",
     "Interrupts",
     "Terminated",
     "WorkerLost",
+    "Workers",
     "available_cores",
     "obey",
     "terminable",
@@ -202,6 +204,24 @@ def worker_pool(
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+class Workers(NamedTuple):
+    """Where the jobs of a command run.
+
+    Attributes:
+        pool: makes a pool of workers, as `worker_pool` does.
+        queue: makes a queue by which they say how far they are.
+        cores: how many can run at once; None if the user says how many.
+    """
+
+    pool: Callable[..., AbstractContextManager[Executor]]
+    queue: Callable[[], Any]
+    cores: int | None = None
+
+
+PROCESSES = Workers(worker_pool, SPAWN.Queue)
+"""Processes of this machine."""
 
 
 def _begin(
