@@ -137,6 +137,15 @@ def tell_end(
     )
     if view.error() != "no error yet":
         console.print(view.error(), highlight=False, soft_wrap=True)
+    if text := run.simple.describe():
+        console.print(text, highlight=False, soft_wrap=True)
+    if name := run.simple.as_good:
+        console.print(
+            f"  the {name} is as good here: see docs/when-not.md",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
     for problem, count in sorted(run.digest.bad.items(), key=lambda item: -item[1]):
         console.print(f"  {count:,} × {escape(problem)}", style="yellow", highlight=False)
     for row, line, detail in run.digest.bad_rows[:5]:

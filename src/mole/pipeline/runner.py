@@ -20,6 +20,7 @@ from mole.pipeline.digest import RunDigest
 from mole.pipeline.events import EventFeed
 from mole.pipeline.late import LabelDelay, LateTargets
 from mole.pipeline.settings import StreamSettings
+from mole.pipeline.simple import SimpleModels
 from mole.pipeline.sources import Row
 from mole.rows.checks import Checked, RowChecks
 from mole.rows.values import MISSING, NUMBER, read_value
@@ -108,6 +109,7 @@ class StreamRun:
         rows: rows so far, bad ones included.
         learned: rows that were learned.
         digest: see `mole.pipeline.digest.RunDigest`.
+        simple: what simple models would have said; of nothing where targets come late or rows have keys.
     """
 
     def __init__(self, settings: StreamSettings, estimator: Any) -> None:
@@ -120,6 +122,7 @@ class StreamRun:
         self.digest = RunDigest()
         # The targets that the estimator must not see yet.
         self._late = LateTargets(LabelDelay(settings.label_delay, settings.label_seconds), settings.clock)
+        self.simple = SimpleModels(classify=self._classify)
         # Of many keys there are many mixtures, whose tasks have nothing in common but their numbers.
         self._one = settings.key is None
         events = estimator.n_events_ if self._one else 0
@@ -155,6 +158,8 @@ class StreamRun:
             if y is not None:
                 self.learned += 1
                 events = self._feed.learned(self.rows, self.estimator)
+                known = self._classify or math.isfinite(step.prediction)
+                self.simple.learn(checked.x, y, step.prediction if known else None)
         return self._outcome(self.rows, step, y, note, events)
 
     def _counted(self, row: Row, strict: bool) -> tuple[Checked | None, str]:
@@ -235,6 +240,7 @@ class StreamRun:
             "learned": self.learned,
             "checks": self._checks.to_json(),
             "digest": self.digest.to_json(),
+            "simple": self.simple.to_json(),
             "learned_rows": self._feed.to_json(),
             **self._late.to_json(),
         }
@@ -244,6 +250,8 @@ class StreamRun:
         self.rows, self.learned = int(data["rows"]), int(data["learned"])
         self._checks.restore(data["checks"])
         self.digest = RunDigest.from_json(data["digest"])
+        if "simple" in data:  # 0.1 had none
+            self.simple.restore(data["simple"])
         self._late.restore(data)
         self._feed.restore(data.get("learned_rows", []))
 
