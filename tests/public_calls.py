@@ -13,6 +13,7 @@ import numpy as np
 import mole
 import mole.control
 import mole.datasets
+import mole.distributed
 import mole.files.checkpoint
 import mole.meta
 import mole.online
@@ -195,6 +196,14 @@ def calls() -> list[Call]:
         Call("OnlineClassifier.predict_proba", classifier.predict_proba, {"x": np.zeros((2, 3))}, {"x": "rows"}),
         Call("OnlineClassifier.score", classifier.score, {"x": np.zeros((2, 3)), "y": ["a", "b"]},
              {"x": "rows", "y": "rows"}),
+        # Everything is checked before Ray is asked for.
+        Call("distributed.run", lambda **given: mole.distributed.run([], **given),
+             {"make_shard": dict, "key": "k", "folder": "no-such-folder"},
+             {"make_shard": "object", "folder": "path", "shards": "size", "actors": "size", "batch": "size",
+              "max_rows": "size", "commit_seconds": "number", "patience": "number"}),
+        Call("read_outputs", lambda folder: list(mole.distributed.read_outputs(folder)), {"folder": "f"},
+             {"folder": "path"}),
+        Call("shard_of", mole.distributed.shard_of, {"key": "k", "shards": 8}, {"shards": "size"}),
         Call("Fleet", mole.Fleet, {"prior": readout, "size": 2, "mixture": {"max_tasks": 2, "candidates": 2}},
              {"prior": "prior", "size": "size", "mixture": "dict"}),
         Call("KeyedFleet", mole.KeyedFleet, {"prior": readout, "key": "k", "level": 0.8, "width": 4, "seed": 1,

@@ -387,5 +387,5 @@ def test_the_command_on_a_cluster_says_what_it_needs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rows.csv").write_text("machine,a,y\nm1,1,2\n")
-    assert main(["stream", "rows.csv", "--target", "y", "--key", "machine", "--ray", "local"]) != 0
+    assert main(["stream", "rows.csv", "--target", "y", "--key", "machine", "--ray"]) != 0
     assert "--prior" in capsys.readouterr().err

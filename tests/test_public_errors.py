@@ -54,6 +54,7 @@ LEFT_OUT = {
     "PlannerState", "TrainProgress", "Belief", "Readout", "ReadoutState", "Pairs", "EpisodeError", "CheckpointError",
     "Header", "Leaf", "STREAMS", "PARAMETERS", "TaskNumbers", "Timeline", "Vocabulary", "Parameter", "DynamicsSpec",
     "DamagedError", "PriorHeader", "Step", "KeyedSteps", "Motion", "Shaping", "EnvReport", "EnvWarning",
+    "FleetShard", "FleetShards", "Progress", "RowError", "Shard", "Sink", "Source",
     # tested by themselves: files (test_checkpoint*, test_prior_file, test_stream_prior), adapters of environments
     # (test_generic, test_switching, test_envs, test_dynamics_spec, test_check_env), rollouts (test_planning_errors),
     # the cache of programs (test_compilation_cache)
@@ -69,6 +70,7 @@ LEFT_OUT = {
 def test_every_public_name_is_called_or_left_out_for_a_reason() -> None:
     import mole.control
     import mole.datasets
+    import mole.distributed
     import mole.envs
     import mole.estimators
     import mole.files.checkpoint
@@ -82,6 +84,7 @@ def test_every_public_name_is_called_or_left_out_for_a_reason() -> None:
         mole,
         mole.files.checkpoint,
         mole.control,
+        mole.distributed,
         mole.envs,
         mole.estimators,
         mole.meta,

@@ -5,6 +5,7 @@ Nothing here imports JAX or an extra: `mole.cli` starts with this file, also to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.markup import escape
 
 from mole.files import programs
 
-__all__ = ["console", "invocation", "use_compilation_cache"]
+__all__ = ["console", "invocation", "one_address", "use_compilation_cache"]
 
 console = Console()
 invocation: ContextVar[str] = ContextVar("invocation", default="mole")
@@ -30,3 +31,14 @@ def use_compilation_cache() -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def one_address(ray: Sequence[str]) -> str | None:
+    """What ``--ray [ADDRESS]`` says; None for this machine.
+
+    Raises:
+        ValueError: for several addresses.
+    """
+    if len(ray) > 1:
+        raise ValueError(f"--ray got {len(ray)} addresses; expected one, or none to start Ray on this machine.")
+    return ray[0] if ray else None

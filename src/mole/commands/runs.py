@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from mole._expect import did_you_mean
-from mole.commands.common import console
+from mole.commands.common import console, one_address
 from mole.control.records import EpisodeRecord
 from mole.control.stages import claim_folder
 from mole.experiment.config import Cell, EvalConfig, parse_pairs
@@ -110,13 +110,9 @@ def workers_of(ray: Sequence[str] | None) -> Iterator[Workers]:
     if ray is None:
         yield PROCESSES
         return
-    if len(ray) > 1:
-        raise ValueError(
-            f"--ray got {len(ray)} addresses; expected one, or none to start Ray on this machine."
-        )
     from mole.distributed.workers import ray_workers
 
-    with ray_workers(*ray) as where:
+    with ray_workers(one_address(ray)) as where:
         yield where
 
 

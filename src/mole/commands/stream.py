@@ -70,7 +70,7 @@ def stream(
     encoding: str | None = None,
     comment: str | None = None,
     background: bool = True,
-    ray: str | None = None,
+    ray: tuple[str, ...] | None = None,
     shards: int = 64,
 ) -> None:
     """Learn a stream of rows online: predict each row, then learn it; find regimes and recall them.
@@ -111,8 +111,8 @@ def stream(
         comment: leave out lines that begin so; if not given, only those with a # before the header.
         background: make new priors a little at every row, so that no row waits for one; without it they are used some
             rows earlier.
-        ray: with --key and --prior: learn the keys on a Ray cluster, host:port, or local for this machine. The
-            checkpoint is a folder then, on storage that all machines share, and a stopped run goes on by itself.
+        ray: with --key and --prior: learn the keys on a Ray cluster, at HOST:PORT, or without an address on this
+            machine. The checkpoint is a folder then, on storage that all machines share, and a stopped run goes on.
         shards: parts that the keys are divided into on a cluster, fixed for a folder; no more cores can share them.
     """
     options = text_options(sep, decimal, date_format, encoding, comment)
@@ -129,11 +129,12 @@ def stream(
                 "got --ray without --key, --prior or --checkpoint, expected all of them: whose a row is, what all keys "
                 "share (mole fit-prior makes it), and the folder of the run"
             )
+        from mole.commands.common import one_address
         from mole.commands.stream_ray import stream_on_ray
 
         stream_on_ray(
             Console(), source, target, key, prior, checkpoint, shards=shards,
-            address=None if ray == "local" else ray, out=out, level=level, strict=strict, form=format, options=options,
+            address=one_address(ray), out=out, level=level, strict=strict, form=format, options=options,
         )  # fmt: skip
         return
     with ExitStack() as stack:

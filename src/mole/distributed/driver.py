@@ -170,7 +170,9 @@ class _Driver:
         for lane in self.lanes:
             self.send(lane, flush=force or timed)
             share = lane.sent >= self.limits.max_rows / (2 * len(self.lanes))
-            due = force or share or now - lane.last_commit >= self.limits.commit_seconds
+            # Forced only when all is sent: a commit takes as long as thousands of rows.
+            due = share or (force and not lane.queue)
+            due = due or now - lane.last_commit >= self.limits.commit_seconds
             if lane.sent and due and not lane.under_way("commit"):
                 lane.calls.append(("commit", self.link.call(lane.actor, "commit", lane.ticket)))
                 lane.sent, lane.last_commit = 0, now

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mole._expect import expect_type, expect_whole
+
 __all__ = ["Keys", "RowError", "shard_of"]
 
 Key = str | int
@@ -22,7 +24,13 @@ def shard_of(key: Key, shards: int) -> int:
     """The virtual shard of a key, from 0 to ``shards`` - 1.
 
     It depends on nothing but the key, its type and the number: the text ``"7"`` and the whole number 7 are two keys.
+
+    Raises:
+        TypeError: if the key is no text and no whole number.
+        ValueError: if ``shards`` is below 1.
     """
+    expect_whole("shard_of", "shards", shards)
+    expect_type("shard_of", "key", key, (str, int))
     # Python's own hash of a text differs from process to process.
     tagged = f"s{key}" if isinstance(key, str) else f"i{key}"
     digest = blake2b(tagged.encode("utf-8", "surrogatepass"), digest_size=8).digest()
