@@ -40,5 +40,7 @@ def one_address(ray: Sequence[str]) -> str | None:
         ValueError: for several addresses.
     """
     if len(ray) > 1:
-        raise ValueError(f"--ray got {len(ray)} addresses; expected one, or none to start Ray on this machine.")
+        raise ValueError(
+            f"--ray got {len(ray)} addresses; expected one, or none to start Ray on this machine."
+        )
     return ray[0] if ray else None
