@@ -18,7 +18,7 @@ def write_rows(path: Path, rows: int) -> None:
     """A linear relation for each of 20 machines; one row has no target, one no machine."""
     rng = np.random.default_rng(0)
     lines = ["machine,a,b,y"]
-    for number in range(rows):
+    for _ in range(rows):
         machine, (a, b) = rng.integers(20), rng.normal(size=2)
         lines.append(f"m{machine},{a:.5f},{b:.5f},{a - machine * b:.5f}")
     lines[30], lines[50] = lines[30].rpartition(",")[0] + ",", "," + lines[50].partition(",")[2]
