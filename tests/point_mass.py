@@ -11,12 +11,29 @@ import numpy as np
 
 from helpers import tiny_prior
 from mole.control.agent import Agent
+from mole.control.config import TrainingConfig
 from mole.envs import generic_spec
+from mole.meta import MetaConfig
 from mole.online import Mixture
 from mole.planning import CEM
 
 LOW, HIGH = np.array([-1.0], np.float32), np.array([0.5], np.float32)
 META = {"env": "point", "method": "mole", "schedule": "test", "seed": 0, "step_seconds": 0.1}
+TINY_TRAINING = TrainingConfig(
+    random_rollouts=4,
+    random_steps=24,
+    rounds=1,
+    episodes=2,
+    episode_steps=20,
+    width=6,
+    depth=1,
+    horizon=2,
+    samples=12,
+    iterations=1,
+    round_iterations=4,
+    meta=MetaConfig(window=4, iterations=6, batch=4, evaluate_every=6, held_out=0.5),
+)
+"""A training of seconds."""
 
 
 def reward(obs, action, following):

@@ -16,29 +16,16 @@ import pytest
 from mole.control import config as precision
 from mole.control.episode import Episode, EpisodeError
 from mole.control.stages import load_segments
-from mole.control.training import TrainingConfig, train_priors
+from mole.control.training import train_priors
 from mole.envs.spec import Shaping
 from mole.files.generations import RecoveryWarning
 from mole.files.processes import WorkerLost
 from mole.learning.prior import Planning
 from mole.meta import MetaConfig
 from mole.priors.file import load_prior, read_provenance
-from point_mass import SPEC, make_deadly_point_mass, make_point_mass
+from point_mass import SPEC, TINY_TRAINING, make_deadly_point_mass, make_point_mass
 
-CONFIG = TrainingConfig(
-    random_rollouts=4,
-    random_steps=24,
-    rounds=1,
-    episodes=2,
-    episode_steps=20,
-    width=6,
-    depth=1,
-    horizon=2,
-    samples=12,
-    iterations=1,
-    round_iterations=4,
-    meta=MetaConfig(window=4, iterations=6, batch=4, evaluate_every=6, held_out=0.5),
-)
+CONFIG = TINY_TRAINING
 
 
 class Maker:

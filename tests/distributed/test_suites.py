@@ -16,30 +16,14 @@ import pytest
 from helpers import tiny_prior
 from mole.cli import main
 from mole.control.records import EpisodeRecord
-from mole.control.training import TrainingConfig, train_priors
+from mole.control.training import train_priors
 from mole.distributed.workers import ray_workers
 from mole.envs.cheetah.motors import DYNAMICS
 from mole.experiment.config import EvalConfig, PlannerConfig
 from mole.experiment.evaluate import Tick, evaluate
 from mole.files.processes import WorkerLost, available_cores
-from mole.meta import MetaConfig
 from mole.priors.file import save_prior
-from point_mass import SPEC, make_point_mass
-
-TRAINING = TrainingConfig(
-    random_rollouts=4,
-    random_steps=24,
-    rounds=1,
-    episodes=2,
-    episode_steps=20,
-    width=6,
-    depth=1,
-    horizon=2,
-    samples=12,
-    iterations=1,
-    round_iterations=4,
-    meta=MetaConfig(window=4, iterations=6, batch=4, evaluate_every=6, held_out=0.5),
-)
+from point_mass import SPEC, TINY_TRAINING, make_point_mass
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +85,7 @@ def test_a_training_on_tasks_gives_the_same_priors(tmp_path: Path, cluster: Any)
         priors = train_priors(
             make_point_mass,
             SPEC,
-            TRAINING,
+            TINY_TRAINING,
             folder=folder,
             seed=3,
             provenance={"env": "point"},

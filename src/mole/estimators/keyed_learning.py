@@ -18,7 +18,7 @@ from mole.estimators.intervals import ManyIntervals
 from mole.estimators.keyed_programs import rounds_of, whole_pages
 from mole.estimators.keyed_rows import Batch, KeyedSteps, read_batch
 from mole.estimators.keyed_states import KeyedStates
-from mole.online.guard import REFUSED, Fault
+from mole.online.guard import REFUSED, count_faults
 from mole.priors.stream import StreamPrior, fit_prior
 from mole.rows.changes import check_names, news_of
 from mole.rows.encoding import RowEncoder, Schema
@@ -201,9 +201,7 @@ class KeyedLearning:
             states.notes[places[new]] = self._intervals.update(
                 notes[ok], y[new], mean[new], scale[new], task[new]
             )
-        for one in Fault:
-            if count := int(np.sum(fault & one.value != 0)):
-                self._faults[str(one.name).lower()] += count
+        self._faults.update(count_faults(fault))
         if units is not None:
             factor = np.asarray(units.factor)
             mean, half = mean / factor + units.offset, half / factor
